@@ -1,0 +1,109 @@
+"""Guards and the texts of their errors, in one place: what was wrong, the value, and how to mend it.
+
+Only what is known on the host is checked: shapes, dtypes, Python and NumPy numbers. A `jax.Array` is never read (that
+would wait for the device) and a tracer cannot be.
+"""
+
+import math
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+
+class Range:
+    """What values an amount may take; called with a host value, it raises unless they all lie inside."""
+
+    def __init__(self, text: str, inside: Callable, hint: str):
+        self.text, self.inside, self.hint = text, inside, hint
+
+    def __call__(self, function: str, name: str, value) -> None:
+        if isinstance(value, (bool, int, float, np.number)):
+            if not self.inside(value):
+                raise ValueError(f"{function}: {name} must be {self.text}, got {value!r}. {self.hint}")
+        elif isinstance(value, np.ndarray) and value.size and not np.all(self.inside(value)):
+            worst = value[~np.asarray(self.inside(value))].flat[0]
+            raise ValueError(f"{function}: every {name} must be {self.text}, got {worst!r} among them. {self.hint}")
+
+
+rate = Range("in [0, 1]", lambda v: (v >= 0) & (v <= 1), "It is the probability that an element is hit, not kept.")
+nonnegative = Range("at least 0 and finite", lambda v: (v >= 0) & (v < math.inf), "0 is the identity.")
+positive = Range("above 0", lambda v: v > 0, "")
+real = Range("a number", lambda v: v == v, "NaN is not an amount.")
+
+floats = ("floats",)
+images = ("floats", "uint8 or uint16 images")
+numbers = ("floats", "uint8 or uint16 images", "integers", "booleans")
+
+
+def key(function: str, value) -> None:
+    """A scalar typed key, or a legacy uint32 key of the default implementation."""
+    dtype = getattr(value, "dtype", None)
+    if dtype is None or isinstance(value, np.generic):
+        kind = "a raw seed" if isinstance(value, (int, np.integer)) else f"a {type(value).__name__}"
+        mend = f"jax.random.key({value!r})" if isinstance(value, (int, np.integer)) else "jax.random.key(seed)"
+        raise TypeError(f"{function}: key must be a JAX key, got {kind}, {value!r}. Make one with {mend}.")
+    if jax.dtypes.issubdtype(dtype, jax.dtypes.prng_key):
+        shape, wanted = value.shape, ()
+    elif dtype == jnp.uint32:
+        shape, wanted = value.shape, _default_key_shape(jax.config.jax_default_prng_impl)
+    else:
+        raise TypeError(
+            f"{function}: key must be a JAX key, got an array of {dtype}{list(value.shape)}. "
+            "Keys come first, then x; make one with jax.random.key(seed)."
+        )
+    if shape != wanted:
+        raise ValueError(
+            f"{function}: key must be one key, got shape {shape} of {dtype} (one key has shape {wanted}). "
+            "Map over keys with jax.vmap, or make them with jax.random.split."
+        )
+
+
+def _default_key_shape(impl: str) -> tuple[int, ...]:
+    if impl not in _KEY_SHAPES:
+        _KEY_SHAPES[impl] = jax.eval_shape(lambda: jax.random.key_data(jax.random.key(0, impl=impl))).shape
+    return _KEY_SHAPES[impl]
+
+
+_KEY_SHAPES: dict[str, tuple[int, ...]] = {"threefry2x32": (2,)}
+
+
+def array(function: str, value, kinds: tuple[str, ...]) -> None:
+    """One array of a dtype that the noise can act on."""
+    dtype = getattr(value, "dtype", None)
+    if dtype is None:
+        if isinstance(value, (tuple, list, dict)):
+            raise TypeError(
+                f"{function}: x must be one array, got a {type(value).__name__}. To noise some entries of a batch, "
+                f"name them: nj.entries((noise, None)) or nj.entries({{'image': noise}})."
+            )
+        raise TypeError(f"{function}: x must be an array, got a {type(value).__name__}: {value!r}. Use jnp.asarray.")
+    if jnp.issubdtype(dtype, jnp.floating):
+        return
+    if dtype in (jnp.uint8, jnp.uint16) and images[1] in kinds:
+        return
+    if jnp.issubdtype(dtype, jnp.integer) and "integers" in kinds:
+        return
+    if dtype == jnp.bool_ and "booleans" in kinds:
+        return
+    raise TypeError(
+        f"{function}: x must hold {' or '.join(kinds)}, got {dtype}{list(value.shape)}. "
+        "Cast it first, for instance x.astype(jnp.float32)."
+    )
+
+
+def broadcastable(function: str, name: str, shape: tuple[int, ...], to: tuple[int, ...]) -> None:
+    """An amount may be broadcast against x, and x never against an amount."""
+    padded = (1,) * (len(to) - len(shape)) + tuple(shape)
+    if len(shape) > len(to) or any(a not in (1, b) for a, b in zip(padded, to, strict=True)):
+        hint = ""
+        if len(shape) == 1 and to and shape[0] == to[0]:
+            column = (shape[0],) + (1,) * (len(to) - 1)
+            hint = f" For one {name} per example, reshape it to {column} or use nj.per_example."
+        raise ValueError(f"{function}: {name} of shape {tuple(shape)} does not broadcast to x of shape {to}.{hint}")
+
+
+def one_of(function: str, name: str, value, allowed: tuple) -> None:
+    if value not in allowed:
+        raise ValueError(f"{function}: {name} must be one of {', '.join(map(repr, allowed))}, got {value!r}.")
