@@ -1,0 +1,77 @@
+"""Law 7: every mode of differentiation works, and the backward pass saves the key, not the draw."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from cases import CASES, ids
+
+import noisejax as nj
+
+every = pytest.mark.parametrize("case", CASES, ids=ids)
+
+
+def residuals(function, *args):
+    from jax._src.ad_checkpoint import saved_residuals
+
+    return [aval for aval, _ in saved_residuals(function, *args)]
+
+
+@every
+def test_reverse_forward_and_second_order_agree(case, key):
+    x, noise = case.array(), case.bind()
+
+    def loss(x):
+        return jnp.sum(jnp.sin(noise(key, x)))
+
+    gradient = jax.grad(loss)(x)
+    assert bool(jnp.isfinite(gradient).all())
+    direction = jnp.asarray(np.random.default_rng(3).standard_normal(x.shape), jnp.float32)
+    _, forward = jax.jvp(loss, (x,), (direction,))
+    np.testing.assert_allclose(forward, jnp.vdot(gradient, direction), rtol=1e-3, atol=1e-3)
+    hvp = jax.jvp(jax.grad(loss), (x,), (direction,))[1]
+    assert bool(jnp.isfinite(hvp).all())
+    mapped = jax.vmap(jax.grad(lambda x, k: jnp.sum(noise(k, x))), (None, 0))(x, jax.random.split(key, 2))
+    assert bool(jnp.isfinite(mapped).all())
+
+
+@every
+def test_gradients_in_x_are_those_of_the_formula(case, key):
+    if not case.differentiable or case.measures:
+        pytest.skip("its gradient is straight-through or runs through a statistic; its own tests hold it")
+    x, noise = case.array(), case.bind()
+    direction = jnp.asarray(np.random.default_rng(3).standard_normal(x.shape), jnp.float32)
+    step = 1e-2
+    numeric = (noise(key, x + step * direction) - noise(key, x - step * direction)) / (2 * step)
+    _, exact = jax.jvp(lambda x: noise(key, x), (x,), (direction,))
+    np.testing.assert_allclose(exact, numeric, rtol=2e-2, atol=2e-2)
+
+
+@every
+def test_gradients_at_the_ends_of_the_ranges_are_finite(case, key):
+    x = case.array()
+    ends = [case.neutral] + [{**case.amounts, "rate": 1.0}] * ("rate" in case.amounts)
+    for amounts in ends:
+        noise = case.bind(**amounts)
+        assert bool(jnp.isfinite(jax.grad(lambda x: jnp.sum(noise(key, x) ** 2))(x)).all()), amounts  # noqa: B023
+        assert case.function.__name__ == "nonfinite" or bool(jnp.isfinite(noise(key, x)).all()), amounts
+
+
+@every
+def test_amounts_get_gradients_only_on_request(case, key):
+    x = case.array()
+    for learn in (False, True):
+        noise = nj.bind(case.function, **case.amounts, **case.options, learn=learn)
+        gradient = jax.grad(lambda noise: jnp.sum(noise(key, x) ** 2))(noise)
+        leaves = jax.tree.leaves(gradient)
+        assert all(bool(jnp.isfinite(g).all()) for g in leaves)
+        if not learn:
+            assert all(float(jnp.abs(g).max()) == 0 for g in leaves)
+
+
+@every
+def test_nothing_of_the_size_of_x_is_saved_for_the_noise(case, key):
+    """A linear noise saves no array of x's size; another one saves x at most, and never a draw."""
+    x = case.array()
+    saved = [a for a in residuals(lambda x: case.bind()(key, x), x) if a.size >= x.size // 2]
+    assert len(saved) <= 1 and all(a.dtype == x.dtype for a in saved), saved
