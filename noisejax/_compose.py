@@ -366,29 +366,6 @@ def changed(x: jax.Array, y: jax.Array) -> jax.Array:
     return (x != y) & ~((x != x) & (y != y))
 
 
-def at_step(noise: Any, step: int | jax.Array) -> Any:
-    """Replaces every amount that follows a schedule by its value at a step; works inside jit without recompiling.
-
-    Args:
-      noise: a `Noise` some of whose amounts were bound to functions of the step, as `optax` schedules are.
-      step: the step, traced or not.
-
-    Example:
-      >>> import noisejax as nj
-      >>> noise = nj.bind(nj.gaussian, std=lambda step: 0.1 * step)
-      >>> nj.at_step(noise, 3)
-      gaussian(std=0.3)
-    """
-
-    def resolve(leaf):
-        if not isinstance(leaf, _noise.Schedule):
-            return leaf
-        value = leaf.function(step)
-        return jnp.asarray(value, jnp.float32) if isinstance(value, jax.Array) else np.float32(value)
-
-    return jax.tree.map(resolve, noise, is_leaf=lambda leaf: isinstance(leaf, _noise.Schedule))
-
-
 def _stages(function: str, noises: Sequence[Callable]) -> tuple:
     """Noises as they are; other functions wrapped, since a bare function is no pytree leaf that jit could take."""
     if not noises:

@@ -1,0 +1,206 @@
+"""Levels that move: along a schedule of the step, or adaptively, raised only while a validation metric allows it."""
+
+import dataclasses
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from noisejax import _checks
+from noisejax._contract import host_amount
+from noisejax._noise import Schedule
+
+
+def at_step(noise: Any, step: int | jax.Array) -> Any:
+    """Replaces every amount that follows a schedule by its value at a step; works inside jit without recompiling.
+
+    Args:
+      noise: a `Noise` some of whose amounts were bound to functions of the step, as `optax` schedules are, or any
+        pytree of noises. The schedules are static: make them once, outside the step.
+      step: the step, traced or not.
+
+    Returns:
+      The noise with numbers in their place.
+
+    Example:
+      >>> import noisejax as nj
+      >>> noise = nj.bind(nj.gaussian, std=lambda step: 0.1 * step)
+      >>> nj.at_step(noise, 3)
+      gaussian(std=0.3)
+    """
+
+    def resolve(leaf):
+        if not isinstance(leaf, Schedule):
+            return leaf
+        value = leaf.function(step)
+        return value.astype(jnp.float32) if isinstance(value, jax.Array) else np.asarray(value, np.float32)[()]
+
+    return jax.tree.map(resolve, noise, is_leaf=lambda leaf: isinstance(leaf, Schedule))
+
+
+class AdaptiveState(NamedTuple):
+    """What an adaptive level remembers: arrays alone, so that it is carried, mapped and saved like any other state."""
+
+    level: jax.Array  # the level to use now, float32
+    best_value: jax.Array  # the best metric so far, or the reference that `init` was given
+    plateau_count: jax.Array  # evaluations in a row that failed, int32
+    cooldown_count: jax.Array  # evaluations still to be held, int32
+    count: jax.Array  # values in the running average, int32
+    avg_value: jax.Array  # the running average of the values since the last evaluation
+
+
+@functools.partial(
+    jax.tree_util.register_dataclass,
+    data_fields=("start", "step", "ceiling"),
+    meta_fields=("patience", "cooldown", "accumulation_size", "rtol", "atol", "mode"),
+)
+@dataclasses.dataclass(frozen=True)
+class Adaptive:
+    """The rule of an adaptive level, made by `adaptive`: a pytree whose leaves are `start`, `step` and `ceiling`."""
+
+    start: Any
+    step: Any
+    ceiling: Any
+    patience: int
+    cooldown: int
+    accumulation_size: int
+    rtol: float
+    atol: float
+    mode: str
+
+    def init(self, best_value: float | jax.Array | None = None) -> AdaptiveState:
+        """The state at the start.
+
+        Args:
+          best_value: the metric to be held, as of a run without noise; None to compare with the best seen so far.
+        """
+        shape = jnp.broadcast_shapes(*(jnp.shape(amount) for amount in (self.start, self.step, self.ceiling)))
+        if best_value is None:
+            best_value = -jnp.inf if self.mode == "max" else jnp.inf
+        # One buffer each, never shared, so that a train step may donate the state.
+        return AdaptiveState(
+            level=jnp.broadcast_to(jnp.asarray(self.start, jnp.float32), shape).copy(),
+            best_value=jnp.broadcast_to(jnp.asarray(best_value, jnp.float32), shape).copy(),
+            plateau_count=jnp.zeros(shape, jnp.int32),
+            cooldown_count=jnp.zeros(shape, jnp.int32),
+            count=jnp.zeros(shape, jnp.int32),
+            avg_value=jnp.zeros(shape, jnp.float32),
+        )
+
+    def update(self, state: AdaptiveState, *, value: float | jax.Array) -> AdaptiveState:
+        """The state after one more value of the metric: a scalar, or one per level."""
+        value = jnp.asarray(value).astype(jnp.float32)
+        if value.shape not in ((), state.level.shape):
+            raise ValueError(
+                f"adaptive: value must be a scalar or of the levels' shape {state.level.shape}, got {value.shape}. "
+                "Average a metric over its examples first."
+            )
+        count = state.count + 1
+        average = state.avg_value + (value - state.avg_value) / count.astype(jnp.float32)
+        accumulating = state._replace(count=count, avg_value=average)
+        evaluated = self._evaluate(state, average)
+        return jax.tree.map(functools.partial(jnp.where, count >= self.accumulation_size), evaluated, accumulating)
+
+    def _evaluate(self, state: AdaptiveState, value: jax.Array) -> AdaptiveState:
+        sign = 1 if self.mode == "max" else -1
+        score, best = sign * value, sign * state.best_value
+        known = jnp.isfinite(best)
+        tolerance = self.rtol * jnp.abs(jnp.where(known, best, 0)) + self.atol
+        passes = jnp.isfinite(score) & (~known | (score >= best - tolerance))
+        held = state.cooldown_count > 0
+        failed = jnp.where(passes | held, 0, state.plateau_count + 1)
+        back_off = failed >= self.patience
+        direction = (passes & ~held).astype(jnp.float32) - back_off.astype(jnp.float32)
+        level = state.level + direction * jnp.asarray(self.step, jnp.float32)
+        return AdaptiveState(
+            level=jnp.clip(level, jnp.asarray(self.start, jnp.float32), jnp.asarray(self.ceiling, jnp.float32)),
+            best_value=jnp.where(jnp.isfinite(score) & (score > best), value, state.best_value),
+            plateau_count=jnp.where(back_off, 0, failed),
+            cooldown_count=jnp.where(held, state.cooldown_count - 1, jnp.where(back_off, self.cooldown, 0)),
+            count=jnp.zeros_like(state.count),
+            avg_value=jnp.zeros_like(state.avg_value),
+        )
+
+
+def adaptive(
+    start: float | jax.Array,
+    step: float | jax.Array,
+    ceiling: float | jax.Array,
+    *,
+    patience: int = 2,
+    cooldown: int = 0,
+    accumulation_size: int = 1,
+    rtol: float = 0.01,
+    atol: float = 0.0,
+    mode: str,
+) -> Adaptive:
+    """A level that starts small and is raised only while a validation metric stays within tolerance of its best.
+
+    Once in `accumulation_size` values their average is evaluated. It passes if it is finite and at most
+    ``rtol * |best| + atol`` worse than the best one so far; the first always passes, and with both tolerances 0 the
+    metric must equal or beat its best. Then
+
+    - a pass raises the level by `step`;
+    - a fail holds it; `patience` fails in a row lower it by `step`, after which `cooldown` evaluations hold it,
+      whatever they are;
+    - it never leaves [start, ceiling].
+
+    So it settles where noise costs what the tolerance allows, and moves about there by a step or two. A tolerance
+    below the metric's own scatter, sqrt(p (1 - p) / n) for an accuracy p on n examples, makes it fall back by chance.
+    While the model still learns, its progress may hide what the noise costs: ``init(best_value=...)`` with the metric
+    of a run without noise sees that, as does a slower rise (a larger accumulation_size, a smaller step).
+
+    Args:
+      start: the first and lowest level.
+      step: by how much the level moves, above 0.
+      ceiling: the highest level, at least start. Scalars, or arrays for several independent levels.
+      patience: after how many fails in a row the level is lowered, at least 1.
+      cooldown: how many evaluations a lowered level is held, at least 0.
+      accumulation_size: how many values are averaged to one evaluation, at least 1.
+      rtol: relative tolerance, in [0, 1].
+      atol: absolute tolerance, in the units of the metric, at least 0.
+      mode: `'max'` if more is better (an accuracy), `'min'` if less is (a loss).
+
+    Returns:
+      An `Adaptive` a: ``s = a.init()`` is its state, ``s = a.update(s, value=metric)`` the next one, and ``s.level``
+      the level, for a noise as ``nj.bind(nj.gaussian, std=s.level)``. All are pure, and work under jit, scan and vmap.
+
+    References:
+      The words and the state follow `optax.contrib.reduce_on_plateau`; there tolerances make an improvement harder to
+      claim, here a loss easier to bear.
+
+    Example:
+      >>> import noisejax as nj
+      >>> a = nj.adaptive(0.0, 0.1, 0.5, patience=1, mode="max")
+      >>> s = a.init()
+      >>> for accuracy in (0.80, 0.85, 0.70):
+      ...     s = a.update(s, value=accuracy)
+      ...     print(f"{s.level:.1f}")
+      0.1
+      0.2
+      0.1
+    """
+    start, step, ceiling = (
+        host_amount("adaptive", name, amount, inside)
+        for name, amount, inside in (
+            ("start", start, _checks.real), ("step", step, _checks.positive), ("ceiling", ceiling, _checks.real)
+        )
+    )  # fmt: skip
+    known = all(isinstance(amount, (np.generic, np.ndarray)) for amount in (start, ceiling))
+    if known and not np.all(start <= ceiling):
+        raise ValueError(f"adaptive: ceiling must be at least start, got start={start} and ceiling={ceiling}.")
+    for name, count, least in (
+        ("patience", patience, 1), ("cooldown", cooldown, 0), ("accumulation_size", accumulation_size, 1)
+    ):  # fmt: skip
+        if not isinstance(count, (int, np.integer)) or count < least:
+            raise ValueError(f"adaptive: {name} must be an integer, at least {least}, got {count!r}.")
+    if not 0 <= rtol <= 1:
+        raise ValueError(f"adaptive: rtol must be in [0, 1], got {rtol!r}. It is a share of the best value.")
+    if not 0 <= atol < np.inf:
+        raise ValueError(f"adaptive: atol must be at least 0 and finite, got {atol!r}.")
+    _checks.one_of("adaptive", "mode", mode, ("max", "min"))
+    return Adaptive(
+        start, step, ceiling, int(patience), int(cooldown), int(accumulation_size), float(rtol), float(atol), mode
+    )
