@@ -1,5 +1,22 @@
 from noisejax._compose import at as at, chain as chain, changed as changed, choose as choose, clip as clip, entries as entries, hits as hits, keyless as keyless, per_example as per_example, sometimes as sometimes
 from noisejax._levels import Adaptive as Adaptive, AdaptiveState as AdaptiveState, adaptive as adaptive, at_step as at_step
 from noisejax._noise import Noise as Noise, bind as bind
-from noisejax._continuous import gaussian as gaussian
+from noisejax._continuous import (
+    colored as colored,
+    gaussian as gaussian,
+    gaussian_snr as gaussian_snr,
+    laplace as laplace,
+    shot as shot,
+    speckle as speckle,
+    student_t as student_t,
+    uniform as uniform,
+)
 from noisejax._masking import dropout as dropout, mask as mask
+from noisejax._penalty import tikhonov_estimate as tikhonov_estimate, tikhonov_penalty as tikhonov_penalty
+from noisejax._numeric import (
+    impulse as impulse,
+    nonfinite as nonfinite,
+    quantize as quantize,
+    reduce_precision as reduce_precision,
+    salt_and_pepper as salt_and_pepper,
+)
