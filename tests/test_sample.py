@@ -1,0 +1,184 @@
+"""Draws against scipy. Every p-value below has a fixed key, and fails one time in 10,000 keys if the draw is right."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import stats
+
+from noisejax import _sample
+from noisejax._stream import words
+
+N = 2**18
+ALPHA = 1e-4
+
+
+def draw(function, *, n=N, second=False):
+    key = jax.random.key(11)
+    arguments = [words(key, f"test.{i}", (n,)) for i in range(1 + second)]
+    return np.asarray(jax.jit(function)(*arguments), np.float64)
+
+
+CONTINUOUS = {
+    "uniform": (_sample.uniform, stats.uniform()),
+    "open_uniform": (_sample.open_uniform, stats.uniform()),
+    "symmetric_uniform": (_sample.symmetric_uniform, stats.uniform(-1, 2)),
+    "normal": (_sample.normal, stats.norm()),
+    "exponential": (_sample.exponential, stats.expon()),
+    "laplace": (_sample.laplace, stats.laplace()),
+    "logistic": (_sample.logistic, stats.logistic()),
+    "gumbel": (_sample.gumbel, stats.gumbel_r()),
+}
+
+
+@pytest.mark.parametrize("name", CONTINUOUS)
+def test_distributions(name):
+    function, reference = CONTINUOUS[name]
+    drawn = draw(function)
+    assert np.isfinite(drawn).all()
+    assert stats.kstest(drawn, reference.cdf).pvalue > ALPHA
+
+
+@pytest.mark.parametrize("name", CONTINUOUS)
+def test_tails(name):
+    """How many draws lie beyond the quantiles of 1e-3 and 1e-4 on either side: binomial."""
+    function, reference = CONTINUOUS[name]
+    drawn = draw(function, n=2**21)
+    for q in (1e-3, 1e-4):
+        for count in ((drawn < reference.ppf(q)).sum(), (drawn > reference.isf(q)).sum()):
+            assert stats.binomtest(int(count), len(drawn), q).pvalue > ALPHA, (q, count)
+
+
+def test_normal_over_evenly_spaced_words_has_the_right_distribution_and_tails():
+    """Every 257th of all words: the largest error of the distribution function, and the tails to |z| = 5."""
+    w = np.arange(0, 2**32, 257, dtype=np.uint64).astype(np.uint32)
+    z = np.sort(np.asarray(jax.jit(_sample.normal)(w), np.float64))
+    steps = (np.arange(len(z)) + 0.5) / len(z)
+    assert np.abs(stats.norm.cdf(z) - steps).max() < 2e-5
+    assert abs(z.mean()) < 1e-5 and abs(z.std() - 1) < 1e-5
+    for edge in (3, 4, 4.5):
+        expected = 2 * stats.norm.sf(edge)
+        assert abs((np.abs(z) > edge).mean() / expected - 1) < 0.05
+
+
+def test_normal_reaches_beyond_six_and_stays_finite():
+    """The smallest words make the largest radii."""
+    z = np.asarray(_sample.normal(jnp.arange(2**16, dtype=jnp.uint32)))
+    assert np.isfinite(z).all() and 6.0 < np.abs(z).max() < 6.7
+
+
+def test_neighbouring_normals_are_uncorrelated_in_value_and_in_square():
+    z = draw(_sample.normal, n=2**20)
+    for lag in (1, 2, 3, 64, 1024):
+        for u in (z, z * z - 1, np.abs(z) - np.sqrt(2 / np.pi)):
+            r = np.corrcoef(u[:-lag], u[lag:])[0, 1]
+            assert abs(r) < 4.5 / np.sqrt(len(u)), lag
+    pairs = z[0::2] + z[1::2]
+    assert stats.kstest(pairs / np.sqrt(2), "norm").pvalue > ALPHA
+
+
+@pytest.mark.parametrize("df", [1.0, 2.5, 5.0, 30.0, 1000.0])
+def test_student_t(df):
+    drawn = draw(lambda w, w2: _sample.student_t(w, w2, jnp.float32(df)), second=True)
+    assert stats.kstest(drawn, stats.t(df).cdf).pvalue > ALPHA
+
+
+@pytest.mark.parametrize("rate", [0.0, 1e-6, 0.001, 0.1, 0.5, 0.9999, 1.0, 1.5, -0.5])
+def test_bernoulli(rate):
+    drawn = draw(lambda w: _sample.bernoulli(w, jnp.float32(rate)), n=2**22)
+    exact = float(np.clip(np.float32(rate), 0, 1))
+    if exact in (0, 1):
+        assert (drawn == exact).all()
+    else:
+        assert stats.binomtest(int(drawn.sum()), len(drawn), exact).pvalue > ALPHA
+
+
+def test_bernoulli_is_exact_to_the_last_bit():
+    """The number of words that hit is rate * 2**32: its edge, word by word, for rates that floats hold exactly."""
+    for rate in (2.0**-32, 3 * 2.0**-32, 0.25, 1 - 2.0**-24):
+        edge = int(rate * 2**32)
+        w = jnp.array([edge - 1, edge], jnp.uint32)
+        assert _sample.bernoulli(w, jnp.float32(rate)).tolist() == [True, False]
+    top = jnp.array([2**32 - 1], jnp.uint32)
+    assert _sample.bernoulli(top, jnp.float32(1)).tolist() == [True]
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 10, 1000, 3 * 2**29])
+def test_integers(n):
+    drawn = draw(lambda w, w2: _sample.integers(w, w2, n), second=True).astype(np.int64)
+    assert drawn.min() >= 0 and drawn.max() < n
+    cells = min(n, 1000)
+    # 3 * 2**29 shows a modulo bias at once: the words' 2**32 are 2.67 times as many.
+    counts = np.bincount(drawn * cells // n, minlength=cells)
+    if cells > 1:
+        assert stats.chisquare(counts).pvalue > ALPHA
+
+
+@pytest.mark.parametrize("alpha", [0.1, 0.2, 0.5, 1.0, 4.0, 50.0])
+def test_symmetric_beta(alpha):
+    drawn = draw(lambda w, w2: _sample.symmetric_beta(w, w2, jnp.float32(alpha)), second=True)
+    assert ((drawn >= 0) & (drawn <= 1)).all()
+    below_half(drawn, stats.beta(alpha, alpha))
+
+
+def below_half(drawn, reference):
+    """Floats are 6e-8 apart near 1 and much finer near 0: the lower half by KS, its share by the binomial."""
+    part = drawn[drawn < 0.5]
+    assert stats.kstest(part, lambda t: reference.cdf(t) / reference.cdf(0.5)).pvalue > ALPHA
+    assert stats.binomtest(len(part), len(drawn), reference.cdf(0.5)).pvalue > ALPHA
+
+
+@pytest.mark.parametrize("alpha", [0.05, 0.5, 1.0, 3.0, 100.0])
+def test_gamma(alpha):
+    key = jax.random.key(12)
+    log = jax.jit(lambda key: _sample.log_gamma_draw(key, "g", (N,), jnp.float32(alpha)))(key)
+    drawn = np.asarray(log, np.float64)
+    assert stats.kstest(drawn, lambda t: stats.gamma(alpha).cdf(np.exp(t))).pvalue > ALPHA
+
+
+@pytest.mark.parametrize(("a", "b"), [(0.1, 0.1), (0.5, 2.0), (2.0, 5.0), (30.0, 2.0)])
+def test_beta(a, b):
+    key = jax.random.key(13)
+    drawn = jax.jit(lambda key: _sample.beta(key, "b", (N,), jnp.float32(a), jnp.float32(b)))(key)
+    drawn = np.asarray(drawn, np.float64)
+    if b > 0.5:
+        assert stats.kstest(drawn, stats.beta(a, b).cdf).pvalue > ALPHA
+    else:
+        below_half(drawn, stats.beta(a, b))
+
+
+@pytest.mark.parametrize("mean", [0.0, 0.01, 0.3, 3.0, 9.99, 10.0, 10.5, 30.0, 300.0, 1e4, 1e6])
+def test_poisson(mean):
+    drawn = draw(lambda w: _sample.poisson(w, jnp.float32(mean)), n=2**20)
+    assert (drawn == np.round(drawn)).all() and (drawn >= 0).all()
+    if mean == 0:
+        assert (drawn == 0).all()
+        return
+    reference = stats.poisson(np.float64(np.float32(mean)))
+    edges = np.unique(reference.ppf(np.linspace(0.002, 0.998, 60)))
+    probability = np.diff(np.concatenate([[0], reference.cdf(edges), [1]]))
+    counts = np.bincount(np.searchsorted(edges, drawn), minlength=len(edges) + 1)
+    keep = probability * len(drawn) > 5
+    expected = probability[keep] / probability[keep].sum() * counts[keep].sum()
+    assert stats.chisquare(counts[keep], expected).pvalue > ALPHA
+    spread = np.sqrt(mean / len(drawn))
+    assert abs(drawn.mean() - mean) < 4 * spread
+    assert abs(drawn.var() / mean - 1) < 4 * np.sqrt((2 + 1 / mean) / len(drawn))
+
+
+def test_permutation_is_a_permutation_and_uniform():
+    assert sorted(np.asarray(_sample.permutation(jax.random.key(1), "p", 101)).tolist()) == list(range(101))
+    keys = jax.random.split(jax.random.key(2), 2**15)
+    drawn = np.asarray(jax.jit(jax.vmap(lambda k: _sample.permutation(k, "p", 4)))(keys))
+    index = drawn @ np.array([64, 16, 4, 1])
+    _, counts = np.unique(index, return_counts=True)
+    assert len(counts) == 24 and stats.chisquare(counts).pvalue > ALPHA
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
+def test_low_precision_draws_are_rounded_float32_draws(dtype):
+    """One rounding at the end keeps the tails that draws made in the narrow type lose."""
+    w = words(jax.random.key(3), "low", (2**20,))
+    z = np.asarray(_sample.normal(w).astype(dtype).astype(jnp.float32))
+    assert len(np.unique(z)) >= 3500 and np.abs(z).max() > 4.5
+    assert abs(z.mean()) < 4 / np.sqrt(len(z)) and abs(z.std() - 1) < 4e-3

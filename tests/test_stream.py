@@ -1,0 +1,169 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import twin
+from scipy import stats
+
+from noisejax import _stream
+from noisejax._stream import Stream, fold, jax_key, multiply_wide, stage, words
+
+# (index, key word 0, key word 1, tag constant) -> word, computed with Python integers.
+KNOWN = [
+    ((0x0, 0x0, 0x0, 0x0), 0x00000000),
+    ((0x1, 0x0, 0x0, 0x0), 0x031B7F93),
+    ((0x0, 0x1, 0x0, 0x0), 0xDAFEE056),
+    ((0x0, 0x0, 0x1, 0x0), 0x6309745E),
+    ((0x0, 0x0, 0x0, 0x1), 0x85F372A4),
+    ((0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff), 0x28F2892C),
+    ((0x243f6a88, 0x85a308d3, 0x13198a2e, 0x3707344), 0x616E2DEC),
+    ((0x1000000, 0xdeadbeef, 0xcafef00d, 0xacb3679d), 0x539F6248),
+]
+SEED_0_GAUSSIAN = [540989633, 434870620, 3165766763, 3857037009]
+
+
+def raw(k0, k1):
+    return jnp.array([k0, k1], jnp.uint32)
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (7,), (64,), (3, 5), (2, 3, 4, 5), (1, 9, 1), (0,), (4, 0)])
+def test_words_are_those_of_the_twin(shape):
+    key = raw(0x01234567, 0x89ABCDEF)
+    expected = twin.mix(np.arange(np.prod(shape, dtype=int)), 0x01234567, 0x89ABCDEF, twin.tag_constant((), "t"))
+    drawn = words(key, "t", shape)
+    assert drawn.dtype == jnp.uint32
+    np.testing.assert_array_equal(drawn, expected.reshape(shape))
+
+
+@pytest.mark.parametrize(("inputs", "word"), KNOWN)
+def test_known_answers(inputs, word):
+    index, k0, k1, tag = inputs
+    got = _stream._mix(jnp.uint32(index), jnp.uint32(k0), jnp.uint32(k1), tag)
+    assert int(got) == word == int(twin.mix(index, k0, k1, tag))
+
+
+def test_words_are_known_for_a_seed():
+    """The bits that a fixed key gives: a change here is a breaking change and needs a line in CHANGELOG, "Streams"."""
+    assert words(jax.random.key(0), "gaussian", (4,)).tolist() == SEED_0_GAUSSIAN
+
+
+def test_offset_halves_concatenate_to_the_whole(key):
+    whole = words(key, "t", (100,))
+    np.testing.assert_array_equal(jnp.concatenate([words(key, "t", (40,)), words(key, "t", (60,), offset=40)]), whole)
+    traced = jax.jit(lambda offset: words(key, "t", (60,), offset=offset))(jnp.uint32(40))
+    np.testing.assert_array_equal(traced, whole[40:])
+    rows = words(key, "t", (10, 10))
+    np.testing.assert_array_equal(words(key, "t", (4, 10), offset=60), rows[6:])
+
+
+@pytest.mark.parametrize("offset", [2**32 - 3, 2**32, 2**40 + 12345, 2**52 + 1])
+def test_the_tail_of_an_array_beyond_32_bit_indices(offset):
+    key = raw(3, 5)
+    expected = twin.mix(np.uint64(offset) + np.arange(12, dtype=np.uint64), 3, 5, twin.tag_constant((), "t"))
+    np.testing.assert_array_equal(words(key, "t", (3, 4), offset=offset).ravel(), expected)
+
+
+def test_a_shape_beyond_32_bit_indices_needs_no_allocation():
+    def tail(key):
+        return words(key, "t", (2**20, 2**16))[-1, -5:]
+
+    compiled = jax.jit(tail).lower(raw(3, 5)).compile()
+    assert compiled.memory_analysis().temp_size_in_bytes < 2**20
+    index = np.uint64(2**36) - np.arange(5, 0, -1, dtype=np.uint64)
+    np.testing.assert_array_equal(compiled(raw(3, 5)), twin.mix(index, 3, 5, twin.tag_constant((), "t")))
+
+
+def test_tags_paths_and_keys_separate_streams(key):
+    base = words(key, "a", (256,))
+    others = [
+        words(key, "b", (256,)),
+        words(stage(key, 0), "a", (256,)),
+        words(stage(stage(key, 0), 1), "a", (256,)),
+        words(stage(stage(key, 1), 0), "a", (256,)),
+        words(stage(key, "0"), "a", (256,)),
+        words(jax.random.key(2027), "a", (256,)),
+    ]
+    drawn = [np.asarray(w).tobytes() for w in (base, *others)]
+    assert len(set(drawn)) == len(drawn)
+
+
+def test_vmap_over_keys_equals_a_loop(key):
+    keys = jax.random.split(key, 5)
+    mapped = jax.vmap(lambda k: words(k, "t", (3, 4)))(keys)
+    np.testing.assert_array_equal(mapped, jnp.stack([words(k, "t", (3, 4)) for k in keys]))
+
+
+@pytest.mark.parametrize("impl", ["threefry2x32", "rbg", "unsafe_rbg", "philox4x32", "threefry4x32", "philox2x32"])
+def test_every_word_of_every_key_implementation_counts(impl):
+    try:
+        data = jax.random.key_data(jax.random.key(1, impl=impl))
+    except ValueError:
+        pytest.skip(f"this jax has no {impl}")
+    seen = {np.asarray(words(jax.random.wrap_key_data(data, impl=impl), "t", (8,))).tobytes()}
+    for n in range(data.size):
+        other = jax.random.wrap_key_data(data.at[n].add(jnp.uint32(1)), impl=impl)
+        seen.add(np.asarray(words(other, "t", (8,))).tobytes())
+    assert len(seen) == data.size + 1
+
+
+def test_fold_gives_each_id_its_own_stream(key):
+    ids = jnp.array([0, 1, 5, 2**31 - 1])
+    streams = fold(key, ids)
+    drawn = jax.vmap(lambda stream: words(stream, "t", (16,)))(streams)
+    assert len({np.asarray(row).tobytes() for row in drawn}) == 4
+    alone = words(Stream(fold(key, ids[2:3]).key[0]), "t", (16,))
+    np.testing.assert_array_equal(drawn[2], alone)
+
+
+def test_foreign_functions_get_a_real_key_of_their_place(key):
+    assert jax_key(key) is key
+    first, second = jax_key(stage(key, 0)), jax_key(stage(key, 1))
+    assert jax.dtypes.issubdtype(first.dtype, jax.dtypes.prng_key)
+    assert not bool((jax.random.key_data(first) == jax.random.key_data(second)).all())
+
+
+def test_multiply_wide_is_the_64_bit_product():
+    a, b = np.random.default_rng(0).integers(0, 2**32, (2, 1000), dtype=np.uint64)
+    a[:3], b[:3] = (0, MAX, MAX), (MAX, MAX, 1)
+    low, high = multiply_wide(jnp.asarray(a, jnp.uint32), jnp.asarray(b, jnp.uint32))
+    np.testing.assert_array_equal(np.asarray(low, np.uint64) + (np.asarray(high, np.uint64) << np.uint64(32)), a * b)
+
+
+MAX = 2**32 - 1
+
+
+@pytest.mark.parametrize("axis", ["index", "key", "tag", "fold"])
+def test_words_look_uniform_along_every_axis(axis, key):
+    """A quick look (the battery is benchmarks/quality): bytes by chi-square and duplicates, 1e-4 each."""
+    n = 2**16
+    if axis == "index":
+        drawn = words(key, "t", (n,))
+    elif axis == "key":
+        drawn = jax.vmap(lambda k: words(raw(k, 7), "t", ()))(jnp.arange(n, dtype=jnp.uint32))
+    elif axis == "tag":
+        drawn = np.array([twin.mix(3, 1, 2, twin.tag_constant((), f"noise{t}")) for t in range(n)])
+    else:
+        drawn = jax.vmap(lambda s: words(s, "t", ()))(fold(key, jnp.arange(n)))
+    drawn = np.asarray(drawn)
+    for shift in (0, 8, 16, 24):
+        counts = np.bincount((drawn >> shift) & 255, minlength=256)
+        assert stats.chisquare(counts).pvalue > 1e-4
+    duplicates = n - len(np.unique(drawn))
+    assert stats.poisson.cdf(duplicates, n * n / 2**33) > 1e-4
+    assert stats.poisson.sf(duplicates - 1, n * n / 2**33) > 1e-4
+
+
+def test_every_input_bit_flips_every_output_bit_half_of_the_time():
+    """Avalanche: 4,096 random inputs, 96 input bits, 32 output bits; |frequency - 1/2| below 6 standard errors."""
+    n = 4096
+    index, k0, k1 = np.random.default_rng(1).integers(0, 2**32, (3, n), dtype=np.uint32)
+    tag = twin.tag_constant((), "gaussian")
+    mixed = jax.jit(jax.vmap(lambda i, a, b: _stream._mix(i, a, b, tag)))
+    base = mixed(index, k0, k1)
+    for which in range(3):
+        for bit in range(32):
+            inputs = [index, k0, k1]
+            inputs[which] = inputs[which] ^ np.uint32(1 << bit)
+            flips = np.asarray(base ^ mixed(*inputs))
+            frequency = ((flips[:, None] >> np.arange(32)) & 1).mean(0)
+            assert np.abs(frequency - 0.5).max() < 6 * 0.5 / np.sqrt(n), (which, bit)
