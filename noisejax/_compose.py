@@ -1,5 +1,6 @@
 """Verbs over noises. Each takes `Noise` values or any functions ``(key, x) -> x`` and gives a `Noise`."""
 
+import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -42,7 +43,8 @@ def choose(*noises: Callable, weights: Sequence[float] | jax.Array | None = None
 
     Args:
       *noises: what is drawn from.
-      weights: one nonnegative number per noise, normalised to sum to 1; None for equal ones. May be traced.
+      weights: one nonnegative number per noise, normalised to sum to 1; None for equal ones. May be traced, or a
+        schedule (see `at_step`).
       mode: `'example'` draws along the leading axis, runs every noise and selects; `'batch'` draws once and runs
         only the drawn one.
 
@@ -55,7 +57,9 @@ def choose(*noises: Callable, weights: Sequence[float] | jax.Array | None = None
     _checks.one_of("choose", "mode", mode, ("example", "batch"))
     stages = _stages("choose", noises)
     amounts = {"noises": stages}
-    if weights is not None:
+    if callable(weights):
+        amounts["weights"] = _noise.Schedule(weights)
+    elif weights is not None:
         if np.shape(weights) != (len(stages),):
             raise ValueError(f"choose: weights must be {len(stages)} numbers, one per noise, got {weights!r}.")
         if not isinstance(weights, jax.Array):
@@ -87,7 +91,7 @@ def _choose(run, key, x, noises, weights=None, *, mode):
 def sometimes(noise: Callable, p: float | jax.Array, *, mode: str = "example") -> Noise:
     """Applies a noise with probability p, drawn for each example (or with ``mode='batch'`` once).
 
-    p may be traced, and of shape (B,). In batch mode the noise does not run at all where it is not drawn.
+    p may be traced, of shape (B,), or a schedule (see `at_step`). In batch mode the noise does not run at all where it is not drawn.
 
     Example:
       >>> import jax, jax.numpy as jnp, noisejax as nj
@@ -96,7 +100,7 @@ def sometimes(noise: Callable, p: float | jax.Array, *, mode: str = "example") -
       (8, 3)
     """
     _checks.one_of("sometimes", "mode", mode, ("example", "batch"))
-    p = _noise.host_amount("sometimes", "p", p, _checks.rate)
+    p = _noise.amount("sometimes", "p", p, _checks.rate)
     (noise,) = _stages("sometimes", (noise,))
     return Noise(_sometimes, {"noises": (noise,), "p": p}, (("mode", mode),), learn=True)
 
@@ -308,8 +312,10 @@ def _clip(x, low, high):
     return jnp.clip(x, low, high)
 
 
-def keyless(function: Callable, **amounts: Any) -> Noise:
-    """Makes a deterministic function ``f(x, **amounts) -> x`` a noise that ignores its key.
+def keyless(function: Callable, **arguments: Any) -> Noise:
+    """Makes a deterministic function ``f(x, amount, ..., *, option=...) -> x`` a noise that ignores its key.
+
+    As in `bind`, what stands left of the function's star is an amount, what stands right of it an option.
 
     Example:
       >>> import jax, jax.numpy as jnp, noisejax as nj
@@ -318,14 +324,28 @@ def keyless(function: Callable, **amounts: Any) -> Noise:
     """
     if not callable(function):
         raise TypeError(f"keyless: function must be a function f(x), got {function!r}.")
-    amounts = {n: None if v is None else _noise.host_amount("keyless", n, v, None) for n, v in amounts.items()}
-    return Noise(_keyless, {"amounts": amounts}, (("function", function),))
+    name, options = getattr(function, "__name__", repr(function)), _options_of(function)
+    amounts = {
+        n: None if v is None else _noise.host_amount("keyless", n, v, None)
+        for n, v in arguments.items()
+        if n not in options
+    }
+    static = tuple(sorted((n, _noise._option(name, n, v)) for n, v in arguments.items() if n in options))
+    return Noise(_keyless, {"amounts": amounts}, (("function", function), *([("options", static)] if static else [])))
 
 
 @combinator
-def _keyless(run, key, x, amounts, *, function):
-    y = run(_Deterministic(function, amounts), key, x, hits=False)[0]
+def _keyless(run, key, x, amounts, *, function, options=()):
+    y = run(_Deterministic(function, {**amounts, **dict(options)}), key, x, hits=False)[0]
     return y, jnp.zeros(x.shape, bool) if run.keywords["hits"] else None
+
+
+def _options_of(function: Callable) -> set[str]:
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):  # some functions written in C tell nothing
+        return set()
+    return {p.name for p in parameters if p.kind is p.KEYWORD_ONLY}
 
 
 class _Deterministic:

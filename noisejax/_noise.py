@@ -57,12 +57,12 @@ class Noise:
         self.function, self.amounts, self.options, self.learn = state
 
     def __repr__(self):
-        inside = [
-            text
-            for name, value in self.amounts.items()
-            for text in ([_show(v) for v in value] if name == "noises" and isinstance(value, tuple) else [f"{name}={_show(value)}"])
-        ]
-        inside += [f"{name}={_show(value)}" for name, value in self.options]
+        options, inside = dict(self.options), []
+        function = [("function", options.pop("function"))] if "function" in options else []
+        for name, value in (*function, *self.amounts.items(), *options.items()):
+            bare = name in ("noises", "function")  # what a combinator is made of needs no name
+            parts = value if name == "noises" else (value,)
+            inside += [_show(part) if bare else f"{name}={_show(part)}" for part in parts]
         if self.learn and not _is_combinator(self.function):
             inside.append("learn=True")
         return f"{getattr(self.function, '__name__', repr(self.function)).lstrip('_')}({', '.join(inside)})"
@@ -123,7 +123,7 @@ def bind(function: Callable, *, learn: bool = False, **arguments: Any) -> Noise:
     for argument, value in arguments.items():
         if argument in left:
             inside = spec.ranges.get(argument) if spec else None
-            amounts[argument] = _amount(name, argument, value, inside, spec is not None and argument in spec.like_x)
+            amounts[argument] = amount(name, argument, value, inside, spec is not None and argument in spec.like_x)
         elif argument in right:
             options[argument] = _option(name, argument, value)
         else:
@@ -179,7 +179,8 @@ def _is_combinator(function) -> bool:
     return getattr(function, "__combinator__", False)
 
 
-def _amount(function: str, name: str, value: Any, inside: _checks.Range | None, like_x: bool) -> Any:
+def amount(function: str, name: str, value: Any, inside: _checks.Range | None, like_x: bool = False) -> Any:
+    """What is stored of an amount: a schedule, a strong float32 number checked on the host, or an array."""
     if callable(value) and jax.tree_util.all_leaves([value]):
         return Schedule(value)
     value = host_amount(function, name, value, inside, like_x)
