@@ -11,7 +11,27 @@ from noisejax._continuous import (
     student_t as student_t,
     uniform as uniform,
 )
-from noisejax._masking import dropout as dropout, mask as mask
+from noisejax._blocks import drop_block as drop_block, patch_dropout as patch_dropout
+from noisejax._masking import (
+    Marginals as Marginals,
+    alpha_dropout as alpha_dropout,
+    channel_dropout as channel_dropout,
+    drop_path as drop_path,
+    dropout as dropout,
+    gaussian_dropout as gaussian_dropout,
+    marginals as marginals,
+    mask as mask,
+    pixel_dropout as pixel_dropout,
+    spatial_dropout as spatial_dropout,
+)
+from noisejax._regions import (
+    coarse_dropout as coarse_dropout,
+    cutout as cutout,
+    freq_mask as freq_mask,
+    grid_mask as grid_mask,
+    random_erasing as random_erasing,
+    time_mask as time_mask,
+)
 from noisejax._penalty import tikhonov_estimate as tikhonov_estimate, tikhonov_penalty as tikhonov_penalty
 from noisejax._numeric import (
     impulse as impulse,

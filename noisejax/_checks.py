@@ -107,3 +107,24 @@ def broadcastable(function: str, name: str, shape: tuple[int, ...], to: tuple[in
 def one_of(function: str, name: str, value, allowed: tuple) -> None:
     if value not in allowed:
         raise ValueError(f"{function}: {name} must be one of {', '.join(map(repr, allowed))}, got {value!r}.")
+
+
+def groups(function: str, shape: tuple[int, ...], value) -> None:
+    """One group's number for each feature, features being last."""
+    if not shape or len(value) != shape[-1] or not all(isinstance(g, (int, np.integer)) and g >= 0 for g in value):
+        raise ValueError(
+            f"{function}: groups must be one nonnegative integer for each of x's features (x has shape {shape}), "
+            f"equal for features that are hit together, got {value!r}."
+        )
+
+
+def axes(function: str, name: str, value, ndim: int) -> tuple[int, ...]:
+    """Different axes of an array of ndim axes, as nonnegative integers."""
+    if not isinstance(value, tuple) or not all(isinstance(axis, (int, np.integer)) for axis in value):
+        raise TypeError(f"{function}: {name} must be a tuple of integers, got {value!r}.")
+    if not all(-ndim <= axis < ndim for axis in value):
+        raise ValueError(f"{function}: {name} must be axes of x, which has {ndim} axes, got {value!r}.")
+    found = tuple(int(axis) % ndim for axis in value)
+    if len(set(found)) != len(found):
+        raise ValueError(f"{function}: {name} must be different axes, got {value!r} for x with {ndim} axes.")
+    return found

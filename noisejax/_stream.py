@@ -76,6 +76,18 @@ def along(x: jax.Array, axes: Sequence[int]) -> dict:
     return {"shape": shape, "sharding": sharding.update(spec=spec)}
 
 
+def all_but(x: jax.Array, axes: Sequence[int]) -> dict:
+    """The same for a draw that is shared along `axes` and varies along all others."""
+    shared = {axis % x.ndim for axis in axes} if x.ndim else set()
+    return along(x, [axis for axis in range(x.ndim) if axis not in shared])
+
+
+def positions(x: jax.Array, axis: int) -> jax.Array:
+    """The index along one axis of x, int32 of x's rank, sharded as that axis is."""
+    like = along(x, (axis,))
+    return lax.broadcasted_iota(jnp.int32, like["shape"], axis % x.ndim, out_sharding=like["sharding"])
+
+
 def words(
     key: "jax.Array | Stream",
     tag: str,

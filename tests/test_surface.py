@@ -27,7 +27,7 @@ FLOORS = [
     ["_sample"],
     ["_contract"],
     ["_noise"],
-    ["_numeric", "_continuous", "_masking", "_regions", "_pairing"],
+    ["_numeric", "_continuous", "_masking", "_blocks", "_regions", "_pairing"],
     ["_compose", "_levels"],
     ["_mixing", "_cutmix", "_penalty", "labels"],
     ["robustness"],
