@@ -40,3 +40,6 @@ from noisejax._numeric import (
     reduce_precision as reduce_precision,
     salt_and_pepper as salt_and_pepper,
 )
+from noisejax import labels as labels
+from noisejax._cutmix import cutmix as cutmix
+from noisejax._mixing import blend as blend, mixup as mixup, mixup_pairs as mixup_pairs, swap as swap

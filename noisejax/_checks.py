@@ -104,9 +104,33 @@ def broadcastable(function: str, name: str, shape: tuple[int, ...], to: tuple[in
         raise ValueError(f"{function}: {name} of shape {tuple(shape)} does not broadcast to x of shape {to}.{hint}")
 
 
-def one_of(function: str, name: str, value, allowed: tuple) -> None:
-    if value not in allowed:
-        raise ValueError(f"{function}: {name} must be one of {', '.join(map(repr, allowed))}, got {value!r}.")
+def batch(function: str, entries: dict) -> int:
+    """The number of examples, if all entries of a batch are arrays that agree on it."""
+    for name, value in entries.items():
+        if getattr(value, "ndim", 0) == 0:
+            got = f"{value.dtype}[]" if hasattr(value, "dtype") else f"a {type(value).__name__}, {value!r}"
+            raise TypeError(
+                f"{function}: {name} must be an array with a leading axis of examples, got {got}. "
+                "What is not to be mixed can be named in keep=(...)."
+            )
+    sizes = {value.shape[0] for value in entries.values()}
+    if len(sizes) != 1:
+        shapes = ", ".join(f"{name} {value.shape}" for name, value in entries.items()) or "no entry at all"
+        raise ValueError(f"{function}: all entries must have the same number of examples (leading axis), got {shapes}.")
+    return sizes.pop()
+
+
+def labels(function: str, name: str, value, num_classes: int, where=None) -> None:
+    """Labels that the host can read, NumPy's, lie in [0, num_classes) where they are not padding."""
+    if not isinstance(value, np.ndarray) or isinstance(where, jax.Array):
+        return
+    wrong = (value < 0) | (value >= num_classes)
+    wrong = wrong if where is None else wrong & where
+    if np.any(wrong):
+        raise ValueError(
+            f"{function}: {name} must hold labels in [0, {num_classes}), got {value[wrong].flat[0]} among them. "
+            "Give the right num_classes; where some labels are missing, mark the others with where=labels >= 0."
+        )
 
 
 def groups(function: str, shape: tuple[int, ...], value) -> None:
@@ -116,6 +140,28 @@ def groups(function: str, shape: tuple[int, ...], value) -> None:
             f"{function}: groups must be one nonnegative integer for each of x's features (x has shape {shape}), "
             f"equal for features that are hit together, got {value!r}."
         )
+
+
+def transition(function: str, name: str, value) -> None:
+    """Square matrices whose rows are probabilities."""
+    if not isinstance(value, np.ndarray):
+        value = np.asarray(value)
+    if value.ndim < 2 or value.shape[-1] != value.shape[-2]:
+        raise ValueError(f"{function}: {name} must be a square matrix, one row per clean class, got {value.shape}.")
+    rows, columns = value.sum(-1), value.sum(-2)
+    if np.any(value < 0) or not np.allclose(rows, 1, atol=1e-4):
+        worst = rows.flat[np.abs(rows - 1).argmax()]
+        hint = "Its columns do: transpose it. " if np.all(value >= 0) and np.allclose(columns, 1, atol=1e-4) else ""
+        raise ValueError(
+            f"{function}: {name} must be probabilities T[i, j] = P(noisy j | clean i), so that every row sums to 1; "
+            f"the smallest entry is {value.min():g} and a row sums to {worst:g}. {hint}(cleanlab's noise_matrix has "
+            "P(noisy i | clean j): it is the transpose.)"
+        )
+
+
+def one_of(function: str, name: str, value, allowed: tuple) -> None:
+    if value not in allowed:
+        raise ValueError(f"{function}: {name} must be one of {', '.join(map(repr, allowed))}, got {value!r}.")
 
 
 def axes(function: str, name: str, value, ndim: int) -> tuple[int, ...]:

@@ -40,7 +40,9 @@ def array_noise(
     kinds: tuple[str, ...] = _checks.images,
     *,
     like_x: tuple[str, ...] = (),
+    tables: tuple[str, ...] = (),
     options: Callable | None = None,
+    host: Callable | None = None,
     **ranges: _checks.Range,
 ) -> Callable:
     """Makes a public noise of its mathematics ``body(key, x, *amounts, **options)``.
@@ -52,7 +54,10 @@ def array_noise(
     Args:
       kinds: which dtypes of x make sense: `_checks.floats`, `images` or `numbers`.
       like_x: amounts that are values of x (a fill) and keep to its dtype, not to float32.
+      tables: amounts with a shape of their own (a transition matrix), in float32.
       options: a function of x and the options, called at trace time, that raises where they do not fit.
+      host: a function of x, where, the amounts and the options that may read x's values: called where x is a NumPy array
+        (and `lengths`, which says what is padding, is not given).
       **ranges: the range of each amount.
     """
 
@@ -63,7 +68,7 @@ def array_noise(
 
         def compiled(hits, statics, key, x, values, where, lengths):
             mask = padding(name, x, where, lengths)
-            wide = jnp.promote_types(x.dtype, jnp.float32) if jnp.issubdtype(x.dtype, jnp.floating) else jnp.float32
+            wide = jnp.float64 if x.dtype == jnp.float64 else jnp.float32
             if options is not None:
                 options(x, **dict(statics))
 
@@ -71,7 +76,10 @@ def array_noise(
             @functools.partial(jax.checkpoint, prevent_cse=False)
             def mathematics(key, x, values, mask):
                 values = {
-                    n: _fit(name, n, v, x.shape, x.dtype if n in like_x else wide) for n, v in values.items()
+                    n: jnp.asarray(v, jnp.float32)
+                    if n in tables
+                    else _fit(name, n, v, x.shape, x.dtype if n in like_x else wide)
+                    for n, v in values.items()
                 }
                 extra = {"where": mask} if takes_mask else {}
                 result = body(key, x if kinds is _checks.numbers else x.astype(wide), **values, **dict(statics), **extra)
@@ -110,6 +118,8 @@ def array_noise(
                 if n not in values:
                     raise TypeError(f"{name}{signature}: the amount {n!r} is missing.")
             values = {n: host_amount(name, n, v, ranges.get(n), n in like_x) for n, v in values.items()}
+            if host is not None and isinstance(x, np.ndarray) and lengths is None:
+                host(x, where, **values, **statics)
             return compiled(hits, tuple(statics.items()), key, x, values, where, lengths)
 
         @functools.wraps(body)
@@ -128,11 +138,13 @@ def array_noise(
 
 def host_amount(function: str, name: str, value: Any, inside: _checks.Range | None, like_x: bool = False) -> Any:
     """A host number checked and made a strong float32, so that no Python float becomes a static; the rest as it is."""
+    if isinstance(value, (list, tuple)) and all(isinstance(v, (int, float, np.number)) for v in jax.tree.leaves(value)):
+        value = np.asarray(value)
     if isinstance(value, (bool, int, float, np.number, np.ndarray)):
         if inside is not None:
             inside(function, name, value)
         if not like_x:
-            return np.asarray(value, np.float32) if isinstance(value, np.ndarray) else np.float32(value)
+            return np.asarray(value, np.float32)
         return np.asarray(value)
     return value
 

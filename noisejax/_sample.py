@@ -67,6 +67,7 @@ def normal(w: jax.Array) -> jax.Array:
 
 def bernoulli(w: jax.Array, rate: jax.Array) -> jax.Array:
     """True with probability `rate`, exact to 2**-32; rates clamp to [0, 1], and both ends are exact."""
+    rate = jnp.asarray(rate).astype(jnp.float32)
     threshold = jnp.clip(rate * jnp.float32(2**32), 0, jnp.float32(2**32 - 256)).astype(jnp.uint32)
     return (w < threshold) | (rate >= 1)
 
@@ -81,14 +82,15 @@ def symmetric_beta(w: jax.Array, w2: jax.Array, alpha: jax.Array) -> jax.Array:
     """Beta(alpha, alpha), alpha > 0, in closed form through Student's t with 2 alpha degrees of freedom.
 
     If T is that t, then 1/2 + T / (2 sqrt(2 alpha + T**2)) is the beta; here written so that neither a large T
-    overflows nor a draw near 0 loses its digits.
+    overflows nor a draw near 0 loses its digits, and so that no derivative in alpha is one of a square root at 0.
     """
     sine = _sine(_signed(w2) * jnp.float32(2**-31))
     log_q = -jnp.float32(_LN2) * _minus_log2(w | _u(1)) / alpha
     q, p = jnp.exp(log_q), -jnp.expm1(log_q)
-    rest = q / (q + sine * sine * p)  # 1 - (2 beta - 1)**2
-    rest = jnp.where(q > 0, rest, 0)
-    low = rest / (2 * (1 + jnp.sqrt(1 - rest)))
+    whole = q + sine * sine * p
+    whole = jnp.where(whole > 0, whole, 1)
+    distance = jnp.abs(sine) * jnp.sqrt(jnp.where(p > 0, p, 1) / whole)  # |2 beta - 1|
+    low = q / whole / (2 * (1 + jnp.where(p > 0, distance, 0)))
     return jnp.where(sine < 0, low, 1 - low)
 
 
@@ -134,10 +136,14 @@ def integers(w: jax.Array, w2: jax.Array, n: "int | jax.Array") -> jax.Array:
     return (high + (low + carry < low).astype(jnp.uint32)).astype(jnp.int32)
 
 
-def permutation(key, tag: str, n: int) -> jax.Array:
-    """A uniformly distributed permutation of n indices, int32: the order of n random 64-bit words."""
-    w, w2 = (_stream.words(key, f"{tag}.{half}", (n,)) for half in ("high", "low"))
-    return lax.sort((w, w2, lax.iota(jnp.int32, n)), num_keys=2)[2]
+def permutation(key, tag: str, n: int, parts: int = 1) -> jax.Array:
+    """A uniformly distributed permutation of n indices, int32: the order of n random 64-bit words.
+
+    Each of `parts` equal, consecutive parts of the indices is permuted in itself.
+    """
+    w, w2 = (_stream.words(key, f"{tag}.{half}", (parts, n // parts)) for half in ("high", "low"))
+    indices = lax.iota(jnp.int32, n).reshape(parts, n // parts)
+    return lax.sort((w, w2, indices), dimension=1, num_keys=2)[2].reshape(n)
 
 
 _POISSON_SWITCH, _POISSON_TERMS = 10.0, 44

@@ -1,0 +1,310 @@
+"""Noise on labels: classes that are wrong, missing or softened.
+
+Each function but `smooth` is an array noise: ``f(key, x, amount)`` with integer labels x of any shape and dtype, usable
+with `nj.bind`, `nj.entries`, `nj.chain` and every other combinator. The rate that a draw realised can be read back:
+``nj.changed(x, y).mean()``, and, where one is drawn, the mask itself: ``nj.hits(noise)(key, x)``.
+
+NumPy labels outside [0, num_classes) raise. Where the host cannot read them (on a device, under jit) they stay as they
+are, and are never hit: so the -1 of a missing label survives. Mark them with ``where=labels >= 0`` in NumPy.
+
+Regression targets are numbers like others: `nj.gaussian`, `nj.laplace`, `nj.student_t` act on them as on x.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from noisejax import _checks, _sample
+from noisejax._batch import automatic
+from noisejax._contract import Hit, array_noise, host_amount
+from noisejax._stream import along, words, words_like
+
+
+def _classes(x, num_classes, **_) -> None:
+    _integers(x)
+    if not isinstance(num_classes, (int, np.integer)) or num_classes < 2:
+        raise ValueError(f"labels: num_classes must be the number of classes, at least 2, got {num_classes!r}.")
+    if num_classes > _largest(x.dtype) + 1:
+        raise ValueError(f"labels: {x.dtype} does not hold labels below num_classes={num_classes}.")
+
+
+def _integers(x) -> None:
+    if not (jnp.issubdtype(x.dtype, jnp.integer) or x.dtype == jnp.bool_):
+        raise TypeError(
+            f"labels: x must hold integer labels, got {x.dtype}{list(x.shape)}. Of one-hot or soft rows take the "
+            "argmax; targets of regression take ordinary noise, such as nj.gaussian."
+        )
+
+
+def _largest(dtype) -> int:
+    return 1 if dtype == jnp.bool_ else int(jnp.iinfo(dtype).max)
+
+
+def _in_range(x, where, num_classes, **_) -> None:
+    _checks.labels("labels", "x", x, num_classes, where)
+
+
+def _class(x, num_classes) -> tuple[jax.Array, jax.Array]:
+    """Labels as int32, and whether each is one of the classes."""
+    label = x.astype(jnp.int32)
+    return label, (label >= 0) & (label < num_classes)
+
+
+@array_noise(_checks.numbers, options=_classes, host=_in_range, rate=_checks.rate)
+def flip(
+    key: jax.Array,
+    x: jax.Array,
+    rate: float | jax.Array,
+    *,
+    num_classes: int | None = None,
+    include_true: bool = False,
+) -> jax.Array:
+    """Symmetric label noise: each label is replaced, with probability `rate`, by a class drawn equally.
+
+    The rate does not count the true class: a label that is hit becomes one of the ``num_classes - 1`` other ones, so
+    `rate` is the share of wrong labels. With ``include_true=True`` a label that is hit becomes any class, its own
+    included (the definition of part of the literature): then ``rate * (num_classes - 1) / num_classes`` are wrong.
+
+    Args:
+      key: a JAX key.
+      x: integer labels of any shape.
+      rate: the probability that a label is hit, in [0, 1], broadcastable to x; traced values clamp. 0 is the identity.
+      num_classes: the number of classes K; labels are 0, ..., K - 1. It has to be given.
+      include_true: whether a label that is hit may be drawn again as it was.
+      where, lengths: padding, see `noisejax.Noise`.
+
+    Returns:
+      Labels of x's shape and dtype.
+
+    References:
+      Angluin and Laird, "Learning from noisy examples", Machine Learning 2, 1988; Patrini et al., CVPR 2017
+      (symmetric noise, the true class excluded); Zhang et al., ICLR 2017 (random labels, included).
+
+    Example:
+      >>> import jax, jax.numpy as jnp, noisejax as nj
+      >>> y = nj.labels.flip(jax.random.key(0), jnp.zeros(1000, int), 0.3, num_classes=10)
+      >>> 0.25 < float((y != 0).mean()) < 0.35
+      True
+    """
+    label, valid = _class(x, num_classes)
+    w, w2 = words_like(key, "labels.flip.class", x), words_like(key, "labels.flip.class.low", x)
+    drawn = _sample.integers(w, w2, num_classes if include_true else num_classes - 1)
+    hit = valid & _sample.bernoulli(words_like(key, "labels.flip", x), rate)
+    return Hit(hit, drawn if include_true else (label + 1 + drawn) % num_classes)
+
+
+@array_noise(_checks.numbers, options=_classes, host=_in_range, rate=_checks.rate)
+def flip_pairs(key: jax.Array, x: jax.Array, rate: float | jax.Array, *, num_classes: int | None = None) -> jax.Array:
+    """Pair flips: each label i becomes, with probability `rate`, the next class, ``(i + 1) mod num_classes``.
+
+    The rate does not count the true class: it is the share of wrong labels. For other pairs of classes, give
+    `flip_by` a matrix.
+
+    Args:
+      key: a JAX key.
+      x: integer labels of any shape.
+      rate: the probability that a label is hit, in [0, 1], broadcastable to x; traced values clamp. 0 is the identity.
+      num_classes: the number of classes K; labels are 0, ..., K - 1. It has to be given.
+      where, lengths: padding, see `noisejax.Noise`.
+
+    Returns:
+      Labels of x's shape and dtype.
+
+    References:
+      Han et al., "Co-teaching", NeurIPS 2018 (pair flipping).
+
+    Example:
+      >>> import jax, jax.numpy as jnp, noisejax as nj
+      >>> nj.labels.flip_pairs(jax.random.key(0), jnp.array([0, 1, 2]), 1.0, num_classes=3).tolist()
+      [1, 2, 0]
+    """
+    label, valid = _class(x, num_classes)
+    hit = valid & _sample.bernoulli(words_like(key, "labels.flip_pairs", x), rate)
+    return Hit(hit, (label + 1) % num_classes)
+
+
+def _in_matrix(x, where, transition) -> None:
+    _checks.labels("flip_by", "x", x, np.shape(transition)[-1], where)
+
+
+@array_noise(
+    _checks.numbers,
+    tables=("transition",),
+    options=_integers,
+    host=_in_matrix,
+    transition=_checks.transition,
+)
+def flip_by(key: jax.Array, x: jax.Array, transition: jax.Array) -> jax.Array:
+    """Class-conditional label noise: each label i becomes j with probability ``transition[i, j]``.
+
+    The row of a class holds its own probability too: ``1 - transition[i, i]`` of its labels become wrong. The
+    identity matrix is the identity.
+
+    Args:
+      key: a JAX key.
+      x: integer labels of any shape.
+      transition: ``T[i, j] = P(noisy j | clean i)``, of shape (K, K); rows sum to 1, which is checked on the host (a
+        traced matrix has its rows divided by their sums). This is the convention of Patrini et al.; cleanlab's
+        `noise_matrix` is the transpose. Of shape (B, K, K) for labels of shape (B,) it is one matrix per example
+        (instance-dependent noise).
+      where, lengths: padding, see `noisejax.Noise`.
+
+    Returns:
+      Labels of x's shape and dtype.
+
+    References:
+      Patrini et al., "Making deep neural networks robust to label noise: a loss correction approach", CVPR 2017; Xia
+      et al., "Part-dependent label noise", NeurIPS 2020 (instance-dependent).
+
+    Example:
+      >>> import jax, jax.numpy as jnp, noisejax as nj
+      >>> cats_become_dogs = jnp.array([[0.0, 1.0], [0.0, 1.0]])
+      >>> nj.labels.flip_by(jax.random.key(0), jnp.array([0, 1, 0]), cats_become_dogs).tolist()
+      [1, 1, 1]
+    """
+    classes = transition.shape[-1]
+    if transition.ndim < 2 or transition.shape[-2] != classes or transition.ndim - 2 > x.ndim:
+        raise ValueError(
+            f"flip_by: transition must have shape (K, K), or one such matrix per label, got {transition.shape} "
+            f"for labels of shape {x.shape}."
+        )
+    _classes(x, classes)
+    _checks.broadcastable("flip_by", "transition (without its matrices)", transition.shape[:-2], x.shape)
+    label, valid = _class(x, classes)
+    ends = jnp.cumsum(transition, axis=-1)
+    ends = ends / ends[..., -1:]  # so that a class of probability 0 is never drawn, not even the last one
+    u = _sample.uniform(words_like(key, "labels.flip_by", x))
+    ends = ends.reshape((1,) * (x.ndim + 2 - ends.ndim) + ends.shape)
+
+    def drawn(label, u, ends):
+        row = jnp.take_along_axis(ends, label[..., None, None], axis=-2, mode="clip")[..., 0, :-1]
+        return jnp.sum(u[..., None] >= row, axis=-1, dtype=jnp.int32)
+
+    return jnp.where(valid, automatic(drawn, label, u, ends).astype(x.dtype), x)
+
+
+def _missing_options(x, value, mode) -> None:
+    _checks.one_of("missing", "mode", mode, ("element", "example"))
+    if jnp.issubdtype(x.dtype, jnp.floating):
+        return
+    value = _absent(x.dtype, value)
+    if x.dtype == jnp.bool_ or not jnp.iinfo(x.dtype).min <= value <= jnp.iinfo(x.dtype).max or value != int(value):
+        raise ValueError(
+            f"missing: value must be one that {x.dtype} labels can hold, got {value!r}. "
+            "Give another one, or cast the labels first: x.astype(jnp.int32)."
+        )
+
+
+def _absent(dtype, value):
+    if value is not None:
+        return value
+    return float("nan") if jnp.issubdtype(dtype, jnp.floating) else -1
+
+
+@array_noise(_checks.numbers, options=_missing_options, rate=_checks.rate)
+def missing(
+    key: jax.Array,
+    x: jax.Array,
+    rate: float | jax.Array,
+    *,
+    value: float | None = None,
+    mode: str = "element",
+) -> jax.Array:
+    """Missing labels: each label is replaced, with probability `rate`, by a value that stands for "unknown".
+
+    Args:
+      key: a JAX key.
+      x: integer labels, soft rows or regression targets, of any shape.
+      rate: the probability that a label is hit, in [0, 1], broadcastable to x; traced values clamp. 0 is the identity.
+      value: what stands for a missing label; None for -1 in integers and NaN in floats.
+      mode: `'element'` draws for every element; `'example'` along the leading axis, so that a row goes as a whole.
+      where, lengths: padding, see `noisejax.Noise`.
+
+    Returns:
+      Labels of x's shape and dtype.
+
+    References:
+      Rubin, "Inference and missing data", Biometrika 63(3), 1976 (missing completely at random).
+
+    Example:
+      >>> import jax, jax.numpy as jnp, noisejax as nj
+      >>> nj.labels.missing(jax.random.key(0), jnp.array([3, 1]), 1.0).tolist()
+      [-1, -1]
+    """
+    axes = range(x.ndim) if mode == "element" else (0,)
+    hit = _sample.bernoulli(words(key, "labels.missing", **along(x, axes)), rate)
+    return Hit(jnp.broadcast_to(hit, x.shape), _absent(x.dtype, value))
+
+
+def smooth(
+    labels: jax.Array,
+    alpha: float | jax.Array,
+    *,
+    num_classes: int | None = None,
+    where: jax.Array | None = None,
+) -> jax.Array:
+    """Label smoothing: ``(1 - alpha) * labels + alpha / K`` for labels as rows of K probabilities.
+
+    It draws nothing and takes no key; in a chain it is ``nj.keyless(nj.labels.smooth, alpha=0.1, num_classes=10)``.
+    The share alpha is spread over all classes, the true one included: a true class keeps ``1 - alpha + alpha / K``.
+
+    Args:
+      labels: integers of shape (...), or rows of shape (..., K), which may be soft already.
+      alpha: the share that is spread, in [0, 1]; a scalar, or broadcastable to integer labels or to soft rows. 0 is
+        the identity; may be traced.
+      num_classes: K; needed for integer labels. NumPy labels outside [0, K) raise; on a device they become rows of
+        zeros, and a row of zeros stays one (it has no mass to spread).
+      where: the classes that are possible, boolean, broadcastable to the rows. The others get exactly 0, and what
+        they held goes to the possible ones, so that rows still sum to 1.
+
+    Returns:
+      Rows of shape (..., K): float32 for integers, else of the dtype of the labels.
+
+    References:
+      Szegedy et al., "Rethinking the Inception architecture for computer vision", CVPR 2016.
+
+    Example:
+      >>> import jax.numpy as jnp, noisejax as nj
+      >>> nj.labels.smooth(jnp.array([0, 2]), 0.5, num_classes=4).tolist()
+      [[0.625, 0.125, 0.125, 0.125], [0.125, 0.125, 0.625, 0.125]]
+    """
+    if not hasattr(labels, "dtype"):
+        raise TypeError(f"smooth: labels must be an array, got a {type(labels).__name__}: {labels!r}. Use jnp.asarray.")
+    if jnp.issubdtype(labels.dtype, jnp.integer):
+        if not isinstance(num_classes, (int, np.integer)) or num_classes < 1:
+            raise ValueError(f"smooth: num_classes must be given for integer labels, got {num_classes!r}.")
+        _checks.labels("smooth", "labels", labels, num_classes)
+    elif not jnp.issubdtype(labels.dtype, jnp.floating):
+        raise TypeError(f"smooth: labels must be integers or rows of floats, got {labels.dtype}{list(labels.shape)}.")
+    elif labels.ndim == 0 or num_classes not in (None, labels.shape[-1]):
+        raise ValueError(f"smooth: labels of shape {labels.shape} are no rows of num_classes={num_classes} floats.")
+    alpha = host_amount("smooth", "alpha", alpha, _share)
+    return _smooth(labels, alpha, where, num_classes)
+
+
+_share = _checks.Range("in [0, 1]", lambda v: (v >= 0) & (v <= 1), "It is the share of a label that is spread.")
+
+
+@functools.partial(jax.jit, static_argnums=(3,), inline=True)
+def _smooth(labels, alpha, where, num_classes):
+    wide = jnp.float64 if labels.dtype == jnp.float64 else jnp.float32
+    alpha = jnp.asarray(alpha).astype(wide)
+    _checks.broadcastable("smooth", "alpha", alpha.shape, labels.shape)
+    if jnp.issubdtype(labels.dtype, jnp.integer):
+        dtype, rows, alpha = wide, jax.nn.one_hot(labels, num_classes, dtype=wide), alpha[..., None]
+    else:
+        dtype, rows = labels.dtype, labels.astype(wide)
+    alpha = alpha.reshape((1,) * (rows.ndim - alpha.ndim) + alpha.shape)
+    mass = rows.sum(-1, keepdims=True)
+    if where is None:
+        return ((1 - alpha) * rows + alpha * (mass / rows.shape[-1])).astype(dtype)
+    where = jnp.asarray(where)
+    _checks.broadcastable("smooth", "where", where.shape, rows.shape)
+    where = where.reshape((1,) * (rows.ndim - where.ndim) + where.shape)
+    spread = jnp.where(where, mass / jnp.maximum(where.sum(-1, keepdims=True, dtype=wide), 1), 0)
+    kept = jnp.where(where, rows, 0)
+    held = kept.sum(-1, keepdims=True)
+    kept = jnp.where(held > 0, kept * (mass / jnp.where(held > 0, held, 1)), spread)
+    return ((1 - alpha) * kept + alpha * spread).astype(dtype)
