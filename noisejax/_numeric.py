@@ -184,11 +184,12 @@ def quantize(
       [0.0, 0.5, 1.0]
     """
     _checks.one_of("quantize", "rounding", rounding, ("nearest", "stochastic"))
-    safe = jnp.where(step > 0, step, 1)
-    from_origin = x - origin
-    inside = (abs(from_origin / safe) < 1 / jnp.finfo(x.dtype).eps) & (step > 0)  # False for NaN
-    q = jnp.where(inside, from_origin, 0) / safe
-    return jnp.where(inside, origin + safe * straight_through(_round(key, "quantize", q, rounding), q), x)
+    q = (x - origin) / jnp.where(step > 0, step, 1)
+    inside = (abs(q) < 1 / jnp.finfo(x.dtype).eps) & (step > 0)  # False for NaN
+    q = lax.stop_gradient(jnp.where(inside, q, 0))
+    rounded = _round(key, "quantize", q, rounding)
+    y = straight_through(origin + step * rounded, x + step * (rounded - q))
+    return jnp.where(inside, y, x)
 
 
 @array_noise(_checks.floats, mantissa_bits=_bits)
@@ -258,13 +259,13 @@ def reduce_precision(
 
 @jax.custom_jvp
 def straight_through(y: jax.Array, x: jax.Array) -> jax.Array:
-    """The value y with the derivative of x, in forward and reverse mode, exact to the bit."""
+    """The value of y to the bit, with the derivatives of x: in forward and reverse mode, and of any order."""
     return y
 
 
 @straight_through.defjvp
 def _straight_through_jvp(primals, tangents):
-    return primals[0], tangents[1]
+    return straight_through(*primals), tangents[1]
 
 
 def _round(key, tag: str, q: jax.Array, rounding: str) -> jax.Array:
