@@ -46,6 +46,7 @@ class Case:
     differentiable: bool = True  # gradients in x are those of its own formula (False: straight-through or none)
     integers: bool = False  # acts on integers and booleans of any kind
     images: bool = True  # acts on uint8 images
+    gathers: bool = False  # takes values of other examples, and so communicates where the batch is sharded
     measures: bool = False  # its draw depends on x, so that laws about x's dtype hold only roughly
 
     @property
@@ -361,6 +362,30 @@ CASES = [
         hits=True,
         integers=True,
         per_example="width",
+    ),
+    Case(
+        nj.swap,
+        {"rate": 0.3},
+        {"rate": 0.0},
+        {"rate": 0.9},
+        elementwise=False,
+        gathers=True,
+        per_example="rate",
+        hits=True,
+        integers=True,
+    ),
+    Case(
+        nj.swap,
+        {"rate": 0.3},
+        {"rate": 0.0},
+        {"rate": 0.9},
+        options={"groups": (0, 1, 1, 1, 2, 3, 4, 4, 5, 6, 7, 8)},
+        note="groups",
+        elementwise=False,
+        gathers=True,
+        per_example="rate",
+        hits=True,
+        integers=True,
     ),
 ]
 

@@ -1,5 +1,7 @@
 """Law 5: same shape, same dtype, one rounding, an exact identity, nothing lost."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -71,7 +73,8 @@ def test_uint8_images_round_and_saturate_or_are_refused(case, key):
 
 @every
 def test_integers_are_exact_or_refused(case, key):
-    x = jnp.full(case.x().shape, 2**24 + 1, jnp.int32)  # float32 does not hold this number
+    shape = case.x().shape
+    x = 2**24 + 1 + 2 * jnp.arange(math.prod(shape), dtype=jnp.int32).reshape(shape)  # float32 holds none of them
     if not case.integers:
         with pytest.raises(TypeError, match="int32"):
             case.bind()(key, x)
@@ -89,7 +92,7 @@ def test_nan_and_inf_pass_where_they_are_not_hit(case, key):
     special = x.at[(0,) * x.ndim].set(jnp.nan).at[(-1,) * x.ndim].set(jnp.inf)
     y = case.bind(**case.neutral)(key, special)
     np.testing.assert_array_equal(y, special)
-    if case.hits:
+    if case.hits and not case.gathers:
         mask = nj.hits(case.bind())(key, special)
         y = case.bind()(key, special)
         assert bool((jnp.isnan(y) == (jnp.isnan(special) & ~mask)).all()) or case.function.__name__ == "nonfinite"
