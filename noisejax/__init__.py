@@ -1,6 +1,16 @@
-from noisejax._compose import at as at, chain as chain, changed as changed, choose as choose, clip as clip, entries as entries, hits as hits, keyless as keyless, per_example as per_example, sometimes as sometimes
-from noisejax._levels import Adaptive as Adaptive, AdaptiveState as AdaptiveState, adaptive as adaptive, at_step as at_step
-from noisejax._noise import Noise as Noise, bind as bind
+from noisejax import labels as labels
+from noisejax._blocks import drop_block as drop_block, patch_dropout as patch_dropout
+from noisejax._choose import choose as choose, sometimes as sometimes
+from noisejax._compose import (
+    at as at,
+    chain as chain,
+    changed as changed,
+    clip as clip,
+    entries as entries,
+    hits as hits,
+    keyless as keyless,
+    per_example as per_example,
+)
 from noisejax._continuous import (
     colored as colored,
     gaussian as gaussian,
@@ -11,7 +21,13 @@ from noisejax._continuous import (
     student_t as student_t,
     uniform as uniform,
 )
-from noisejax._blocks import drop_block as drop_block, patch_dropout as patch_dropout
+from noisejax._cutmix import cutmix as cutmix
+from noisejax._levels import (
+    Adaptive as Adaptive,
+    AdaptiveState as AdaptiveState,
+    adaptive as adaptive,
+    at_step as at_step,
+)
 from noisejax._masking import (
     Marginals as Marginals,
     alpha_dropout as alpha_dropout,
@@ -24,6 +40,16 @@ from noisejax._masking import (
     pixel_dropout as pixel_dropout,
     spatial_dropout as spatial_dropout,
 )
+from noisejax._mixing import blend as blend, mixup as mixup, mixup_pairs as mixup_pairs, swap as swap
+from noisejax._noise import Noise as Noise, bind as bind
+from noisejax._numeric import (
+    impulse as impulse,
+    nonfinite as nonfinite,
+    quantize as quantize,
+    reduce_precision as reduce_precision,
+    salt_and_pepper as salt_and_pepper,
+)
+from noisejax._penalty import tikhonov_estimate as tikhonov_estimate, tikhonov_penalty as tikhonov_penalty
 from noisejax._regions import (
     coarse_dropout as coarse_dropout,
     cutout as cutout,
@@ -32,14 +58,3 @@ from noisejax._regions import (
     random_erasing as random_erasing,
     time_mask as time_mask,
 )
-from noisejax._penalty import tikhonov_estimate as tikhonov_estimate, tikhonov_penalty as tikhonov_penalty
-from noisejax._numeric import (
-    impulse as impulse,
-    nonfinite as nonfinite,
-    quantize as quantize,
-    reduce_precision as reduce_precision,
-    salt_and_pepper as salt_and_pepper,
-)
-from noisejax import labels as labels
-from noisejax._cutmix import cutmix as cutmix
-from noisejax._mixing import blend as blend, mixup as mixup, mixup_pairs as mixup_pairs, swap as swap

@@ -8,9 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from noisejax import _checks, _noise, _sample
+from noisejax import _noise
 from noisejax._noise import Noise, combinator
-from noisejax._stream import along, fold, stage, words
+from noisejax._stream import fold, stage
 
 
 def chain(*noises: Callable) -> Noise:
@@ -26,7 +26,7 @@ def chain(*noises: Callable) -> Noise:
       >>> noise(jax.random.key(0), jnp.ones(4)).shape
       (4,)
     """
-    return Noise(_chain, {"noises": _stages("chain", noises)}, learn=True)
+    return Noise(_chain, {"noises": _noise.stages("chain", noises)}, learn=True)
 
 
 @combinator
@@ -36,88 +36,6 @@ def _chain(run, key, x, noises):
         x, stage_hit = run(noise, stage(key, position), x)
         hit = stage_hit if hit is None else hit | stage_hit
     return x, hit
-
-
-def choose(*noises: Callable, weights: Sequence[float] | jax.Array | None = None, mode: str = "example") -> Noise:
-    """Applies one of several noises, drawn for each example.
-
-    Args:
-      *noises: what is drawn from.
-      weights: one nonnegative number per noise, normalised to sum to 1; None for equal ones. May be traced, or a
-        schedule (see `at_step`).
-      mode: `'example'` draws along the leading axis, runs every noise and selects; `'batch'` draws once and runs
-        only the drawn one.
-
-    Example:
-      >>> import jax, jax.numpy as jnp, noisejax as nj
-      >>> noise = nj.choose(nj.bind(nj.gaussian, std=0.1), nj.bind(nj.mask, rate=0.1), weights=(0.8, 0.2))
-      >>> noise(jax.random.key(0), jnp.ones((8, 3))).shape
-      (8, 3)
-    """
-    _checks.one_of("choose", "mode", mode, ("example", "batch"))
-    stages = _stages("choose", noises)
-    amounts = {"noises": stages}
-    if callable(weights):
-        amounts["weights"] = _noise.Schedule(weights)
-    elif weights is not None:
-        if np.shape(weights) != (len(stages),):
-            raise ValueError(f"choose: weights must be {len(stages)} numbers, one per noise, got {weights!r}.")
-        if not isinstance(weights, jax.Array):
-            weights = np.asarray(weights, np.float32)
-            if not (np.all(weights >= 0) and weights.sum() > 0):
-                raise ValueError(f"choose: weights must be nonnegative and not all 0, got {weights!r}.")
-        amounts["weights"] = weights
-    return Noise(_choose, amounts, (("mode", mode),), learn=True)
-
-
-@combinator
-def _choose(run, key, x, noises, weights=None, *, mode):
-    shares = jnp.ones(len(noises)) if weights is None else jnp.asarray(weights, jnp.float32)
-    ends = jnp.cumsum(shares)[:-1] / jnp.sum(shares)
-    if mode == "batch":
-        u = _sample.uniform(words(key, "choose", ()))
-        index = jnp.sum(u >= ends)
-        return jax.lax.switch(index, [_branch(run, noise, stage(key, n)) for n, noise in enumerate(noises)], x)
-    u = _sample.uniform(words(key, "choose", **_examples("choose", x)))
-    chosen, chosen_hit = run(noises[0], stage(key, 0), x)
-    for n, noise in enumerate(noises[1:]):
-        y, hit = run(noise, stage(key, n + 1), x)
-        later = u >= ends[n]
-        chosen = _select("choose", later, y, chosen)
-        chosen_hit = None if hit is None else _select("choose", later, hit, chosen_hit)
-    return chosen, chosen_hit
-
-
-def sometimes(noise: Callable, p: float | jax.Array, *, mode: str = "example") -> Noise:
-    """Applies a noise with probability p, drawn for each example (or with ``mode='batch'`` once).
-
-    p may be traced, of shape (B,), or a schedule (see `at_step`). In batch mode the noise does not run at all where it is not drawn.
-
-    Example:
-      >>> import jax, jax.numpy as jnp, noisejax as nj
-      >>> noise = nj.sometimes(nj.bind(nj.gaussian, std=0.1), 0.5)
-      >>> noise(jax.random.key(0), jnp.ones((8, 3))).shape
-      (8, 3)
-    """
-    _checks.one_of("sometimes", "mode", mode, ("example", "batch"))
-    p = _noise.amount("sometimes", "p", p, _checks.rate)
-    (noise,) = _stages("sometimes", (noise,))
-    return Noise(_sometimes, {"noises": (noise,), "p": p}, (("mode", mode),), learn=True)
-
-
-@combinator
-def _sometimes(run, key, x, noises, p, *, mode):
-    branch = _branch(run, noises[0], stage(key, 0))
-    p = jnp.asarray(p, jnp.float32)
-    if mode == "batch":
-        drawn = _sample.bernoulli(words(key, "sometimes", ()), p)
-        hits = jax.eval_shape(branch, x)[1] is not None
-        return jax.lax.cond(drawn, branch, lambda x: (x, jnp.zeros(x.shape, bool) if hits else None), x)
-    examples = _examples("sometimes", x)
-    p = p.reshape(p.shape + (1,) * (len(examples["shape"]) - p.ndim)) if p.ndim else p
-    drawn = _sample.bernoulli(words(key, "sometimes", **examples), p)
-    y, hit = branch(x)
-    return _select("sometimes", drawn, y, x), None if hit is None else hit & drawn
 
 
 def entries(spec: tuple | dict, *, shared: bool = False) -> Noise:
@@ -142,7 +60,7 @@ def entries(spec: tuple | dict, *, shared: bool = False) -> Noise:
         names, noises = tuple(range(len(spec))), tuple(spec)
     else:
         raise TypeError(f"entries: spec must be a tuple or a dict of noises, got {spec!r}.")
-    noises = tuple(None if noise is None else _stages("entries", (noise,))[0] for noise in noises)
+    noises = tuple(None if noise is None else _noise.stages("entries", (noise,))[0] for noise in noises)
     return Noise(_entries, {"noises": noises}, (("names", names), ("shared", shared)), learn=True)
 
 
@@ -190,7 +108,7 @@ def at(noise: Callable, columns: Sequence[int] | slice, *, axis: int = -1) -> No
         if columns.ndim != 1 or not np.issubdtype(columns.dtype, np.integer):
             raise TypeError(f"at: columns must be integers, a boolean mask or a slice, got {columns!r}.")
         columns = tuple(int(c) for c in columns)
-    (noise,) = _stages("at", (noise,))
+    (noise,) = _noise.stages("at", (noise,))
     return Noise(_at, {"noises": (noise,)}, (("axis", axis), ("columns", columns)), learn=True)
 
 
@@ -242,7 +160,7 @@ def per_example(noise: Callable, ids: jax.Array | None = None) -> Noise:
       >>> bool((y[2:] == nj.per_example(half, jnp.array([2, 3]))(key, x[2:])).all())
       True
     """
-    (noise,) = _stages("per_example", (noise,))
+    (noise,) = _noise.stages("per_example", (noise,))
     if ids is not None and not jnp.issubdtype(jnp.asarray(ids).dtype, jnp.integer):
         raise TypeError(f"per_example: ids must be integers, got {ids!r}.")
     return Noise(_per_example, {"noises": (noise,)} | ({} if ids is None else {"ids": jnp.asarray(ids)}), learn=True)
@@ -250,7 +168,7 @@ def per_example(noise: Callable, ids: jax.Array | None = None) -> Noise:
 
 @combinator
 def _per_example(run, key, x, noises, ids=None):
-    n = _batch_size("per_example", x)
+    n = _noise.batch_size("per_example", x)
     ids = jnp.arange(n) if ids is None else ids
     if ids.shape != (n,):
         raise ValueError(f"per_example: ids must have shape ({n},), one per example, got {ids.shape}.")
@@ -330,13 +248,13 @@ def keyless(function: Callable, **arguments: Any) -> Noise:
         for n, v in arguments.items()
         if n not in options
     }
-    static = tuple(sorted((n, _noise._option(name, n, v)) for n, v in arguments.items() if n in options))
-    return Noise(_keyless, {"amounts": amounts}, (("function", function), *([("options", static)] if static else [])))
+    static = tuple(sorted((n, _noise.option(name, n, v)) for n, v in arguments.items() if n in options))
+    return Noise(_keyless, amounts, (("function", function), *static))
 
 
 @combinator
-def _keyless(run, key, x, amounts, *, function, options=()):
-    y = run(_Deterministic(function, {**amounts, **dict(options)}), key, x, hits=False)[0]
+def _keyless(run, key, x, *, function, **arguments):
+    y = run(_Deterministic(function, arguments), key, x, hits=False)[0]
     return y, jnp.zeros(x.shape, bool) if run.keywords["hits"] else None
 
 
@@ -349,11 +267,14 @@ def _options_of(function: Callable) -> set[str]:
 
 
 class _Deterministic:
-    def __init__(self, function, amounts):
-        self.function, self.amounts, self.__name__ = function, amounts, getattr(function, "__name__", repr(function))
+    """A function of x alone, called as a noise."""
+
+    def __init__(self, function, arguments):
+        self.function, self.arguments = function, arguments
+        self.__name__ = getattr(function, "__name__", repr(function))
 
     def __call__(self, key, x):
-        return self.function(x, **self.amounts)
+        return self.function(x, **self.arguments)
 
 
 def hits(noise: Callable) -> Callable:
@@ -384,55 +305,6 @@ def changed(x: jax.Array, y: jax.Array) -> jax.Array:
       [False, False, True]
     """
     return (x != y) & ~((x != x) & (y != y))
-
-
-def _stages(function: str, noises: Sequence[Callable]) -> tuple:
-    """Noises as they are; other functions wrapped, since a bare function is no pytree leaf that jit could take."""
-    if not noises:
-        raise ValueError(f"{function}: give at least one noise.")
-    out = []
-    for noise in noises:
-        if not callable(noise):
-            raise TypeError(f"{function}: a noise must be callable as noise(key, x), got {noise!r}.")
-        spec = getattr(noise, "__noise__", None)
-        if spec is not None and not isinstance(noise, Noise):
-            raise TypeError(f"{function}: bind {noise.__name__} first: nj.bind(nj.{noise.__name__}, ...).")
-        is_leaf = jax.tree_util.all_leaves([noise])
-        out.append(Noise(noise, {}) if is_leaf else noise)
-    return tuple(out)
-
-
-def _branch(run, noise, key):
-    return lambda x: run(noise, key, x)
-
-
-def _batch_size(function: str, x: Any) -> int:
-    sizes = {leaf.shape[:1] for leaf in jax.tree.leaves(x)}
-    if len(sizes) != 1 or () in sizes:
-        shapes = [leaf.shape for leaf in jax.tree.leaves(x)]
-        raise ValueError(f"{function}: all arrays must share a leading axis of examples, got shapes {shapes}.")
-    return sizes.pop()[0]
-
-
-def _examples(function: str, x: Any) -> dict:
-    """Shape and sharding of a draw per example of an array, or of a batch whose entries share a leading axis."""
-    if not (hasattr(x, "ndim") and x.ndim == 0):
-        _batch_size(function, x)
-    return along(jax.tree.leaves(x)[0], (0,))
-
-
-def _select(function: str, drawn: jax.Array, y: Any, x: Any) -> Any:
-    shapes = [jax.tree.map(jnp.shape, tree) for tree in (x, y)]
-    if jax.tree.structure(x) != jax.tree.structure(y) or shapes[0] != shapes[1]:
-        raise ValueError(
-            f"{function}: what is selected between must have one structure and shape, got {shapes[0]} and {shapes[1]}. "
-            "Where a noise makes soft labels of integer ones, make them soft before it."
-        )
-
-    def pick(a, b):
-        return jnp.where(drawn.reshape(drawn.shape[:1] + (1,) * (a.ndim - 1)), a, b)
-
-    return jax.tree.map(pick, y, x)
 
 
 def _entry(padding: Any, name: Any) -> Any:

@@ -281,10 +281,10 @@ def colored(
     draw = along(x, [a for a in range(x.ndim) if a != axis])
     draw["shape"] = (*draw["shape"][:axis], half, *draw["shape"][axis + 1 :])
     cosine, sine = (_sample.normal(words(key, f"colored.{name}", **draw)) for name in ("cosine", "sine"))
-    index = np.arange(half).reshape((1,) * axis + (half,) + (1,) * (x.ndim - 1 - axis))
-    frequency = np.maximum(index, 1)
-    weight = np.where((index == 0) | (2 * index == period), 1, 2)  # these two frequencies have no sine
-    log_power = np.log(weight, dtype=np.float32) - exponent * np.log(frequency, dtype=np.float32)
+    column = (1,) * axis + (half,) + (1,) * (x.ndim - 1 - axis)
+    index = lax.broadcasted_iota(jnp.float32, column, axis)
+    weight = jnp.where((index == 0) | (2 * index == period), 1, 2).astype(jnp.float32)  # those have no sine
+    log_power = jnp.log(weight) - exponent * jnp.log(jnp.maximum(index, 1))
     amplitude = jnp.sqrt(jax.nn.softmax(log_power, axis=axis))  # so that the powers sum to 1
     spectrum = jnp.moveaxis(lax.complex(amplitude * cosine, -amplitude * sine), axis, -1)
     spectrum = jnp.pad(spectrum, [(0, 0)] * (x.ndim - 1) + [(0, period - half)])

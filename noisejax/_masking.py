@@ -233,8 +233,9 @@ def mask(
     if groups is None:
         like = along(x, range(x.ndim))
     else:  # the word depends on the group's number and not on the feature's: no gather along the features
-        ids = jnp.asarray(groups, jnp.uint32).reshape((1,) * (x.ndim - 1) + (-1,))
-        key, like = fold(key, ids), along(x, range(x.ndim - 1))
+        each = along(x, (-1,))
+        ids = lax.broadcast_in_dim(jnp.asarray(groups), each["shape"], (x.ndim - 1,), out_sharding=each["sharding"])
+        key, like = fold(key, ids), all_but(x, (-1,))
     hit = _sample.bernoulli(words(key, "mask", **like), rate)
     if not isinstance(fill, Marginals):
         return Hit(hit, fill)

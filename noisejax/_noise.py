@@ -2,7 +2,7 @@
 
 import functools
 import inspect
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 import jax
@@ -82,7 +82,7 @@ class Schedule:
         return hash(self.function)
 
     def __repr__(self):
-        return f"<{getattr(self.function, '__name__', 'schedule')}>"
+        return f"<{getattr(self.function, '__name__', 'schedule').strip('<>')}>"
 
 
 def bind(function: Callable, *, learn: bool = False, **arguments: Any) -> Noise:
@@ -125,7 +125,7 @@ def bind(function: Callable, *, learn: bool = False, **arguments: Any) -> Noise:
             inside = spec.ranges.get(argument) if spec else None
             amounts[argument] = amount(name, argument, value, inside, spec is not None and argument in spec.like_x)
         elif argument in right:
-            options[argument] = _option(name, argument, value)
+            options[argument] = option(name, argument, value)
         else:
             raise TypeError(f"bind: {name} has no argument {argument!r}. Its signature is {name}{signature}.")
     missing = [n for n, p in left.items() if p.default is p.empty and n not in amounts]
@@ -151,7 +151,9 @@ def apply(noise: Callable, key, x, *, where=None, lengths=None, hits: bool = Fal
         return noise.function(run, key, x, **arguments)
     spec = getattr(noise.function, "__noise__", None)
     if spec is None:
-        return _apply_foreign(functools.partial(noise.function, **arguments), key, x, where, lengths, hits, noise.function)
+        return _apply_foreign(
+            functools.partial(noise.function, **arguments), key, x, where, lengths, hits, noise.function
+        )
     hit = spec.hits(key, x, where=where, lengths=lengths, **arguments) if hits else None
     given = {k: v for k, v in (("where", where), ("lengths", lengths)) if v is not None}
     return noise.function(key, x, **arguments, **given), hit
@@ -167,6 +169,30 @@ def _apply_foreign(call, key, x, where, lengths, hits, function=None):
     if not hasattr(x, "ndim"):
         raise TypeError(f"{name} acts on a whole batch: give where and lengths to its entries, with nj.entries.")
     return jnp.where(padding(name, x, where, lengths), result, x), None
+
+
+def stages(function: str, noises: Sequence[Callable]) -> tuple:
+    """Noises as they are; other functions wrapped, since a bare function is no pytree leaf that jit could take."""
+    if not noises:
+        raise ValueError(f"{function}: give at least one noise.")
+    out = []
+    for noise in noises:
+        if not callable(noise):
+            raise TypeError(f"{function}: a noise must be callable as noise(key, x), got {noise!r}.")
+        spec = getattr(noise, "__noise__", None)
+        if spec is not None and not isinstance(noise, Noise):
+            raise TypeError(f"{function}: bind {noise.__name__} first: nj.bind(nj.{noise.__name__}, ...).")
+        is_leaf = jax.tree_util.all_leaves([noise])
+        out.append(Noise(noise, {}) if is_leaf else noise)
+    return tuple(out)
+
+
+def batch_size(function: str, x: Any) -> int:
+    sizes = {leaf.shape[:1] for leaf in jax.tree.leaves(x)}
+    if len(sizes) != 1 or () in sizes:
+        shapes = [leaf.shape for leaf in jax.tree.leaves(x)]
+        raise ValueError(f"{function}: all arrays must share a leading axis of examples, got shapes {shapes}.")
+    return sizes.pop()[0]
 
 
 def combinator(function: Callable) -> Callable:
@@ -189,7 +215,7 @@ def amount(function: str, name: str, value: Any, inside: _checks.Range | None, l
     return value
 
 
-def _option(function: str, name: str, value: Any) -> Hashable:
+def option(function: str, name: str, value: Any) -> Hashable:
     try:
         hash(value)
     except TypeError:
