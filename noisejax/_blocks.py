@@ -75,7 +75,9 @@ def drop_block(
     spatial = _spatial(x, axes)
     sizes = block_size if isinstance(block_size, tuple) else (block_size,) * len(spatial)
     blocks = {axis: max(min(size, x.shape[axis]), 1) for axis, size in zip(spatial, sizes, strict=True)}
-    gamma = jnp.clip(rate, 0, 1) * math.prod(x.shape[axis] / (b * max(x.shape[axis] - b + 1, 1)) for axis, b in blocks.items())
+    gamma = jnp.clip(rate, 0, 1) * math.prod(
+        x.shape[axis] / (b * max(x.shape[axis] - b + 1, 1)) for axis, b in blocks.items()
+    )
     hit = _sample.bernoulli(words(key, "drop_block", **all_but(x, broadcast_dims)), gamma)
     for axis, block in blocks.items():
         hit = hit & (positions(x, axis) <= x.shape[axis] - block)
