@@ -138,6 +138,13 @@ def patch_dropout(
             f"patch_dropout: x must be (B, tokens, ...) with more tokens than num_prefix_tokens={num_prefix_tokens}, "
             f"got shape {x.shape}."
         )
+    if lengths is not None:
+        lengths = jnp.asarray(lengths)
+        if lengths.shape != x.shape[:1] or not jnp.issubdtype(lengths.dtype, jnp.integer):
+            raise ValueError(
+                f"patch_dropout: lengths must be integers of shape {x.shape[:1]}, one per example, got "
+                f"{lengths.dtype}{list(lengths.shape)}."
+            )
     tokens = x.shape[1] - num_prefix_tokens
     kept = max(1, tokens - math.ceil(tokens * rate - 1e-9))  # 100 * (1 - 0.9) is below 10 in floats
     return _keep_tokens(kept, num_prefix_tokens, key, x, lengths)
