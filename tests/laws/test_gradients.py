@@ -19,6 +19,8 @@ def residuals(function, *args):
 
 @every
 def test_reverse_forward_and_second_order_agree(case, key):
+    if case.function is nj.nonfinite:
+        pytest.skip("a loss over NaN is NaN; its own tests hold its gradient")
     x, noise = case.array(), case.bind()
 
     def loss(x):
