@@ -43,6 +43,7 @@ def _largest(dtype) -> int:
 
 
 def _in_range(x, where, num_classes, **_) -> None:
+    _classes(x, num_classes)
     _checks.labels("labels", "x", x, num_classes, where)
 
 
