@@ -1,0 +1,174 @@
+"""Pictures: scores against the level of noise, and features before and after it."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from noisejax.robustness._report import Report
+
+
+def plot(
+    reports: "Report | Mapping[str, Report]",
+    *,
+    threshold: float | None = None,
+    chance: float | None = None,
+    faint: Sequence[str] = (),
+    percent: bool = False,
+    confidence: float = 0.95,
+    axes: Any = None,
+) -> Any:
+    """Draws the score against the level of noise with its interval as a band, one panel for each family.
+
+    Args:
+      reports: a report, or several by the name of the model, of the same families.
+      threshold: a score drawn as a dashed line: what a model should keep.
+      chance: a score drawn as a dotted line: what guessing the most frequent class gives.
+      faint: models drawn thin, in grey, without band.
+      percent: whether levels are shares, shown as percentages.
+      confidence: of the bands.
+      axes: matplotlib's axes, one for each family, to draw into; None makes a new figure.
+
+    Returns:
+      The matplotlib figure.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, noisejax as nj
+      >>> from noisejax import robustness
+      >>> x = nj.gaussian(jax.random.key(0), jnp.zeros((200, 2)), 1.0)
+      >>> families = {"gaussian": (lambda std: nj.bind(nj.gaussian, std=std), [0.0, 0.5, 1.0])}
+      >>> report = robustness.sweep(jax.random.key(1), lambda x: x[:, 0] > 0, (x, x[:, 0] > 0), families)
+      >>> figure = robustness.plot({"threshold at 0": report}, threshold=0.95)
+      >>> len(figure.axes)
+      1
+    """
+    pyplot = _pyplot("plot")
+    reports = {"": reports} if isinstance(reports, Report) else dict(reports)
+    if not reports:
+        raise ValueError("plot: give at least one report.")
+    families = list(next(iter(reports.values())).levels)
+    if axes is None:
+        _, axes = pyplot.subplots(
+            1, len(families), figsize=(1 + 3.2 * len(families), 3.2), sharey=True, squeeze=False, layout="constrained"
+        )
+    axes = np.asarray(axes, object).reshape(-1)
+    if len(axes) != len(families):
+        raise ValueError(f"plot: axes must be one for each of the families {families}, got {len(axes)}.")
+    colours = pyplot.rcParams["axes.prop_cycle"].by_key()["color"]
+    bright = [name for name in reports if name not in faint]
+    for ax, family in zip(axes, families, strict=True):
+        for name, report in reports.items():
+            mean, lower, upper = report.interval(family, confidence=confidence)
+            levels = report.levels[family] * (100 if percent else 1)
+            if name not in bright:
+                ax.plot(levels, mean, color="0.75", linewidth=0.8, zorder=1)
+                continue
+            colour = colours[bright.index(name) % len(colours)]
+            ax.plot(levels, mean, color=colour, linewidth=1.8, label=name or None, zorder=3)
+            ax.fill_between(levels, lower, upper, color=colour, alpha=0.13, linewidth=0, zorder=2)
+        for value, style in ((threshold, "--"), (chance, ":")):
+            if value is not None:
+                ax.axhline(value, color="0.4", linestyle=style, linewidth=1, zorder=1)
+        ax.set_xlabel(f"{family}, %" if percent else family)
+        ax.margins(x=0)
+        ax.spines[["top", "right"]].set_visible(False)
+    axes[0].set_ylabel(next(iter(reports.values())).metric)
+    return axes[0].figure
+
+
+def plot_features(before: Any, after: Any, names: Sequence[str], *, bins: int = 40, axes: Any = None) -> Any:
+    """Draws the distributions of features before and after noise over each other.
+
+    Args:
+      before: an array of shape (N, D), or a mapping (a data frame) from names to columns, of numbers or of strings.
+      after: the same with noise, or a mapping from labels to several such: ``{"gaussian": x1, "masking": x2}``.
+      names: of the D features; of a mapping, which to draw. Features of at most 20 different numbers, and of strings,
+        are drawn as shares of each value (the ten most frequent), others as histograms.
+      bins: of the histograms, which span the values before noise and a half more on either side.
+      axes: matplotlib's axes, one for each feature, to draw into; None makes a new figure.
+
+    Returns:
+      The matplotlib figure.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, noisejax as nj
+      >>> from noisejax import robustness
+      >>> key, x = jax.random.key(0), nj.gaussian(jax.random.key(1), jnp.zeros((500, 2)), 1.0)
+      >>> figure = robustness.plot_features(x, {"gaussian": nj.gaussian(key, x, 0.5)}, ["length", "width"])
+      >>> len(figure.axes)
+      2
+    """
+    pyplot = _pyplot("plot_features")
+    names = list(names)
+    many = isinstance(after, Mapping) and all(np.ndim(v) == 2 or isinstance(v, Mapping) for v in after.values())
+    sets = {"before": before, **(after if many else {"after": after})}
+    columns = {label: _columns(label, value, names) for label, value in sets.items()}
+    if axes is None:
+        wide = min(len(names), 4)
+        _, axes = pyplot.subplots(
+            -(-len(names) // wide),
+            wide,
+            figsize=(3.1 * wide, 2.7 * -(-len(names) // wide)),
+            squeeze=False,
+            layout="constrained",
+        )
+    axes = np.asarray(axes, object).reshape(-1)
+    for ax in axes[len(names) :]:
+        ax.set_visible(False)
+    for ax, name in zip(axes, names, strict=False):
+        values = {label: of[name] for label, of in columns.items()}
+        first = values["before"]
+        distinct, counts = np.unique(first, return_counts=True)
+        if first.dtype.kind in "OUSb" or len(distinct) <= 20:
+            _bars(ax, values, distinct[np.argsort(-counts, kind="stable")][:10])
+        else:
+            low, high = np.nanmin(first), np.nanmax(first)
+            edges = np.linspace(low - (high - low) / 4, high + (high - low) / 4, bins + 1)
+            for n, (label, column) in enumerate(values.items()):
+                weights = np.full(len(column), 1 / len(column))
+                filled = (
+                    {"histtype": "stepfilled", "color": "0.8"} if n == 0 else {"histtype": "step", "color": f"C{n - 1}"}
+                )
+                ax.hist(column, edges, weights=weights, label=label, linewidth=1.4, **filled)
+        ax.set_title(name, fontsize="medium")
+        ax.set_yticks([])
+        ax.spines[["top", "right", "left"]].set_visible(False)
+    axes[0].legend(frameon=False, fontsize="small")
+    return axes[0].figure
+
+
+def _bars(ax, values, order):
+    width = 0.8 / len(values)
+    for n, (label, column) in enumerate(values.items()):
+        heights = [np.mean(column == value) for value in order]
+        ax.bar(
+            np.arange(len(order)) + (n + 0.5) * width - 0.4,
+            heights,
+            width,
+            label=label,
+            color="0.8" if n == 0 else f"C{n - 1}",
+        )
+    turned = {"rotation": 30, "ha": "right"} if order.dtype.kind in "OUS" else {}
+    ax.set_xticks(
+        np.arange(len(order)), [v[:14] if isinstance(v, str) else f"{v:g}" for v in order], fontsize="small", **turned
+    )
+
+
+def _columns(label, value, names):
+    if hasattr(value, "keys"):
+        return {name: np.asarray(value[name]) for name in names}
+    value = np.asarray(value)
+    if value.ndim != 2 or value.shape[1] != len(names):
+        raise ValueError(
+            f"plot_features: {label} must have shape (N, {len(names)}), a column for each name, got {value.shape}. "
+            "Select columns first: x[:, columns]."
+        )
+    return {name: value[:, n] for n, name in enumerate(names)}
+
+
+def _pyplot(function: str):
+    try:
+        from matplotlib import pyplot
+    except ImportError as error:
+        raise ImportError(f"{function} needs matplotlib: pip install 'noisejax[plot]'.") from error
+    return pyplot
