@@ -31,6 +31,7 @@ def batch_noise(**ranges: _checks.Range) -> Callable:
         name, signature = body.__name__, inspect.signature(body)
         parameters = list(signature.parameters.values())[2:]
         amounts = tuple(p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD)
+        defaults = {p.name: p.default for p in parameters if p.name not in amounts}
         renamed = [p.replace(name="batch") if p.name == "entries" else p for p in signature.parameters.values()]
         public = signature.replace(parameters=renamed)
 
@@ -50,13 +51,12 @@ def batch_noise(**ranges: _checks.Range) -> Callable:
                     f"{name} acts on a whole batch and takes no padding: give where and lengths to its entries, "
                     "with nj.entries, and restore padded places after it."
                 )
-            try:
-                arguments = public.bind(key, batch, *args, **keywords)
-            except TypeError as error:
-                raise TypeError(f"{name}{public}: {error}.") from None
-            arguments.apply_defaults()
-            values = {n: host_amount(name, n, arguments.arguments[n], ranges.get(n)) for n in amounts}
-            options = {p.name: arguments.arguments[p.name] for p in parameters if p.name not in amounts}
+            options = {**defaults, **keywords}
+            named = {n: options.pop(n) for n in amounts if n in options}
+            given = {**dict(zip(amounts, args, strict=False)), **named}
+            if not len(args) + len(named) == len(given) == len(amounts) or len(options) != len(defaults):
+                _refuse(name, public, key, batch, args, keywords)
+            values = {n: host_amount(name, n, v, ranges.get(n)) for n, v in given.items()}
             options["keep"] = names_of(options["keep"])
             names, leaves, rebuild = split(name, batch, options["keep"], options["num_classes"])
             return rebuild(compiled(tuple(options.items()), key, names, leaves, values))
@@ -71,6 +71,14 @@ def batch_noise(**ranges: _checks.Range) -> Callable:
     return decorate
 
 
+def _refuse(name: str, signature: inspect.Signature, key, batch, args, keywords) -> None:
+    """Arguments that do not fit, in Python's own words."""
+    try:
+        signature.bind(key, batch, *args, **keywords)
+    except TypeError as error:
+        raise TypeError(f"{name}{signature}: {error}.") from None
+
+
 def names_of(keep: Any) -> tuple:
     """The option `keep` as a tuple of names, one name alone being welcome."""
     return tuple(keep) if isinstance(keep, (tuple, list, set, frozenset)) else (keep,)
@@ -78,16 +86,12 @@ def names_of(keep: Any) -> tuple:
 
 def split(function: str, batch: Any, keep: tuple, num_classes: int | None) -> tuple[tuple, list, Callable]:
     """The names and arrays of the entries to mix, and a function that puts their results back among the kept ones."""
-    with_paths, structure = jax.tree_util.tree_flatten_with_path(batch)
-    tops = [_top(path) for path, _ in with_paths]
+    everything, structure = jax.tree.flatten(batch)
+    names, tops = _names(structure)
     for name in keep:
         if name not in tops:
             raise KeyError(f"{function}: keep names {name!r}, and the batch has {sorted(set(tops), key=str)}.")
-    mixed = {
-        (f"entry {jax.tree_util.keystr(path)}" if path else "the batch"): leaf
-        for (path, leaf), top in zip(with_paths, tops, strict=True)
-        if top not in keep
-    }
+    mixed = {name: leaf for name, top, leaf in zip(names, tops, everything, strict=True) if not keep or top not in keep}
     _checks.batch(function, mixed)
     if num_classes is not None:
         for name, leaf in mixed.items():
@@ -96,7 +100,7 @@ def split(function: str, batch: Any, keep: tuple, num_classes: int | None) -> tu
 
     def rebuild(results):
         results = iter(results)
-        leaves = [leaf if top in keep else next(results) for (_, leaf), top in zip(with_paths, tops, strict=True)]
+        leaves = [leaf if keep and top in keep else next(results) for top, leaf in zip(tops, everything, strict=True)]
         return jax.tree.unflatten(structure, leaves)
 
     return tuple(mixed), list(mixed.values()), rebuild
@@ -166,6 +170,14 @@ def mix(leaf: jax.Array, lam: jax.Array, other: jax.Array) -> jax.Array:
     between = (lam > 0) & (lam < 1)
     a, b = (jnp.where(between, v, 0).astype(wide) for v in (leaf, other))
     return jnp.where(between, saturate(lam * a + (1 - lam) * b, leaf.dtype), jnp.where(lam > 0, leaf, other))
+
+
+@functools.lru_cache(maxsize=256)
+def _names(structure) -> tuple[tuple, tuple]:
+    """What errors call the leaves of a batch, and the names by which `keep` calls the entries that they are in."""
+    paths = [path for path, _ in jax.tree_util.tree_leaves_with_path(structure.unflatten(range(structure.num_leaves)))]
+    names = (f"entry {jax.tree_util.keystr(path)}" if path else "the batch" for path in paths)
+    return tuple(names), tuple(_top(path) for path in paths)
 
 
 def _top(path: tuple) -> Any:

@@ -99,9 +99,10 @@ def test_the_weight_has_a_finite_and_right_derivative_in_alpha(key):
 # --- mixup
 
 
-@pytest.mark.parametrize("mode", ["example", "batch"])
-@pytest.mark.parametrize("pairing", ["permutation", "roll"])
-@pytest.mark.parametrize("shards", [1, 2])
+@pytest.mark.parametrize(
+    ("mode", "pairing", "shards"),
+    [("example", "permutation", 1), ("batch", "permutation", 1), ("example", "roll", 1), ("batch", "roll", 2)],
+)
 def test_mixup_is_its_formula(mode, pairing, shards, key):
     options = {"mode": mode, "pairing": pairing, "shards": shards}
     x, y = images(), jnp.array([0, 1, 2, 2, 1, 0])
@@ -163,7 +164,7 @@ def test_images_of_bytes_are_rounded(key):
     np.testing.assert_allclose(mixed.astype(jnp.float32), exact, atol=0.5001)
 
 
-@pytest.mark.parametrize("n", [1, 2, 3, 7])
+@pytest.mark.parametrize("n", [1, 3])
 def test_batches_of_any_size(n, key):
     x, y = images(n), jnp.arange(n) % 3
     for mixing in (nj.mixup, nj.cutmix):
@@ -243,7 +244,7 @@ def test_as_a_bound_noise(mixing, key):
         traces.append(noise)
         return noise(key, batch)
 
-    for alpha in (0.4, 0.0, 2.0):
+    for alpha in (0.4, 2.0):
         for a, b in zip(
             step(nj.bind(mixing, alpha=alpha, num_classes=3), key, batch),
             mixing(key, batch, alpha, num_classes=3),
@@ -251,7 +252,7 @@ def test_as_a_bound_noise(mixing, key):
         ):
             np.testing.assert_allclose(a, b, atol=1e-6)
     assert len(traces) == 1
-    keys = jax.random.split(key, 3)
+    keys = jax.random.split(key, 2)
     mapped = jax.vmap(noise, (0, None))(keys, batch)
     for n, k in enumerate(keys):
         for a, b in zip(mapped, noise(k, batch), strict=True):
