@@ -20,8 +20,6 @@ from jax import lax
 
 from noisejax import _checks
 
-_INDEX_TO_A, _INDEX_TO_B, _SECOND, _THIRD = 0x9E3779B1, 0x85EBCA77, 0xED5AD4BB, 0x31848BAB
-
 
 @functools.partial(jax.tree_util.register_dataclass, data_fields=["key"], meta_fields=["path"])
 class Stream:
@@ -116,34 +114,40 @@ def words(
     k0, k1 = _key_words(stream.key)
     low, high = _index(tuple(shape), sharding, offset)
     if high is not None:
-        h = _finalize(high)
-        k0, k1 = k0 ^ h, k1 + _finalize(h + jnp.uint32(_SECOND)) - _finalize(jnp.uint32(_SECOND))
+        k0, k1 = _beyond(k0, k1, high)
     return _mix(low, k0, k1, _constant(stream.path, tag))
 
 
 def _mix(i, k0, k1, tag: int) -> jax.Array:
-    """Two multiplicative hashes of the index, each offset by a key word, mixed into each other: 13 instructions.
+    """Two multiplicative hashes of the index, each offset by a key word, mixed into each other: 14 instructions.
 
-    The tag enters both, at two shifts, so that it cannot cancel. docs/concepts/stream.md has the evidence.
+    The tag enters both, at two rotations, so that it cannot cancel, and each of index, key words and tag passes
+    through bijections until the two halves meet in a product. docs/concepts/stream.md has the evidence.
     """
     u = jnp.uint32
-    a = i * u(_INDEX_TO_A) + k1
-    b = i * u(_INDEX_TO_B) + k0
+    a = i * u(0x9E3779B1) + k1
+    b = i * u(0x85EBCA77) + k0
     a = a ^ (a >> u(16)) ^ u(tag)
-    b = b * u(_SECOND) + a
-    b = b ^ (b >> u(16)) ^ u((tag << 13) & 0xFFFFFFFF)
+    a = a * u(0xED5AD4BB) + b
+    b = b ^ (a >> u(16)) ^ u((tag << 13 | tag >> 19) & 0xFFFFFFFF)
+    b = b * u(0xAC4C1B51) + a
     a = a * b + b
     a = a ^ (a >> u(15))
-    a = a * u(_THIRD) + b
+    a = a * u(0x31848BAB) + b
     return a ^ (a >> u(16))
 
 
-def _finalize(w) -> jax.Array:
-    """A bijection of 32-bit words that leaves 0 at 0: so the high index word changes nothing below 2**32."""
+def _beyond(k0, k1, high) -> tuple[jax.Array, jax.Array]:
+    """The key words for indices whose high word is `high`: those of another key, and of the same one where it is 0."""
     u = jnp.uint32
-    w = (w ^ (w >> u(16))) * u(0x85EBCA6B)
-    w = (w ^ (w >> u(13))) * u(0xC2B2AE35)
-    return w ^ (w >> u(16))
+
+    def hash(w, c1, c2, middle):
+        w = (w ^ (w >> u(16))) * u(c1)
+        w = (w ^ (w >> u(middle))) * u(c2)
+        return w ^ (w >> u(16))
+
+    first, second = hash(high, 0x7FEB352D, 0x846CA68B, 15), hash(high, 0x85EBCA6B, 0xC2B2AE35, 13)
+    return k0 ^ first, k1 + second * u(0x9E3779B1)
 
 
 @functools.lru_cache(maxsize=None)

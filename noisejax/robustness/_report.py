@@ -18,6 +18,10 @@ class Interval(NamedTuple):
     lower: Any
     upper: Any
 
+    def excludes(self, value: float) -> Any:
+        """Whether a value lies outside."""
+        return (value < self.lower) | (value > self.upper)
+
     def __format__(self, spec: str) -> str:
         """``f"{interval:.3f}"`` gives ``0.861 ± 0.007``; the longer side counts."""
         spec = spec or ".4f"

@@ -1,0 +1,83 @@
+"""Several models beside one: what each keeps, and how it differs, in one row."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from noisejax.robustness._report import Interval, Passes, Report
+
+
+class Comparison(NamedTuple):
+    """One model beside a baseline; made by `compare`."""
+
+    clean: Interval  # its score without noise
+    passes: dict[str, Passes]  # up to which level of each family it keeps the threshold
+    difference: Interval  # its clean score minus the baseline's, paired
+    differences: dict[str, Interval]  # the same under each family
+    level: float  # at which they are taken
+
+    def notes(self, percent: bool = False) -> str:
+        """The differences whose intervals exclude 0, in hundredths: ``clean -0.8 ± 0.5; at 0.3: missing +1.5 ± 0.6``.
+
+        The intervals are not corrected for the number of comparisons.
+        """
+        level = f"{100 * self.level:g} %" if percent else f"{self.level:g}"
+        shown = [f"clean {_hundredths(self.difference)}"] if self.difference.excludes(0) else []
+        under = [f"{name} {_hundredths(d)}" for name, d in self.differences.items() if d.excludes(0)]
+        return "; ".join(shown + ([f"at {level}: {', '.join(under)}"] if under else []))
+
+    def numbers(self) -> dict[str, Any]:
+        """The row as plain numbers and texts, for JSON."""
+        return {
+            "clean": self.clean._asdict(),
+            "passes": {name: str(passes) for name, passes in self.passes.items()},
+            "clean difference": self.difference._asdict(),
+            f"differences at {self.level:g}": {name: d._asdict() for name, d in self.differences.items()},
+        }
+
+
+def compare(
+    reports: Mapping[str, Report], baseline: str, *, level: float, share: float = 0.95, confidence: float = 0.95
+) -> dict[str, Comparison]:
+    """Holds several models, measured with the same key and data, against one of them.
+
+    Args:
+      reports: by the name of the model.
+      baseline: the name of the one that the others are held against.
+      level: at which level of every family the differences are taken; all must have been measured there.
+      share: of the baseline's clean score that a model must keep to pass.
+      confidence: of all intervals.
+
+    Returns:
+      A `Comparison` for each model, the baseline included.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, noisejax as nj
+      >>> from noisejax import robustness
+      >>> x = nj.gaussian(jax.random.key(0), jnp.zeros((1000, 2)), 1.0)
+      >>> families = {"gaussian": (lambda std: nj.bind(nj.gaussian, std=std), [0.0, 0.1, 0.4])}
+      >>> models = {"right": lambda x: x[:, 0] > 0, "biased": lambda x: x[:, 0] > 0.2}
+      >>> reports = {
+      ...     name: robustness.sweep(jax.random.key(1), predict, (x, x[:, 0] > 0), families)
+      ...     for name, predict in models.items()
+      ... }
+      >>> rows = robustness.compare(reports, "right", level=0.4)
+      >>> print(f"{rows['right'].clean:.2f}", rows["biased"].difference.excludes(0))
+      1.00 ± 0.00 True
+    """
+    if baseline not in reports:
+        raise KeyError(f"compare: the baseline {baseline!r} is not among the reports: {', '.join(map(repr, reports))}.")
+    base = reports[baseline]
+    return {
+        name: Comparison(
+            report.clean(confidence),
+            report.tolerance(share, base, confidence),
+            report.difference(base, confidence=confidence),
+            {family: report.difference(base, family, level, confidence) for family in report.levels},
+            level,
+        )
+        for name, report in reports.items()
+    }
+
+
+def _hundredths(difference: Interval) -> str:
+    return f"{Interval(*(100 * value for value in difference)):+.1f}"
