@@ -21,6 +21,8 @@ from noisejax._batch import automatic
 from noisejax._contract import Hit, array_noise, host_amount
 from noisejax._stream import along, words, words_like
 
+__all__ = ["flip", "flip_by", "flip_pairs", "missing", "smooth"]
+
 
 def _classes(x, num_classes, **_) -> None:
     _integers(x)
