@@ -42,7 +42,7 @@ def drop_block(
     axes: tuple[int, ...] | None = None,
     scale_by_keep: bool = True,
     where: jax.Array | None = None,
-) -> jax.Array:
+) -> Hit:
     """DropBlock: contiguous blocks of feature maps are 0; what is kept is rescaled by total over kept.
 
     Each place where a block fits is the corner of one with probability ``gamma = rate * prod(n / (b * (n - b + 1)))``
@@ -151,7 +151,7 @@ def patch_dropout(
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1), inline=True)
-def _keep_tokens(kept: int, prefix: int, key, x: jax.Array, lengths: jax.Array | None) -> jax.Array:
+def _keep_tokens(kept: int, prefix: int, key, x: jax.Array, lengths: jax.Array | None) -> Hit:
     like, trailing = along(x, (0, 1)), tuple(range(2, x.ndim))
     high, low = (lax.squeeze(words(key, f"patch_dropout.{half}", **like), trailing) for half in ("high", "low"))
     place = lax.squeeze(positions(x, 1), trailing) + jnp.zeros_like(high).astype(jnp.int32)

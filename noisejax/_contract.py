@@ -20,9 +20,12 @@ from noisejax._stream import Stream
 
 
 class Hit(NamedTuple):
-    """What the mathematics of an element-hitting noise returns: where it hits, and what stands there then."""
+    """What the mathematics of an element-hitting noise returns: where it hits, and what stands there then.
 
-    mask: jax.Array
+    Its public function returns an array, like every other.
+    """
+
+    mask: jax.Array | bool
     value: jax.Array | float
     kept: jax.Array | None = None  # what stands elsewhere; None for x itself, to the bit
 
@@ -31,7 +34,7 @@ class Spec(NamedTuple):
     """What the rest of the house knows of a public noise: ``function.__noise__``."""
 
     amounts: tuple[str, ...]
-    ranges: dict[str, _checks.Range]
+    ranges: dict[str, Callable]
     like_x: tuple[str, ...]
     hits: Callable
 
@@ -43,8 +46,8 @@ def array_noise(
     tables: tuple[str, ...] = (),
     options: Callable | None = None,
     host: Callable | None = None,
-    **ranges: _checks.Range,
-) -> Callable:
+    **ranges: Callable,
+) -> Callable[[Callable], Callable[..., jax.Array]]:
     """Makes a public noise of its mathematics ``body(key, x, *amounts, **options)``.
 
     The body returns the noisy array, or a `Hit`. It sees x in float32 or wider (in its own dtype for `numbers`, where
@@ -56,8 +59,8 @@ def array_noise(
       like_x: amounts that are values of x (a fill) and keep to its dtype, not to float32.
       tables: amounts with a shape of their own (a transition matrix), in float32.
       options: a function of x and the options, called at trace time, that raises where they do not fit.
-      host: a function of x, where, the amounts and the options that may read x's values: called where x is a NumPy array
-        (and `lengths`, which says what is padding, is not given).
+      host: a function of x, where, the amounts and the options that may read x's values: called where x is a NumPy
+        array (and `lengths`, which says what is padding, is not given).
       **ranges: the range of each amount.
     """
 
@@ -82,7 +85,8 @@ def array_noise(
                     for n, v in values.items()
                 }
                 extra = {"where": mask} if takes_mask else {}
-                result = body(key, x if kinds is _checks.numbers else x.astype(wide), **values, **dict(statics), **extra)
+                seen = x if kinds is _checks.numbers else x.astype(wide)
+                result = body(key, seen, **values, **dict(statics), **extra)
                 if isinstance(result, Hit):
                     kept = x if result.kept is None else saturate(result.kept, x.dtype)
                     hit, result = result.mask, jnp.where(result.mask, saturate(result.value, x.dtype), kept)
@@ -130,13 +134,14 @@ def array_noise(
             return call(True, key, x, (), where, lengths, keywords)
 
         noise.__signature__ = _with_padding(signature)
+        noise.__annotations__["return"] = jax.Array
         noise.__noise__ = Spec(amounts, ranges, like_x, hits)
         return noise
 
     return decorate
 
 
-def host_amount(function: str, name: str, value: Any, inside: _checks.Range | None, like_x: bool = False) -> Any:
+def host_amount(function: str, name: str, value: Any, inside: Callable | None, like_x: bool = False) -> Any:
     """A host number checked and made a strong float32, so that no Python float becomes a static; the rest as it is."""
     if isinstance(value, (list, tuple)) and all(isinstance(v, (int, float, np.number)) for v in jax.tree.leaves(value)):
         value = np.asarray(value)
@@ -167,7 +172,8 @@ def padding(function: str, x: jax.Array, where, lengths) -> jax.Array | None:
                 f"valid entries along the next axis; got {lengths.dtype}{list(lengths.shape)}."
             )
         shape = lengths.shape + (1,) * (x.ndim - axis)
-        position = jax.lax.broadcasted_iota(lengths.dtype, (1,) * axis + x.shape[axis : axis + 1] + (1,) * (x.ndim - axis - 1), axis)
+        along = tuple(n if a == axis else 1 for a, n in enumerate(x.shape))
+        position = jax.lax.broadcasted_iota(lengths.dtype, along, axis)
         valid = position < lengths.reshape(shape)
         mask = valid if mask is None else mask & valid
     return mask
@@ -179,7 +185,9 @@ def saturate(value: Any, dtype) -> jax.Array:
     if not jnp.issubdtype(dtype, jnp.integer) or not jnp.issubdtype(value.dtype, jnp.floating):
         return value.astype(dtype)
     info = jnp.iinfo(dtype)
-    high = np.float32(info.max) if float(np.float32(info.max)) <= info.max else np.nextafter(np.float32(info.max), 0, dtype=np.float32)
+    high = np.float32(info.max)
+    if int(high) > info.max:  # the largest int32 is no float32: take the one below
+        high = np.nextafter(high, np.float32(0))
     value = jnp.clip(jnp.round(value), np.float32(info.min), high)
     return jnp.where(jnp.isnan(value), 0, value).astype(dtype)
 
@@ -205,4 +213,4 @@ def _with_padding(signature: inspect.Signature) -> inspect.Signature:
     parameters = [p for p in signature.parameters.values() if p.name != "where"]
     for name in ("where", "lengths"):
         parameters.append(inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None))
-    return signature.replace(parameters=parameters)
+    return signature.replace(parameters=parameters, return_annotation=jax.Array)

@@ -21,9 +21,7 @@ def _broadcast_dims(x: jax.Array, broadcast_dims: tuple[int, ...]) -> None:
 
 
 @array_noise(_checks.floats, options=_broadcast_dims, rate=_checks.rate)
-def dropout(
-    key: jax.Array, x: jax.Array, rate: float | jax.Array, *, broadcast_dims: tuple[int, ...] = ()
-) -> jax.Array:
+def dropout(key: jax.Array, x: jax.Array, rate: float | jax.Array, *, broadcast_dims: tuple[int, ...] = ()) -> Hit:
     """Inverted dropout: each element is 0 with probability `rate`, else divided by 1 - rate.
 
     Args:
@@ -51,7 +49,7 @@ def dropout(
 
 
 @array_noise(_checks.floats, rate=_checks.rate)
-def spatial_dropout(key: jax.Array, x: jax.Array, rate: float | jax.Array) -> jax.Array:
+def spatial_dropout(key: jax.Array, x: jax.Array, rate: float | jax.Array) -> Hit:
     """Spatial dropout: each channel of each example is 0 with probability `rate`, else divided by 1 - rate.
 
     Args:
@@ -77,7 +75,7 @@ def spatial_dropout(key: jax.Array, x: jax.Array, rate: float | jax.Array) -> ja
 
 
 @array_noise(_checks.floats, rate=_checks.rate)
-def gaussian_dropout(key: jax.Array, x: jax.Array, rate: float | jax.Array) -> jax.Array:
+def gaussian_dropout(key: jax.Array, x: jax.Array, rate: float | jax.Array) -> Hit:
     """Gaussian dropout: ``x * (1 + sqrt(rate / (1 - rate)) * n)``, with n standard normal for each element.
 
     The factor has the mean and the variance of dropout's.
@@ -109,7 +107,7 @@ def gaussian_dropout(key: jax.Array, x: jax.Array, rate: float | jax.Array) -> j
 
 
 @array_noise(_checks.floats, rate=_checks.rate)
-def alpha_dropout(key: jax.Array, x: jax.Array, rate: float | jax.Array) -> jax.Array:
+def alpha_dropout(key: jax.Array, x: jax.Array, rate: float | jax.Array) -> Hit:
     """Alpha dropout: dropped elements go to SELU's floor, then an affine map restores mean 0 and variance 1.
 
     With q = 1 - rate and the floor f = -lambda alpha = -1.7581: ``a * where(dropped, f, x) + b``, where
@@ -203,7 +201,7 @@ def mask(
     fill: float | jax.Array | Marginals = 0.0,
     *,
     groups: tuple[int, ...] | None = None,
-) -> jax.Array:
+) -> Hit:
     """Masking noise: each element is replaced by `fill` with probability `rate`; the rest is untouched.
 
     Args:
@@ -254,7 +252,7 @@ def _values_at(row: jax.Array, table: jax.Array, x: jax.Array) -> jax.Array:
 
 
 @array_noise(_checks.numbers, like_x=("fill",), rate=_checks.rate)
-def channel_dropout(key: jax.Array, x: jax.Array, rate: float | jax.Array, fill: float | jax.Array = 0.0) -> jax.Array:
+def channel_dropout(key: jax.Array, x: jax.Array, rate: float | jax.Array, fill: float | jax.Array = 0.0) -> Hit:
     """Channel dropout of images: each channel of each example is replaced by `fill` with probability `rate`.
 
     The rest is not rescaled: it is a fault of a picture or a sensor. `spatial_dropout` is the regularizer.
@@ -282,7 +280,7 @@ def channel_dropout(key: jax.Array, x: jax.Array, rate: float | jax.Array, fill:
 
 
 @array_noise(_checks.numbers, like_x=("fill",), rate=_checks.rate)
-def pixel_dropout(key: jax.Array, x: jax.Array, rate: float | jax.Array, fill: float | jax.Array = 0.0) -> jax.Array:
+def pixel_dropout(key: jax.Array, x: jax.Array, rate: float | jax.Array, fill: float | jax.Array = 0.0) -> Hit:
     """Pixel dropout: each pixel is replaced by `fill` with probability `rate`, in all channels at once.
 
     The rest is not rescaled. For pixels read frames of a series, or tokens: whatever the last axis describes.
@@ -316,7 +314,7 @@ def _mode(x: jax.Array, mode: str, scale_by_keep: bool) -> None:
 @array_noise(_checks.floats, options=_mode, rate=_checks.rate)
 def drop_path(
     key: jax.Array, x: jax.Array, rate: float | jax.Array, *, mode: str = "example", scale_by_keep: bool = True
-) -> jax.Array:
+) -> Hit:
     """Stochastic depth: a whole example is 0 with probability `rate`, else divided by 1 - rate.
 
     Put it on the branch of a residual block, ``x + drop_path(key, block(x), rate)``, with rates that grow linearly

@@ -228,7 +228,7 @@ def swap(
     groups: tuple[int, ...] | None = None,
     shards: int = 1,
     where: jax.Array | None = None,
-) -> jax.Array:
+) -> Hit:
     """Swap noise: each cell takes, with probability `rate`, the value of the same feature in another example.
 
     The other example is drawn for each cell by itself, equally among all others of the batch: a draw from the

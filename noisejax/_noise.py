@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from noisejax import _checks, _stream
 from noisejax._contract import host_amount, padding
@@ -205,7 +206,7 @@ def _is_combinator(function) -> bool:
     return getattr(function, "__combinator__", False)
 
 
-def amount(function: str, name: str, value: Any, inside: _checks.Range | None, like_x: bool = False) -> Any:
+def amount(function: str, name: str, value: Any, inside: Callable | None, like_x: bool = False) -> Any:
     """What is stored of an amount: a schedule, a strong float32 number checked on the host, or an array."""
     if callable(value) and jax.tree_util.all_leaves([value]):
         return Schedule(value)
@@ -227,11 +228,11 @@ def option(function: str, name: str, value: Any) -> Hashable:
 
 
 def _stop(leaf):
-    return jax.lax.stop_gradient(leaf) if isinstance(leaf, jax.core.Tracer) else leaf
+    return jax.lax.stop_gradient(leaf) if isinstance(leaf, Tracer) else leaf
 
 
 def _show(value: Any) -> str:
-    if isinstance(value, jax.Array) and (value.ndim or isinstance(value, jax.core.Tracer)):
+    if isinstance(value, jax.Array) and (value.ndim or isinstance(value, Tracer)):
         return f"{value.dtype}[{','.join(map(str, value.shape))}]"
     if isinstance(value, np.ndarray) and value.ndim:
         return f"{value.dtype}[{','.join(map(str, value.shape))}]"

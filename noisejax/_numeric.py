@@ -23,7 +23,7 @@ def salt_and_pepper(
     high: float | jax.Array | None = None,
     *,
     channel_axis: int | None = None,
-) -> jax.Array:
+) -> Hit:
     """Salt-and-pepper noise: each element is hit with probability `amount`, and becomes `high` (salt) or `low`.
 
     Args:
@@ -70,7 +70,7 @@ def impulse(
     high: float | jax.Array | None = None,
     *,
     values: str = "fixed",
-) -> jax.Array:
+) -> Hit:
     """Impulse noise: each element is hit with probability `amount`, and becomes an extreme or a random value.
 
     Args:
@@ -112,7 +112,7 @@ def impulse(
 @array_noise(_checks.floats, rate=_checks.rate)
 def nonfinite(
     key: jax.Array, x: jax.Array, rate: float | jax.Array, *, kinds: tuple[str, ...] = ("nan", "inf", "-inf")
-) -> jax.Array:
+) -> Hit:
     """Numerical faults: each element becomes NaN or an infinity with probability `rate`.
 
     Args:

@@ -34,7 +34,7 @@ def random_erasing(
     area: tuple[float, float] = (0.02, 1 / 3),
     aspect: tuple[float, float] = (0.3, 1 / 0.3),
     axes: tuple[int, int] = (-3, -2),
-) -> jax.Array:
+) -> Hit:
     """Random erasing: with probability p a rectangle of the image is replaced.
 
     Its share of the image is uniform in `area`, its height over width log-uniform in `aspect`, its place uniform
@@ -96,7 +96,7 @@ def cutout(
     fill: float | jax.Array = 0.0,
     *,
     axes: tuple[int, ...] = (-3, -2),
-) -> jax.Array:
+) -> Hit:
     """Cutout: a square of fixed size is replaced by `fill`; its centre is any pixel, so it may leave the image.
 
     Args:
@@ -146,7 +146,7 @@ def coarse_dropout(
     height: tuple[float, float] = (0.1, 0.2),
     width: tuple[float, float] = (0.1, 0.2),
     axes: tuple[int, int] = (-3, -2),
-) -> jax.Array:
+) -> Hit:
     """Coarse dropout: several rectangles of the image are replaced by `fill`; they lie inside and may overlap.
 
     Args:
@@ -201,7 +201,7 @@ def grid_mask(
     *,
     unit: tuple[float, float] = (0.4, 1.0),
     axes: tuple[int, ...] = (-3, -2),
-) -> jax.Array:
+) -> Hit:
     """GridMask: a regular grid of squares, one in each unit of d by d pixels, is replaced by `fill`.
 
     d is a uniform integer in the range `unit`, the grid's offset uniform, and the squares' side ``d * sqrt(rate)``,
@@ -261,7 +261,7 @@ def time_mask(
     limit: float = 1.0,
     axis: int = -2,
     where: jax.Array | None = None,
-) -> jax.Array:
+) -> Hit:
     """Time masking: a band of consecutive steps of each example is replaced by `fill`, in all channels.
 
     The number of steps t is a uniform integer from 0 to the largest width, the first step one from 0 to tau - t,
@@ -305,7 +305,7 @@ def freq_mask(
     limit: float = 1.0,
     axis: int = -1,
     where: jax.Array | None = None,
-) -> jax.Array:
+) -> Hit:
     """Frequency masking: a band of consecutive channels of each example is replaced by `fill`, at all times.
 
     The number of channels f is a uniform integer from 0 to the largest width, the first channel one from 0 to nu - f,
@@ -368,7 +368,7 @@ def _integers(key, tag: str, like: dict, n) -> jax.Array:
     return _sample.integers(words(key, tag, **like), words(key, f"{tag}.low", **like), n)
 
 
-def _inside(x: jax.Array, axis: int, start: jax.Array, length: jax.Array) -> jax.Array:
+def _inside(x: jax.Array, axis: int, start: jax.Array, length: jax.Array) -> Hit:
     place = positions(x, axis)
     return (place >= start) & (place < start + length)
 

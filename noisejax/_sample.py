@@ -65,7 +65,7 @@ def normal(w: jax.Array) -> jax.Array:
     return radius * _sine(_signed(w * _u(0x9E3779B1)) * jnp.float32(2**-31))
 
 
-def bernoulli(w: jax.Array, rate: jax.Array) -> jax.Array:
+def bernoulli(w: jax.Array, rate: float | jax.Array) -> jax.Array:
     """True with probability `rate`, exact to 2**-32; rates clamp to [0, 1], and both ends are exact."""
     rate = jnp.asarray(rate).astype(jnp.float32)
     threshold = jnp.clip(rate * jnp.float32(2**32), 0, jnp.float32(2**32 - 256)).astype(jnp.uint32)

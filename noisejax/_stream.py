@@ -18,8 +18,6 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from noisejax import _checks
-
 
 @functools.partial(jax.tree_util.register_dataclass, data_fields=["key"], meta_fields=["path"])
 class Stream:
@@ -141,16 +139,16 @@ def _beyond(k0, k1, high) -> tuple[jax.Array, jax.Array]:
     """The key words for indices whose high word is `high`: those of another key, and of the same one where it is 0."""
     u = jnp.uint32
 
-    def hash(w, c1, c2, middle):
+    def hashed(w, c1, c2, middle):
         w = (w ^ (w >> u(16))) * u(c1)
         w = (w ^ (w >> u(middle))) * u(c2)
         return w ^ (w >> u(16))
 
-    first, second = hash(high, 0x7FEB352D, 0x846CA68B, 15), hash(high, 0x85EBCA6B, 0xC2B2AE35, 13)
+    first, second = hashed(high, 0x7FEB352D, 0x846CA68B, 15), hashed(high, 0x85EBCA6B, 0xC2B2AE35, 13)
     return k0 ^ first, k1 + second * u(0x9E3779B1)
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _constant(path: tuple[Hashable, ...], tag: str) -> int:
     # Hashed here and not added to the key: sums of positions collide in nested chains.
     return int.from_bytes(hashlib.blake2b(repr((path, tag)).encode(), digest_size=4).digest(), "little")

@@ -63,7 +63,7 @@ def flip(
     *,
     num_classes: int | None = None,
     include_true: bool = False,
-) -> jax.Array:
+) -> Hit:
     """Symmetric label noise: each label is replaced, with probability `rate`, by a class drawn equally.
 
     The rate does not count the true class: a label that is hit becomes one of the ``num_classes - 1`` other ones, so
@@ -99,7 +99,7 @@ def flip(
 
 
 @array_noise(_checks.numbers, options=_classes, host=_in_range, rate=_checks.rate)
-def flip_pairs(key: jax.Array, x: jax.Array, rate: float | jax.Array, *, num_classes: int | None = None) -> jax.Array:
+def flip_pairs(key: jax.Array, x: jax.Array, rate: float | jax.Array, *, num_classes: int | None = None) -> Hit:
     """Pair flips: each label i becomes, with probability `rate`, the next class, ``(i + 1) mod num_classes``.
 
     The rate does not count the true class: it is the share of wrong labels. For other pairs of classes, give
@@ -214,7 +214,7 @@ def missing(
     *,
     value: float | None = None,
     mode: str = "element",
-) -> jax.Array:
+) -> Hit:
     """Missing labels: each label is replaced, with probability `rate`, by a value that stands for "unknown".
 
     Args:

@@ -4,7 +4,7 @@ A new noise is one function, one row here and one docstring; a test holds this t
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import jax
 import jax.numpy as jnp

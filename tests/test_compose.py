@@ -57,7 +57,9 @@ class TestChain:
         compiled = jax.jit(chain).lower(key, x).compile()
         text = compiled.as_text()
         entry = text[text.index("ENTRY") :]
-        loops = [line for line in entry.splitlines() if " fusion(" in line and f"[{x.size}]" in line.split("fusion(")[0]]
+        loops = [
+            line for line in entry.splitlines() if " fusion(" in line and f"[{x.size}]" in line.split("fusion(")[0]
+        ]
         assert len(loops) == 1, entry
         assert compiled.memory_analysis().temp_size_in_bytes < 4096
 

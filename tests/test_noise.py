@@ -171,4 +171,3 @@ def test_an_amount_on_a_schedule_needs_its_step_and_traces_once(key):
 
     assert [float(step(n)) for n in (0, 5, 10)] == [0.0, 0.5, 1.0]
     assert len(traces) == 1
-

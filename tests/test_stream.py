@@ -2,9 +2,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import twin
 from scipy import stats
 
+import twin
 from noisejax import _stream
 from noisejax._stream import Stream, fold, jax_key, multiply_wide, stage, words
 

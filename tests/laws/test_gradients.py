@@ -4,9 +4,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from cases import CASES, ids
 
 import noisejax as nj
+from cases import CASES, ids
 
 every = pytest.mark.parametrize("case", CASES, ids=ids)
 

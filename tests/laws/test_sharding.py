@@ -4,9 +4,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import AxisType, NamedSharding, PartitionSpec as P
+
 from cases import CASES, ids
-from jax.sharding import AxisType, NamedSharding
-from jax.sharding import PartitionSpec as P
 
 every = pytest.mark.parametrize("case", CASES, ids=ids)
 COLLECTIVES = ("all-reduce", "all-gather", "all-to-all", "collective-permute", "reduce-scatter")
