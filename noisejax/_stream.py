@@ -112,7 +112,8 @@ def words(
     k0, k1 = _key_words(stream.key)
     low, high = _index(tuple(shape), sharding, offset)
     if high is not None:
-        k0, k1 = _beyond(k0, k1, high)
+        # Odd, so that no two of 2**64 indices start alike; nothing changes below 2**32.
+        k1 = k1 + high * jnp.uint32(0xD3A2646D)
     return _mix(low, k0, k1, _constant(stream.path, tag))
 
 
@@ -133,19 +134,6 @@ def _mix(i, k0, k1, tag: int) -> jax.Array:
     a = a ^ (a >> u(15))
     a = a * u(0x31848BAB) + b
     return a ^ (a >> u(16))
-
-
-def _beyond(k0, k1, high) -> tuple[jax.Array, jax.Array]:
-    """The key words for indices whose high word is `high`: those of another key, and of the same one where it is 0."""
-    u = jnp.uint32
-
-    def hashed(w, c1, c2, middle):
-        w = (w ^ (w >> u(16))) * u(c1)
-        w = (w ^ (w >> u(middle))) * u(c2)
-        return w ^ (w >> u(16))
-
-    first, second = hashed(high, 0x7FEB352D, 0x846CA68B, 15), hashed(high, 0x85EBCA6B, 0xC2B2AE35, 13)
-    return k0 ^ first, k1 + second * u(0x9E3779B1)
 
 
 @functools.cache

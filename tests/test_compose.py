@@ -242,7 +242,7 @@ class TestPadding:
             nj.keyless(jnp.square),
             nj.chain(nj.clip(5, 6)),
         ],
-        ids=repr,
+        ids=lambda noise: getattr(noise, "__name__", repr(noise)),
     )
     def test_no_combinator_touches_it(self, noise, key):
         noise = nj.chain(noise)

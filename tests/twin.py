@@ -11,20 +11,11 @@ def tag_constant(path: tuple, tag: str) -> int:
     return int.from_bytes(hashlib.blake2b(repr((path, tag)).encode(), digest_size=4).digest(), "little")
 
 
-def hash32(w: int, c1: int, c2: int, middle: int) -> int:
-    w = (w ^ (w >> 16)) * c1 & MASK
-    w = (w ^ (w >> middle)) * c2 & MASK
-    return w ^ (w >> 16)
-
-
 def mix(index: np.ndarray, k0: int, k1: int, tag: int) -> np.ndarray:
     """The words at 64-bit indices, in 64-bit arithmetic cut to 32 bits at every step."""
     index = np.asarray(index, np.uint64)
     low, high = index & MASK, index >> np.uint64(32)
-    blocks = [int(h) for h in high.ravel()]
-    k0s = [k0 ^ hash32(h, 0x7FEB352D, 0x846CA68B, 15) for h in blocks]
-    k1s = [(k1 + 0x9E3779B1 * hash32(h, 0x85EBCA6B, 0xC2B2AE35, 13)) & MASK for h in blocks]
-    k0, k1 = (np.array(k, np.uint64).reshape(index.shape) for k in (k0s, k1s))
+    k1 = (k1 + high * 0xD3A2646D) & MASK
     a = (low * 0x9E3779B1 + k1) & MASK
     b = (low * 0x85EBCA77 + k0) & MASK
     a = a ^ (a >> 16) ^ np.uint64(tag)
