@@ -64,8 +64,8 @@ def batch_noise(**ranges: _checks.Range) -> Callable:
         def hits(key, batch, **_):
             raise TypeError(f"{name} changes whole examples: compare with nj.changed(x, y) instead of hits.")
 
-        noise.__signature__ = public
-        noise.__noise__ = Spec(amounts, ranges, (), hits)
+        noise.__signature__ = public  # pyright: ignore[reportAttributeAccessIssue] a function takes it
+        noise.__noise__ = Spec(amounts, ranges, (), hits)  # pyright: ignore[reportAttributeAccessIssue]
         return noise
 
     return decorate
@@ -151,7 +151,8 @@ def automatic(function: Callable, leaf: jax.Array, *rest: jax.Array) -> jax.Arra
     sharding = jax.typeof(leaf).sharding
     if AxisType.Explicit not in sharding.mesh.axis_types:
         return function(leaf, *rest)
-    return jax.sharding.auto_axes(function, out_sharding=sharding)(leaf, *rest)
+    laid_out: Callable = jax.sharding.auto_axes(function, out_sharding=sharding)
+    return laid_out(leaf, *rest)
 
 
 def examples(leaf: jax.Array) -> dict:

@@ -151,7 +151,7 @@ def patch_dropout(
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1), inline=True)
-def _keep_tokens(kept: int, prefix: int, key, x: jax.Array, lengths: jax.Array | None) -> Hit:
+def _keep_tokens(kept: int, prefix: int, key, x: jax.Array, lengths: jax.Array | None) -> jax.Array:
     like, trailing = along(x, (0, 1)), tuple(range(2, x.ndim))
     high, low = (lax.squeeze(words(key, f"patch_dropout.{half}", **like), trailing) for half in ("high", "low"))
     place = lax.squeeze(positions(x, 1), trailing) + jnp.zeros_like(high).astype(jnp.int32)

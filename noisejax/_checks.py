@@ -44,10 +44,11 @@ def key(function: str, value) -> None:
         kind = "a raw seed" if isinstance(value, (int, np.integer)) else f"a {type(value).__name__}"
         mend = f"jax.random.key({value!r})" if isinstance(value, (int, np.integer)) else "jax.random.key(seed)"
         raise TypeError(f"{function}: key must be a JAX key, got {kind}, {value!r}. Make one with {mend}.")
-    if jax.dtypes.issubdtype(dtype, jax.dtypes.prng_key):
+    if jnp.issubdtype(dtype, jax.dtypes.prng_key):
         shape, wanted = value.shape, ()
     elif dtype == jnp.uint32:
-        shape, wanted = value.shape, _default_key_shape(jax.config.jax_default_prng_impl)
+        impl = jax.config.jax_default_prng_impl  # pyright: ignore[reportAttributeAccessIssue] set when jax starts
+        shape, wanted = value.shape, _default_key_shape(impl)
     else:
         raise TypeError(
             f"{function}: key must be a JAX key, got an array of {dtype}{list(value.shape)}. "

@@ -30,17 +30,18 @@ def choose(*noises: Callable, weights: Sequence[float] | jax.Array | None = None
     """
     _checks.one_of("choose", "mode", mode, ("example", "batch"))
     stages = _noise.stages("choose", noises)
-    amounts = {"noises": stages}
+    amounts: dict[str, Any] = {"noises": stages}
     if callable(weights):
         amounts["weights"] = _noise.Schedule(weights)
     elif weights is not None:
         if np.shape(weights) != (len(stages),):
             raise ValueError(f"choose: weights must be {len(stages)} numbers, one per noise, got {weights!r}.")
-        if not isinstance(weights, jax.Array):
-            weights = np.asarray(weights, np.float32)
-            if not (np.all(weights >= 0) and weights.sum() > 0):
-                raise ValueError(f"choose: weights must be nonnegative and not all 0, got {weights!r}.")
-        amounts["weights"] = weights
+        if isinstance(weights, jax.Array):
+            amounts["weights"] = weights
+        else:
+            amounts["weights"] = known = np.asarray(weights, np.float32)
+            if not (np.all(known >= 0) and known.sum() > 0):
+                raise ValueError(f"choose: weights must be nonnegative and not all 0, got {known!r}.")
     return Noise(_choose, amounts, (("mode", mode),), learn=True)
 
 

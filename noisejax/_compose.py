@@ -101,15 +101,15 @@ def at(noise: Callable, columns: Sequence[int] | slice, *, axis: int = -1) -> No
       (True, True)
     """
     if isinstance(columns, slice):
-        columns = ("slice", columns.start, columns.stop, columns.step)
+        static = ("slice", columns.start, columns.stop, columns.step)
     else:
-        columns = np.asarray(columns)
-        columns = np.flatnonzero(columns) if columns.dtype == bool else columns
-        if columns.ndim != 1 or not np.issubdtype(columns.dtype, np.integer):
-            raise TypeError(f"at: columns must be integers, a boolean mask or a slice, got {columns!r}.")
-        columns = tuple(int(c) for c in columns)
+        places = np.asarray(columns)
+        places = np.flatnonzero(places) if places.dtype == bool else places
+        if places.ndim != 1 or not np.issubdtype(places.dtype, np.integer):
+            raise TypeError(f"at: columns must be integers, a boolean mask or a slice, got {places!r}.")
+        static = tuple(int(place) for place in places)
     (noise,) = _noise.stages("at", (noise,))
-    return Noise(_at, {"noises": (noise,)}, (("axis", axis), ("columns", columns)), learn=True)
+    return Noise(_at, {"noises": (noise,)}, (("axis", axis), ("columns", static)), learn=True)
 
 
 @combinator

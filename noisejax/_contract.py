@@ -93,7 +93,7 @@ def array_noise(
                 elif hits:
                     raise TypeError(f"{name} changes every element: compare with nj.changed(x, y) instead of hits.")
                 else:
-                    hit, result = None, saturate(result, x.dtype)
+                    hit, result = True, saturate(result, x.dtype)
                 if hits:
                     return jnp.broadcast_to(hit if mask is None else hit & mask, x.shape)
                 return result if mask is None else jnp.where(mask, result, x)
@@ -133,9 +133,9 @@ def array_noise(
         def hits(key, x, *, where=None, lengths=None, **keywords):
             return call(True, key, x, (), where, lengths, keywords)
 
-        noise.__signature__ = _with_padding(signature)
+        noise.__signature__ = _with_padding(signature)  # pyright: ignore[reportAttributeAccessIssue] a function takes it
         noise.__annotations__["return"] = jax.Array
-        noise.__noise__ = Spec(amounts, ranges, like_x, hits)
+        noise.__noise__ = Spec(amounts, ranges, like_x, hits)  # pyright: ignore[reportAttributeAccessIssue]
         return noise
 
     return decorate

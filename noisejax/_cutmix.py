@@ -70,12 +70,12 @@ def cutmix(
     n, extents = image.shape[0], _extents(image, axes)
     lam, partner = draw_pairs("cutmix", key, image, alpha, mode, pairing, shards)
     partner = 1 if pairing == "roll" else partner
-    centres = [
-        _sample.integers(
-            *(per_draw(key, f"cutmix.centre{k}{part}", image, mode) for part in ("", ".low")), max(size, 1)
-        )
-        for k, size in enumerate(extents)
-    ]
+
+    def centre(k, size):
+        w, w2 = (per_draw(key, f"cutmix.centre{k}{part}", image, mode) for part in ("", ".low"))
+        return _sample.integers(w, w2, max(size, 1))
+
+    centres = [centre(k, size) for k, size in enumerate(extents)]
     bounds, area = _box(jax.lax.stop_gradient(lam), centres, extents)
     realised = 1 - area / jnp.float32(math.prod(extents) or 1)
 
@@ -99,7 +99,7 @@ def _extents(leaf: jax.Array, axes: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(leaf.shape[axis] for axis in axes)
 
 
-def _box(lam, centres, extents) -> tuple[list, jax.Array]:
+def _box(lam, centres, extents) -> tuple[list, float | jax.Array]:
     """For each axis where the boxes begin and end, and how many places they hold."""
     side = jnp.sqrt(1 - lam) if len(extents) == 2 else (1 - lam) ** (1 / len(extents))
     bounds, area = [], 1.0

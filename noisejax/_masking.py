@@ -75,7 +75,7 @@ def spatial_dropout(key: jax.Array, x: jax.Array, rate: float | jax.Array) -> Hi
 
 
 @array_noise(_checks.floats, rate=_checks.rate)
-def gaussian_dropout(key: jax.Array, x: jax.Array, rate: float | jax.Array) -> Hit:
+def gaussian_dropout(key: jax.Array, x: jax.Array, rate: float | jax.Array) -> jax.Array:
     """Gaussian dropout: ``x * (1 + sqrt(rate / (1 - rate)) * n)``, with n standard normal for each element.
 
     The factor has the mean and the variance of dropout's.
@@ -229,15 +229,15 @@ def mask(
       (2, 4)
     """
     if groups is None:
-        like = along(x, range(x.ndim))
+        stream, like = key, along(x, range(x.ndim))
     else:  # the word depends on the group's number and not on the feature's: no gather along the features
         each = along(x, (-1,))
         ids = lax.broadcast_in_dim(jnp.asarray(groups), each["shape"], (x.ndim - 1,), out_sharding=each["sharding"])
-        key, like = fold(key, ids), all_but(x, (-1,))
-    hit = _sample.bernoulli(words(key, "mask", **like), rate)
+        stream, like = fold(key, ids), all_but(x, (-1,))
+    hit = _sample.bernoulli(words(stream, "mask", **like), rate)
     if not isinstance(fill, Marginals):
         return Hit(hit, fill)
-    row = _sample.integers(words(key, "mask.row", **like), words(key, "mask.row.low", **like), len(fill.table))
+    row = _sample.integers(words(stream, "mask.row", **like), words(stream, "mask.row.low", **like), len(fill.table))
     return Hit(hit, _values_at(row, fill.table, x))
 
 
@@ -345,6 +345,6 @@ def drop_path(
     return Hit(hit, 0.0, _rescaled(x, rate) if scale_by_keep else None)
 
 
-def _rescaled(x: jax.Array, rate: jax.Array) -> jax.Array:
+def _rescaled(x: jax.Array, rate: float | jax.Array) -> jax.Array:
     """x / (1 - rate), with the rate clamped, and at rate 1, where nothing is kept, something finite."""
     return x / jnp.where(rate < 1, 1 - jnp.where(rate > 0, rate, 0), 1)

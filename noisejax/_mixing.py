@@ -259,13 +259,13 @@ def swap(
       (True, True)
     """
     if groups is None:
-        like = along(x, range(x.ndim))
+        stream, like = key, along(x, range(x.ndim))
     else:  # the word depends on the group's number and not on the feature's: no gather along the features
         ids = jnp.asarray(groups, jnp.uint32).reshape((1,) * (x.ndim - 1) + (-1,))
-        key, like = fold(key, ids), along(x, range(x.ndim - 1))
+        stream, like = fold(key, ids), along(x, range(x.ndim - 1))
     size = x.shape[0] // shards
-    hit = _sample.bernoulli(words(key, "swap", **like), rate)
-    ahead = _sample.integers(words(key, "swap.row", **like), words(key, "swap.row.low", **like), max(size - 1, 1))
+    hit = _sample.bernoulli(words(stream, "swap", **like), rate)
+    ahead = _sample.integers(words(stream, "swap.row", **like), words(stream, "swap.row.low", **like), max(size - 1, 1))
     own = jax.lax.broadcasted_iota(jnp.int32, ahead.shape, 0, out_sharding=jax.typeof(ahead).sharding)
     row = (own + 1 + ahead) % max(size, 1)
     if where is not None:

@@ -62,7 +62,7 @@ class Noise:
         function = [("function", options.pop("function"))] if "function" in options else []
         for name, value in (*function, *self.amounts.items(), *options.items()):
             bare = name in ("noises", "function")  # what a combinator is made of needs no name
-            parts = value if name == "noises" else (value,)
+            parts = value if name == "noises" and isinstance(value, tuple) else (value,)
             inside += [_show(part) if bare else f"{name}={_show(part)}" for part in parts]
         if self.learn and not _is_combinator(self.function):
             inside.append("learn=True")
@@ -165,11 +165,10 @@ def _apply_foreign(call, key, x, where, lengths, hits, function=None):
     if hits:
         raise TypeError(f"hits: {name} does not say which elements it hits; compare with nj.changed(x, y).")
     result = call(_stream.jax_key(key), x)
-    if where is None and lengths is None:
-        return result, None
-    if not hasattr(x, "ndim"):
+    if not (where is None and lengths is None) and not hasattr(x, "ndim"):
         raise TypeError(f"{name} acts on a whole batch: give where and lengths to its entries, with nj.entries.")
-    return jnp.where(padding(name, x, where, lengths), result, x), None
+    mask = padding(name, x, where, lengths)
+    return result if mask is None else jnp.where(mask, result, x), None
 
 
 def stages(function: str, noises: Sequence[Callable]) -> tuple:

@@ -173,10 +173,10 @@ def coarse_dropout(
       >>> nj.coarse_dropout(jax.random.key(0), jnp.ones((4, 32, 32, 3)), 5).shape
       (4, 32, 32, 3)
     """
-    like, (rows, columns) = _examples(x, axes), _plane("coarse_dropout", x, axes)
+    like, (rows, columns), expected = _examples(x, axes), _plane("coarse_dropout", x, axes), jnp.asarray(holes)
 
     def hole(stream, n):
-        hit = _sample.bernoulli(words(stream, "coarse_dropout", **like), holes - n.astype(holes.dtype))
+        hit = _sample.bernoulli(words(stream, "coarse_dropout", **like), expected - n.astype(expected.dtype))
         for name, axis, (low, high) in (("height", rows, height), ("width", columns, width)):
             share = low + (high - low) * _sample.uniform(words(stream, f"coarse_dropout.{name}", **like))
             length = jnp.round(share * x.shape[axis]).astype(jnp.int32)
@@ -233,9 +233,10 @@ def grid_mask(
     spatial, like, hit = _plane("grid_mask", x, axes, None), _examples(x, axes), True
     low, high = (max(1, round(end * min(x.shape[axis] for axis in spatial))) for end in unit)
     d = low + _integers(key, "grid_mask.unit", like, high - low + 1)
-    side = d.astype(rate.dtype) * jnp.clip(rate, 0, 1) ** (1 / len(spatial))
+    share = jnp.clip(rate, 0, 1) ** (1 / len(spatial))
+    side = d.astype(share.dtype) * share
     for n, axis in enumerate(spatial):
-        up = _sample.uniform(words(key, f"grid_mask.{n}.side", **like)).astype(rate.dtype)
+        up = _sample.uniform(words(key, f"grid_mask.{n}.side", **like)).astype(side.dtype)
         place = (positions(x, axis) + _integers(key, f"grid_mask.{n}", like, d)) % d
         hit = hit & (place < jnp.floor(side + up).astype(jnp.int32))
     return Hit(hit, fill)
@@ -368,7 +369,7 @@ def _integers(key, tag: str, like: dict, n) -> jax.Array:
     return _sample.integers(words(key, tag, **like), words(key, f"{tag}.low", **like), n)
 
 
-def _inside(x: jax.Array, axis: int, start: jax.Array, length: jax.Array) -> Hit:
+def _inside(x: jax.Array, axis: int, start: jax.Array, length: jax.Array) -> jax.Array:
     place = positions(x, axis)
     return (place >= start) & (place < start + length)
 

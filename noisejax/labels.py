@@ -91,6 +91,7 @@ def flip(
       >>> 0.25 < float((y != 0).mean()) < 0.35
       True
     """
+    assert num_classes is not None  # `_classes` has seen to it
     label, valid = _class(x, num_classes)
     w, w2 = words_like(key, "labels.flip.class", x), words_like(key, "labels.flip.class.low", x)
     drawn = _sample.integers(w, w2, num_classes if include_true else num_classes - 1)
@@ -123,6 +124,7 @@ def flip_pairs(key: jax.Array, x: jax.Array, rate: float | jax.Array, *, num_cla
       >>> nj.labels.flip_pairs(jax.random.key(0), jnp.array([0, 1, 2]), 1.0, num_classes=3).tolist()
       [1, 2, 0]
     """
+    assert num_classes is not None  # `_classes` has seen to it
     label, valid = _class(x, num_classes)
     hit = valid & _sample.bernoulli(words_like(key, "labels.flip_pairs", x), rate)
     return Hit(hit, (label + 1) % num_classes)
