@@ -21,8 +21,8 @@ class Comparison(NamedTuple):
         The intervals are not corrected for the number of comparisons.
         """
         level = f"{100 * self.level:g} %" if percent else f"{self.level:g}"
-        shown = [f"clean {_hundredths(self.difference)}"] if self.difference.excludes(0) else []
-        under = [f"{name} {_hundredths(d)}" for name, d in self.differences.items() if d.excludes(0)]
+        shown = [f"clean {self.difference.scaled(100):+.1f}"] if self.difference.excludes(0) else []
+        under = [f"{name} {d.scaled(100):+.1f}" for name, d in self.differences.items() if d.excludes(0)]
         return "; ".join(shown + ([f"at {level}: {', '.join(under)}"] if under else []))
 
     def numbers(self) -> dict[str, Any]:
@@ -77,7 +77,3 @@ def compare(
         )
         for name, report in reports.items()
     }
-
-
-def _hundredths(difference: Interval) -> str:
-    return f"{Interval(*(100 * value for value in difference)):+.1f}"

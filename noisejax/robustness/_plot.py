@@ -61,14 +61,15 @@ def plot(
             mean, lower, upper = report.interval(family, confidence=confidence)
             levels = report.levels[family] * (100 if percent else 1)
             if name not in bright:
-                ax.plot(levels, mean, color="0.75", linewidth=0.8, zorder=1)
+                label = "others" if name == faint[0] else None
+                ax.plot(levels, mean, color="0.75", linewidth=0.8, label=label, zorder=1)
                 continue
             colour = colours[bright.index(name) % len(colours)]
             ax.plot(levels, mean, color=colour, linewidth=1.8, label=name or None, zorder=3)
-            ax.fill_between(levels, lower, upper, color=colour, alpha=0.13, linewidth=0, zorder=2)
-        for value, style in ((threshold, "--"), (chance, ":")):
+            ax.fill_between(levels, lower, upper, color=colour, alpha=0.1, linewidth=0, zorder=2)
+        for label, value, style in (("threshold", threshold, "--"), ("chance", chance, ":")):
             if value is not None:
-                ax.axhline(value, color="0.4", linestyle=style, linewidth=1, zorder=1)
+                ax.axhline(value, color="0.4", linestyle=style, linewidth=1, label=label, zorder=1)
         ax.set_xlabel(f"{family}, %" if percent else family)
         ax.margins(x=0)
         ax.spines[["top", "right"]].set_visible(False)
@@ -82,8 +83,8 @@ def plot_features(before: Any, after: Any, names: Sequence[str], *, bins: int = 
     Args:
       before: an array of shape (N, D), or a mapping (a data frame) from names to columns, of numbers or of strings.
       after: the same with noise, or a mapping from labels to several such: ``{"gaussian": x1, "masking": x2}``.
-      names: of the D features; of a mapping, which to draw. Features of at most 20 different numbers, and of strings,
-        are drawn as shares of each value (the ten most frequent), others as histograms.
+      names: of the D features; of a mapping, which to draw. Features of at most 20 different numbers, before and
+        after, and of strings are drawn as shares of each value (the ten most frequent), others as histograms.
       bins: of the histograms, which span the values before noise and a half more on either side.
       axes: matplotlib's axes, one for each feature, to draw into; None makes a new figure.
 
@@ -119,7 +120,7 @@ def plot_features(before: Any, after: Any, names: Sequence[str], *, bins: int = 
         values = {label: of[name] for label, of in columns.items()}
         first = values["before"]
         distinct, counts = np.unique(first, return_counts=True)
-        if first.dtype.kind in "OUSb" or len(distinct) <= 20:
+        if first.dtype.kind in "OUSb" or all(len(np.unique(column)) <= 20 for column in values.values()):
             _bars(ax, values, distinct[np.argsort(-counts, kind="stable")][:10])
         else:
             low, high = np.nanmin(first), np.nanmax(first)

@@ -18,6 +18,10 @@ class Interval(NamedTuple):
     lower: Any
     upper: Any
 
+    def scaled(self, factor: float) -> "Interval":
+        """In other units: ``interval.scaled(100)`` is an accuracy in percent, a difference in points."""
+        return Interval(*(factor * value for value in self))
+
     def excludes(self, value: float) -> Any:
         """Whether a value lies outside."""
         return (value < self.lower) | (value > self.upper)
@@ -42,16 +46,9 @@ class Passes(NamedTuple):
     last: float
 
     def __format__(self, spec: str) -> str:
-        """``f"{passes:.0%}"`` gives ``28% (23–33%)``, ``≥ 50%`` at the end of the range, ``–`` for a fail at 0."""
+        """``f"{passes:.0%}"`` gives ``28% (23, 33)``, ``≥ 50%`` at the end of the range, ``–`` for a fail at 0."""
         mean, lower, upper = (self._show(level, spec or "g") for level in self[:3])
-        if mean == lower == upper:
-            return mean
-        unit = "%" if spec.endswith("%") else ""
-        return (
-            f"{mean} ({lower.removesuffix(unit)} to {upper})"
-            if lower == "–" or upper[0] == "≥"
-            else (f"{mean} ({lower.removesuffix(unit)}–{upper})")
-        )
+        return mean if mean == lower == upper else f"{mean} ({lower.removesuffix('%')}, {upper.removesuffix('%')})"
 
     def __str__(self) -> str:
         return format(self)
@@ -84,11 +81,11 @@ class Report:
     def interval(self, family: str, level: float | None = None, confidence: float = 0.95) -> Interval:
         """The score under a family of noise, at one of its levels or at all.
 
-        With S models, the half width towards either side is ``sqrt(a**2 + b**2)``: a is Student's t interval of the
-        mean over models (S - 1 degrees of freedom), b the interval over examples. Of an accuracy, b is Wilson's
+        The half width towards either side is ``sqrt(a**2 + max(b**2 - c**2, 0))``: a is Student's t interval of the
+        mean over S models (S - 1 degrees of freedom), b the interval over examples, and c that part of b which a
+        holds already, the variance of single answers (the interaction of the two). Of an accuracy, b is Wilson's
         interval for the number of independent yes-or-no examples whose mean would have the variance seen; else it is
-        the normal one. For a single model b alone remains, which is Wilson's interval itself. The sum counts the
-        variance of single answers twice, so that it is rather too wide than too narrow.
+        the normal one. For a single model b alone remains, which then is Wilson's interval itself.
         """
         return self._interval(self._at(family, level), confidence)
 
@@ -233,25 +230,28 @@ def _crossed(scores: np.ndarray, confidence: float, shares: int = 0) -> Interval
         raise ValueError(f"confidence must be between 0 and 1, got {confidence!r}.")
     scores = np.asarray(scores, np.float64)
     models, examples = scores.shape[-2:]
-    mean, seeds = scores.mean((-1, -2)), 0.0
+    mean, by_model, by_example = scores.mean((-1, -2)), scores.mean(-1), scores.mean(-2)
+    z, seeds, shared = special.ndtri(0.5 + confidence / 2), 0.0, 0.0
     if models > 1:
-        per_model = scores.mean(-1).std(-1, ddof=1) / models**0.5
-        seeds = special.stdtrit(models - 1, 0.5 + confidence / 2) * per_model
-    z = special.ndtri(0.5 + confidence / 2)
-    variance = scores.mean(-2).var(-1, ddof=1) if examples > 1 else np.full(mean.shape, np.inf)
+        seeds = special.stdtrit(models - 1, 0.5 + confidence / 2) * by_model.std(-1, ddof=1) / models**0.5
+    if models > 1 and examples > 1:
+        single = scores - by_example[..., None, :] - by_model[..., None] + mean[..., None, None]
+        shared = z**2 * np.square(single).sum((-1, -2)) / ((models - 1) * (examples - 1) * models * examples)
+    variance = by_example.var(-1, ddof=1) if examples > 1 else np.full(mean.shape, np.inf)
+
+    def with_seeds(rows):
+        return np.sqrt(seeds**2 + np.maximum(rows**2 - shared, 0))
+
     if not shares:
-        half = np.hypot(seeds, z * np.sqrt(variance / examples))
+        half = with_seeds(z * np.sqrt(variance / examples))
         return Interval(mean, mean - half, mean + half)
-    most = models * shares * examples
-    with np.errstate(divide="ignore", invalid="ignore"):
-        n = np.where((variance > 0) & np.isfinite(variance), mean * (1 - mean) / variance * examples, examples)
-    # A single model with one draw gives yes or no: n is the number of examples. Agreement by chance is no information.
-    n = np.clip(n, examples, examples if most == examples else most)
-    centre, half = (
-        (mean + z * z / (2 * n)) / (1 + z * z / n),
-        z / (1 + z * z / n) * np.sqrt(mean * (1 - mean) / n + (z / n) ** 2 / 4),
-    )
-    lower, upper = mean - np.hypot(seeds, mean - (centre - half)), mean + np.hypot(seeds, centre + half - mean)
+    # Wilson's, for as many yes-or-no examples as would vary as much: at least the examples there are, since models
+    # that agree tell nothing new, and at most the number of single answers.
+    n = examples * mean * (1 - mean) / np.where(variance > 0, variance, np.inf)
+    n = np.clip(n, examples, models * shares * examples) if models * shares > 1 else examples
+    centre = (mean + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * np.sqrt(mean * (1 - mean) / n + (z / n) ** 2 / 4)
+    lower, upper = mean - with_seeds(mean - (centre - half)), mean + with_seeds(centre + half - mean)
     return Interval(mean, np.clip(lower, 0, 1), np.clip(upper, 0, 1))
 
 

@@ -1,0 +1,240 @@
+"""What noise in training does to robustness: ten recipes, two real tables, three kinds of noise in the test rows.
+
+    make demo        (or: python examples/demo.py)
+
+Every model is the same small network, five seeds of it at once; a recipe is a dict of amounts. All test rows then get
+noise that grows from 0 to 50 %, the same draws for every model, and a model passes as long as it keeps 95 % of the
+baseline's accuracy on clean rows. Prints the table, and writes pictures and numbers to examples/out/.
+"""
+
+import json
+import os
+import time
+from pathlib import Path
+
+import _tables
+import jax
+import jax.numpy as jnp
+import matplotlib.pyplot as plt
+import numpy as np
+import optax
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+import noisejax as nj
+from noisejax import robustness
+
+QUICK = bool(os.environ.get("NOISEJAX_QUICK"))
+SPLIT = 1  # which rows train and which test; the amounts below were chosen on split 0
+SHARE, AT = 0.95, 0.3  # of the baseline's clean accuracy a model must keep; the level at which models are compared
+SEEDS, LEVELS = (2, np.array([0, AT, 0.5])) if QUICK else (5, np.linspace(0, 0.5, 11))
+OUT = Path(__file__).parent / "out"
+if QUICK:
+    jax.config.update("jax_disable_most_optimizations", True)  # compiling takes longer than running
+
+# Amounts; what is not named is 0, the identity. Amounts are data: one compiled program per table trains every recipe
+# (and a second one the adversarial recipe, which takes another gradient).
+RECIPES = {
+    "baseline": {},
+    "+ gaussian": {"gaussian": 0.2},  # std, on standardised numbers
+    "+ masking": {"mask": 0.2},  # rate; a hidden cell becomes the mean or the most frequent category
+    "+ swap": {"swap": 0.2},  # rate; a cell takes the value of another row
+    "+ dropout": {"dropout": 0.2},  # of hidden units
+    "+ label smoothing": {"smoothing": 0.1},
+    "+ mixup": {"mixup": 0.2},
+    "+ adversarial (FGSM)": {"eps": 0.05},
+    "adaptive combination": {"gaussian": 1.0, "mask": 0.5, "swap": 0.5, "adaptive": 1.0},
+}
+TOO_MUCH = {"gaussian": 2.0, "mask": 0.5, "swap": 0.5}
+ON_DIGITS = {"no noise": {}, "gaussian, std 0.5": {"gaussian": 0.5}, "gaussian, std 2": {"gaussian": 2.0}}
+AMOUNTS = ("gaussian", "mask", "swap", "dropout", "smoothing", "mixup", "eps", "adaptive")
+FAINT = ("+ dropout", "+ label smoothing", "+ mixup", "+ adversarial (FGSM)")  # drawn in grey
+
+
+def init(key, sizes):
+    keys = jax.random.split(key, len(sizes) - 1)
+    scale = [(2 / a) ** 0.5 for a in sizes[:-2]] + [0.1 * (2 / sizes[-2]) ** 0.5]
+    layers = zip(keys, sizes[:-1], sizes[1:], scale, strict=True)
+    return [(nj.gaussian(k, jnp.zeros((a, b)), s), jnp.zeros(b)) for k, a, b, s in layers]
+
+
+def apply(params, x, key=None, rate=0.0):
+    for n, (w, b) in enumerate(params[:-1]):
+        x = jax.nn.relu(x @ w + b)
+        if key is not None:
+            x = nj.dropout(jax.random.fold_in(key, n), x, rate)
+    w, b = params[-1]
+    return x @ w + b
+
+
+apply_seeds = jax.vmap(apply, in_axes=(0, None))
+
+
+def trainer(table, *, epochs, seeds=SEEDS, batch=256, hidden=(64, 64), lr=2e-3, rise=0.04):
+    """train(key, amounts, goal, adversarial) -> parameters of all seeds, and (validation accuracy, level) by epoch."""
+    (x, y), (x_valid, y_valid) = jax.tree.map(jnp.asarray, (table.train, table.valid))
+    batch = min(batch, len(x) // 4)
+    steps, numbers = len(x) // batch, np.flatnonzero(table.numeric)
+    optimizer = optax.adamw(optax.cosine_decay_schedule(lr, steps * epochs), weight_decay=1e-4)
+    # Start small, raise while validation keeps within half a percent of the goal, the baseline's, else step back.
+    rule = nj.adaptive(0.05, rise, 0.5, patience=1, rtol=0.005, mode="max")
+
+    def noise(a, level):
+        inputs = nj.chain(
+            nj.bind(nj.swap, rate=level * a["swap"], groups=table.groups),
+            nj.bind(nj.mask, rate=level * a["mask"], fill=table.fill, groups=table.groups),
+            nj.at(nj.bind(nj.gaussian, std=level * a["gaussian"]), numbers),
+        )
+        targets = nj.keyless(nj.labels.smooth, alpha=a["smoothing"])
+        mixup = nj.bind(nj.mixup, alpha=a["mixup"], num_classes=table.classes, mode="batch")
+        return nj.chain(mixup, nj.entries((inputs, targets)))
+
+    def train_one(key, a, goal, adversarial):
+        def loss(params, x, t, key):
+            return optax.softmax_cross_entropy(apply(params, x, key, a["dropout"]), t).mean()
+
+        def step(carry, rows_key):
+            (params, state, level), (rows, key) = carry, rows_key
+            noise_key, level_key, dropout_key = jax.random.split(key, 3)
+            # In the combination each example has a level of its own, from 0 up to the level reached.
+            varied = nj.uniform(level_key, jnp.full((batch, 1), 0.5), 0.5)
+            level_here = jnp.where(a["adaptive"] > 0, level * varied, 1.0)
+            xb, tb = noise(a, level_here)(noise_key, (x[rows], y[rows]))
+            if adversarial:  # the fast gradient sign method: one step up the loss
+                xb = xb + a["eps"] * jnp.sign(jax.grad(loss, 1)(params, xb, tb, dropout_key))
+            updates, state = optimizer.update(jax.grad(loss)(params, xb, tb, dropout_key), state, params)
+            return (optax.apply_updates(params, updates), state, level), None
+
+        def epoch(carry, key):
+            params, state, adaptive = carry
+            order_key, step_key = jax.random.split(key)
+            rows = jax.random.permutation(order_key, len(x))[: steps * batch].reshape(steps, batch)
+            start = (params, state, adaptive.level)
+            (params, state, _), _ = jax.lax.scan(step, start, (rows, jax.random.split(step_key, steps)))
+            accuracy = (apply(params, x_valid).argmax(-1) == y_valid).mean()
+            return (params, state, rule.update(adaptive, value=accuracy)), (accuracy, adaptive.level)
+
+        init_key, key = jax.random.split(key)
+        params = init(init_key, [x.shape[1], *hidden, table.classes])
+        start = (params, optimizer.init(params), rule.init(best_value=goal))
+        (params, *_), log = jax.lax.scan(epoch, start, jax.random.split(key, epochs))
+        return params, log
+
+    def train(key, a, goal, adversarial):
+        return jax.vmap(lambda key: train_one(key, a, goal, adversarial))(jax.random.split(key, seeds))
+
+    return jax.jit(train, static_argnums=3)
+
+
+def test_noises(table):
+    """Three faults, by the share of cells they hit, or by the std in each number's own spread."""
+    rows = nj.marginals(table.train[0], rows=None)
+    numbers = np.flatnonzero(table.numeric)
+    return {
+        "replaced": (lambda level: nj.bind(nj.mask, rate=level, fill=rows, groups=table.groups), LEVELS),
+        "missing": (lambda level: nj.bind(nj.mask, rate=level, fill=table.fill, groups=table.groups), LEVELS),
+        "gaussian": (lambda level: nj.at(nj.bind(nj.gaussian, std=level), numbers), LEVELS),
+    }
+
+
+def measure(bar, table, recipes, noises, **settings):
+    """Trains and sweeps every recipe, the baseline first: a report by name, and the levels of the adaptive one."""
+    train, reports, goal, levels = trainer(table, **settings), {}, 0.0, None
+    for name, recipe in recipes.items():
+        bar.update(bar.task_ids[0], description=f"{table.name}: {name}")
+        amounts = {amount: jnp.float32(recipe.get(amount, 0)) for amount in AMOUNTS}
+        params, (accuracy, level) = train(jax.random.key(0), amounts, goal, "eps" in recipe)
+        goal = goal if reports else accuracy[:, -1].mean()
+        levels = np.asarray(level) if "adaptive" in recipe else levels
+        predict = jax.tree_util.Partial(apply_seeds, params)
+        reports[name] = robustness.sweep(jax.random.key(1), predict, table.test, noises)
+        bar.advance(bar.task_ids[0])
+    return reports, levels
+
+
+def show(console, table, reports, levels, axes):
+    """Prints the table, draws the curves, returns the numbers."""
+    base, majority = reports["baseline"], np.bincount(table.test[1]).max() / len(table.test[1])
+    threshold = SHARE * base.clean().mean
+    rows = robustness.compare(reports, "baseline", level=AT, share=SHARE)
+    sizes = f"{len(table.train[0]):,} training rows, {len(table.features)} features, {len(table.test[0]):,} test rows"
+    grid = Table(
+        "model", "clean accuracy", *(f"passes: {f}" for f in base.levels), "notes", title=f"{table.name}, {sizes}"
+    )
+    for name, row in rows.items():
+        notes = "" if name == "baseline" else row.notes(percent=True) or "no difference shown"
+        grid.add_row(name, f"{row.clean:.3f}", *(f"{passes:.0%}" for passes in row.passes.values()), notes)
+    console.print(grid)
+    text = (
+        f"Passes: keeps {SHARE:.0%} of the baseline's clean accuracy up to this noise ({threshold:.3f}; the larger "
+        f"class alone gives {majority:.3f}). ± and brackets: 95 % intervals over seeds and test rows. Notes: points of "
+        "accuracy against the baseline, paired, where that interval excludes 0 (not corrected for their number). Level "
+        f"of the combination at the end, by seed: {', '.join(f'{level:.2f}' for level in levels[:, -1])}.\n"
+    )
+    console.print(text, highlight=False)
+    robustness.plot(reports, threshold=threshold, chance=majority, faint=FAINT, percent=True, axes=axes)
+    axes[0].set_ylabel(f"accuracy, {table.name}")
+    models = {name: {**rows[name].numbers(), **report.summary()} for name, report in reports.items()}
+    for name, report in reports.items():
+        models[name]["passes, share 0.97"] = {f: str(p) for f, p in report.tolerance(0.97, base).items()}
+    return {"threshold": threshold, "majority": majority, "levels by seed, epoch": levels.tolist(), "models": models}
+
+
+def show_harm(console, hurt):
+    grid = Table("model", "noise in training", "clean accuracy", "points against none", "", title="Where noise hurts")
+    numbers = {}
+    for model, (none, *others) in hurt.items():
+        for name, report in others:
+            lost = report.difference(none[1])
+            verdict = "hurts" if lost.upper < 0 else "helps" if lost.lower > 0 else "no difference shown"
+            grid.add_row(model, name, f"{report.clean():.3f}", f"{lost.scaled(100):+.1f}", verdict)
+            numbers[f"{model}: {name}"] = lost._asdict()
+    console.print(grid)
+    return numbers
+
+
+def draw_features(table, wanted=("age", "hours-per-week", "education-num", "marital-status")):
+    key, x = jax.random.key(2), jnp.asarray(table.test[0])
+    names = [name for name in wanted if name in table.features] or table.features[:4]
+    noisy = {family: level_to_noise(AT)(key, x) for family, (level_to_noise, _) in test_noises(table).items()}
+    before, *after = ({name: table.column(rows, name) for name in names} for rows in (x, *noisy.values()))
+    return robustness.plot_features(before, dict(zip(noisy, after, strict=True)), names)
+
+
+def main():
+    console, started, cpu = Console(), time.time(), time.process_time()
+    tables = [_tables.adult(SPLIT, download=not QUICK), *([] if QUICK else [_tables.magic(SPLIT)])]
+    settings = [{"epochs": 4}] if QUICK else [{"epochs": 12}, {"epochs": 20, "rise": 0.025}]
+    recipes = [RECIPES | {"too much noise": TOO_MUCH}, RECIPES]
+    tiny = {"epochs": 60, "seeds": 2 * SEEDS, "batch": 25, "lr": 5e-3}
+    kinds = {} if QUICK else {"linear model": (), "network": (64, 64)}
+    with Progress(console=console) as bar:
+        bar.add_task("", total=len(tables) * len(RECIPES) + 1 + len(kinds) * len(ON_DIGITS))
+        jobs = list(zip(tables, recipes, settings, strict=False))
+        found = [measure(bar, table, recipe, test_noises(table), **setting) for table, recipe, setting in jobs]
+        digits = _tables.digits(SPLIT)
+        tests = {kind: measure(bar, digits, ON_DIGITS, {}, hidden=hidden, **tiny)[0] for kind, hidden in kinds.items()}
+        bar.update(bar.task_ids[0], description="done")
+
+    console.print(f"Amounts were chosen on split 0; these rows are split {SPLIT}. {SEEDS} seeds of each model.")
+    console.print("A tiny budget: the numbers mean nothing.\n" if QUICK else "")
+    too_much = ("too much noise", found[0][0].pop("too much noise"))
+    size = (10, 3 * len(tables) + 0.4)
+    figure, axes = plt.subplots(len(tables), 3, figsize=size, sharey="row", squeeze=False, layout="constrained")
+    numbers = {table.name: show(console, table, *f, row) for table, f, row in zip(tables, found, axes, strict=True)}
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=4, frameon=False)
+    hurt = {f"{tables[0].name}, network": [("baseline", found[0][0]["baseline"]), too_much]}
+    hurt |= {f"300 digits, {kind}": list(reports.items()) for kind, reports in tests.items()}
+    numbers["where noise hurts"] = show_harm(console, hurt)
+
+    OUT.mkdir(exist_ok=True)
+    figure.savefig(OUT / "demo.png", dpi=110)
+    draw_features(tables[0]).savefig(OUT / "features.png", dpi=110)
+    (OUT / "demo.json").write_text(json.dumps(numbers, indent=1))
+    console.print(f"\nSaved demo.png, features.png and demo.json in {OUT}.", highlight=False)
+    console.print(f"{time.process_time() - cpu:.0f} s of computing, {time.time() - started:.0f} s on the clock.")
+
+
+if __name__ == "__main__":
+    main()

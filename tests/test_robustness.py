@@ -1,0 +1,436 @@
+"""Sweeps against loops by hand, intervals against scipy and by their coverage, and the text and pictures of reports."""
+
+import dataclasses
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import stats
+
+import noisejax as nj
+from noisejax import robustness
+from noisejax.robustness import Interval, Report
+
+N = 60
+RNG = np.random.default_rng(3)
+X = RNG.standard_normal((N, 4)).astype(np.float32)
+Y = (X.sum(1) > 0).astype(np.int32)
+W = np.stack([-np.ones(4), np.ones(4)], 1).astype(np.float32)
+LEVELS = (0.0, 0.2, 0.5)
+
+
+def linear(w, x):
+    return x @ w
+
+
+def gaussian(std):
+    return nj.bind(nj.gaussian, std=std)
+
+
+def masking(rate):
+    return nj.bind(nj.mask, rate=rate)
+
+
+def features(outputs, _):
+    """A score that tells the noisy x itself."""
+    return outputs.sum(-1)
+
+
+def sweep(predict=None, data=(X, Y), families=None, **options):
+    predict = predict or jax.tree_util.Partial(linear, jnp.asarray(W))  # one program for most tests
+    return robustness.sweep(jax.random.key(0), predict, data, families or {"gaussian": (gaussian, LEVELS)}, **options)
+
+
+def scaled(by):
+    return jax.tree_util.Partial(linear, jnp.asarray(by * W))
+
+
+def report(scores, levels=None, metric="accuracy", draws=1, clean=None):
+    """A report of given scores: (levels, models, examples)."""
+    scores = np.asarray(scores, np.float32)
+    levels = np.arange(len(scores)) / 10 if levels is None else np.asarray(levels)
+    return Report({"f": levels}, {"f": scores}, scores[0] if clean is None else clean, metric, draws, "")
+
+
+# --- the sweep ---
+
+
+def test_level_zero_is_clean_and_shapes():
+    found = sweep(families={"gaussian": (gaussian, LEVELS), "mask": (masking, (0.0, 0.3))})
+    assert found.scores["gaussian"].shape == (3, 1, N) and found.scores["mask"].shape == (2, 1, N)
+    for scores in found.scores.values():
+        np.testing.assert_array_equal(scores[0], found.clean_scores)
+    np.testing.assert_array_equal(found.clean_scores[0], (X @ W).argmax(1) == Y)
+
+
+def test_draws_are_the_same_at_every_level_and_for_every_model():
+    """Gaussian noise grows in proportion, hits of a mask are nested, and another model sees the same x."""
+    data = (np.zeros_like(X), Y)
+    found = sweep(lambda x: x, data, {"gaussian": (gaussian, (0.1, 0.2))}, metric=features)
+    low, high = found.scores["gaussian"][:, 0]
+    np.testing.assert_allclose(high, 2 * low, rtol=1e-5)
+    ones = sweep(lambda x: 1 - x, (np.ones_like(X), Y), {"mask": (masking, (0.2, 0.6))}, metric=features).scores[
+        "mask"
+    ][:, 0]
+    assert (ones[1] >= ones[0]).all() and (ones[1] > ones[0]).any()
+    twice = sweep(lambda x: 3 * x, data, {"gaussian": (gaussian, (0.1, 0.2))}, metric=features).scores["gaussian"]
+    np.testing.assert_allclose(twice, 3 * found.scores["gaussian"], rtol=1e-5)
+
+
+def test_families_draws_and_batches_do_not_change_one_another():
+    one = sweep(families={"gaussian": (gaussian, LEVELS)}).scores["gaussian"]
+    both = sweep(families={"mask": (masking, LEVELS), "gaussian": (gaussian, LEVELS)}, batch_size=7)
+    np.testing.assert_array_equal(both.scores["gaussian"], one)
+    data, families = (np.zeros_like(X), Y), {"a": (gaussian, (0.5,)), "b": (gaussian, (0.5,))}
+    named = sweep(lambda x: x, data, families, metric=features)
+    assert (named.scores["a"] != named.scores["b"]).all()
+    averaged = sweep(lambda x: x, data, families, metric=features, draws=400)
+    assert averaged.scores["a"].std() < 0.1 * named.scores["a"].std()  # expected 1/20
+
+
+def test_levels_are_traced_once_and_other_parameters_cost_nothing():
+    traces = []
+
+    def predict(w, x):
+        traces.append("predict")
+        return x @ w
+
+    def level_to_noise(std):
+        traces.append("level")
+        assert isinstance(std, jax.core.Tracer)
+        return gaussian(std)
+
+    for scale in (1, 2, 3):
+        found = sweep(jax.tree_util.Partial(predict, scale * W), families={"g": (level_to_noise, np.linspace(0, 1, 7))})
+        assert traces == ["predict", "level", "predict"]  # clean, and the family
+    np.testing.assert_array_equal(
+        found.scores["g"], sweep(families={"g": (gaussian, np.linspace(0, 1, 7))}).scores["g"]
+    )
+
+
+def test_models_in_leading_axes():
+    ws = np.stack([W, -W, 0.5 * W])
+    stacked = jax.tree_util.Partial(jax.vmap(linear, (0, None)), jnp.asarray(ws))
+    for batch_size in (None, 16):
+        found = sweep(stacked, batch_size=batch_size)
+        assert found.scores["gaussian"].shape == (3, 3, N)
+        for model, w in enumerate(ws):
+            alone = sweep(jax.tree_util.Partial(linear, jnp.asarray(w)))
+            np.testing.assert_array_equal(found.scores["gaussian"][:, model], alone.scores["gaussian"][:, 0])
+
+
+@pytest.mark.parametrize(
+    "predict",
+    [
+        lambda x: x.sum(-1) > 0,
+        lambda x: (x.sum(-1) > 0).astype(jnp.uint8),
+        lambda x: (x @ W).astype(jnp.bfloat16),
+        lambda x: jax.nn.softmax(x @ W),
+    ],
+    ids=["booleans", "classes", "bfloat16", "probabilities"],
+)
+def test_outputs_of_every_kind(predict):
+    assert sweep(predict).clean().mean == 1
+    assert sweep(predict, (X, np.eye(2, dtype=np.float32)[Y])).clean().mean == 1
+
+
+def test_regression_by_a_metric_and_pytrees():
+    data = ({"a": X[:, :2], "b": X[:, 2:]}, X.sum(1))
+
+    def error(outputs, y):
+        return -jnp.abs(outputs - y)
+
+    families = {"g": (lambda std: nj.entries({"a": gaussian(std)}), (0.0, 1.0))}
+    found = sweep(lambda x: x["a"].sum(1) + x["b"].sum(1), data, families, metric=error)
+    mean = found.interval("g").mean
+    np.testing.assert_allclose(mean, [0, -np.sqrt(2) * np.sqrt(2 / np.pi)], atol=0.25)  # 60 examples, 5 standard errors
+    assert found.metric == "error"
+
+
+def test_on_batch_acts_on_labels():
+    def flips(rate):
+        return robustness.on_batch(nj.entries((None, nj.bind(nj.labels.flip, rate=rate, num_classes=2))))
+
+    found = sweep(families={"flip": (flips, (0.0, 1.0))})
+    assert found.interval("flip", 0.0).mean == 1 > found.interval("flip", 1.0).mean
+    with pytest.raises(TypeError, match="on_batch: noise"):
+        robustness.on_batch(0.3)
+
+
+def test_values_that_are_not_finite_are_refused_where_they_are():
+    def broken(x):
+        return jnp.where(jnp.abs(x).max() > 1e6, jnp.nan, x @ W)
+
+    with pytest.raises(FloatingPointError, match=r"under 'g' at level 1e\+09, draw 0 \(1 of 2 levels\)"):
+        sweep(broken, families={"g": (gaussian, (0.1, 1e9))})
+    with pytest.raises(FloatingPointError, match="without noise"):
+        sweep(lambda x: x @ W + jnp.inf, batch_size=50)
+    with pytest.raises(FloatingPointError):
+        sweep(metric=lambda outputs, y: jnp.log(jnp.zeros(N)))
+
+
+@pytest.mark.parametrize(
+    ("error", "match", "call"),
+    [
+        (TypeError, "key", lambda: robustness.sweep(0, linear, (X, Y), {})),
+        (TypeError, "predict", lambda: robustness.sweep(jax.random.key(0), W, (X, Y), {})),
+        (TypeError, r"\(x, y\)", lambda: sweep(data=X)),
+        (ValueError, "leading axis", lambda: sweep(data=(X, Y[:-1]))),
+        (TypeError, "level_to_noise", lambda: sweep(families={"g": (0.1, LEVELS)})),
+        (TypeError, "level_to_noise", lambda: sweep(families={"g": gaussian})),
+        (ValueError, "increasing", lambda: sweep(families={"g": (gaussian, (0.2, 0.1))})),
+        (ValueError, "draws", lambda: sweep(draws=0)),
+        (ValueError, "batch_size", lambda: sweep(batch_size=0.5)),
+        (ValueError, "metric", lambda: sweep(metric="f1")),
+        (ValueError, "logit > 0", lambda: sweep(lambda x: x.sum(-1))),
+        (ValueError, "logit > 0", lambda: sweep(lambda x: x[:, :1])),
+        (ValueError, "class numbers or rows", lambda: sweep(data=(X, X[:, 0]))),
+        (ValueError, "do not belong", lambda: sweep(lambda x: jnp.zeros(3, jnp.int32))),
+        (TypeError, "one array", lambda: sweep(lambda x: {"logits": x})),
+        (ValueError, "one score per example", lambda: sweep(metric=lambda outputs, y: outputs.mean())),
+    ],
+)
+def test_errors(error, match, call):
+    with pytest.raises(error, match=match):
+        call()
+
+
+def test_a_flax_model_is_a_predict():
+    nnx = pytest.importorskip("flax.nnx")
+    model = nnx.Linear(4, 2, rngs=nnx.Rngs(0))
+    expected = (X @ np.asarray(model.kernel[...]) + np.asarray(model.bias[...])).argmax(1) == Y
+    np.testing.assert_array_equal(sweep(model).clean_scores[0], expected)
+
+
+# --- intervals ---
+
+
+@pytest.mark.parametrize("right", [0, 1, 30, 99, 100])
+@pytest.mark.parametrize("confidence", [0.9, 0.95])
+def test_a_single_model_has_wilsons_interval(right, confidence):
+    found = report((np.arange(100) < right)[None, None]).interval("f", 0.0, confidence)
+    expected = stats.binomtest(right, 100).proportion_ci(confidence, "wilson")
+    np.testing.assert_allclose([found.lower, found.upper], expected, atol=1e-9)
+
+
+def by_hand(scores):
+    """Half the interval of the mean of (models, examples), from a two-way analysis of variance without replication."""
+    models, examples = scores.shape
+    error = sum(
+        (scores[i, j] - scores[i].mean() - scores[:, j].mean() + scores.mean()) ** 2
+        for i in range(models)
+        for j in range(examples)
+    ) / ((models - 1) * (examples - 1))
+    z = stats.norm.ppf(0.975)
+    a = stats.t.ppf(0.975, models - 1) * stats.sem(scores.mean(1))
+    b, c = z * stats.sem(scores.mean(0)), z * np.sqrt(error / scores.size)
+    return np.sqrt(a**2 + max(b**2 - c**2, 0))
+
+
+def test_other_scores_have_the_interval_of_a_two_way_analysis():
+    scores = RNG.standard_normal((2, 5, 40))
+    found = report(scores, metric="error").interval("f")
+    half = [by_hand(of) for of in scores]
+    np.testing.assert_allclose(found.upper - found.mean, half, rtol=1e-4)
+    np.testing.assert_allclose(found.mean - found.lower, half, rtol=1e-4)
+
+
+def test_accuracy_of_many_rows_is_close_to_the_normal_interval():
+    """Far from 0 and 1 Wilson's interval with the effective number of examples is the normal one."""
+    right = RNG.random((1, 5, 5000)) < 0.8
+    found, other = report(right).interval("f"), report(right, metric="error").interval("f")
+    np.testing.assert_allclose(found.upper - found.lower, other.upper - other.lower, rtol=0.01)
+
+
+def test_intervals_stay_in_range_and_know_that_all_right_is_not_certain():
+    found = report(np.ones((1, 5, 50))).interval("f", 0.0)
+    assert found.mean == found.upper == 1 and 0.9 < found.lower < 0.95
+    assert report(np.zeros((1, 5, 50))).interval("f", 0.0).lower == 0
+
+
+@pytest.mark.parametrize(
+    ("seed", "row", "models"), [(0.2, 1, 5), (0, 1, 5), (0, 0.1, 5), (0.2, 0.2, 5), (0.02, 1, 2), (0.02, 0.3, 10)]
+)
+def test_coverage(seed, row, models):
+    """Of 1000 intervals of 95 % at least 930 hold the truth (at exactly 95 % chance misses that once in 400), alone
+    and as paired differences, for models and rows that differ much, little and not at all.
+
+    Probit with both effects, so that the mean is known; of the means 995 at most, so that they are not merely wide.
+    """
+    rng, n, rows = np.random.default_rng(11), 1000, 200
+    effects = seed * rng.standard_normal((n, models, 1)) + row * rng.standard_normal((n, 1, rows))
+    shifts, spread = (0.8, 1.0), np.sqrt(1 + seed**2 + row**2)
+    one, two = (report(rng.standard_normal(effects.shape) < shift + effects, np.arange(n)) for shift in shifts)
+    truth = stats.norm.cdf(np.array(shifts) / spread)
+    assert 930 <= np.sum(~one.interval("f").excludes(truth[0])) <= 995
+    assert 930 <= np.sum(~two.difference(one, "f").excludes(truth[1] - truth[0])) <= 995
+
+
+def test_coverage_of_a_single_model():
+    """1000 Wilson intervals at 0.97 with 100 examples: their true coverage there is 0.968, so 945 to 990 (4 sigma)."""
+    rng = np.random.default_rng(12)
+    right = rng.random((1000, 1, 100)) < 0.97
+    found = report(right, np.arange(1000)).interval("f")
+    assert 945 <= np.sum(~found.excludes(0.97)) <= 990
+
+
+def test_differences_are_paired():
+    a, b = RNG.random((2, 1, 5, 200)) < 0.7
+    found = report(a).difference(report(b), "f", 0.0)
+    scores = a[0].astype(float) - b[0]
+    mean, half = scores.mean(), by_hand(scores)
+    np.testing.assert_allclose(found, (mean, mean - half, mean + half), rtol=1e-4)
+    same = report(a).difference(report(a), "f")
+    assert same.lower == same.upper == 0 and not same.excludes(0)
+    with pytest.raises(ValueError, match="not paired"):
+        report(a).difference(report(a[..., :100]))
+    with pytest.raises(ValueError, match="not paired"):
+        sweep().difference(sweep(data=(X + 1, Y)))
+    with pytest.raises(ValueError, match="other levels"):
+        sweep().difference(sweep(families={"gaussian": (gaussian, (0.0, 0.1))}), "gaussian")
+
+
+# --- what is read from them ---
+
+
+def test_passes_is_the_first_crossing():
+    scores = np.array([1.0, 0.9, 0.5, 0.95, 0.1])[:, None, None] * np.ones((1, 1, 4))
+    found = report(scores, metric="score").passes(0.8)["f"]
+    np.testing.assert_allclose(found[:3], [0.125, 0.125, 0.125], rtol=1e-5)  # linear between 0.1 (0.9) and 0.2 (0.5)
+    assert f"{found:.1%}" == "12.5%" and str(found) == "0.125"
+    assert f"{report(scores, metric='score').passes(0.1)['f']:.0%}" == "≥ 40%"
+    assert f"{report(scores, metric='score').passes(1.1)['f']:.0%}" == "–"
+    assert f"{report(scores, np.arange(1, 6), metric='score').passes(1.1)['f']}" == "< 1"
+
+
+def test_passes_with_bounds():
+    right = RNG.random((6, 5, 400)) < np.linspace(0.9, 0.6, 6)[:, None, None]
+    found = report(right).passes(0.8)["f"]
+    assert found.lower < found.mean < found.upper
+    mean, lower, upper = report(right).interval("f")
+    levels = np.arange(6) / 10
+    for level, curve in zip(found[:3], (mean, lower, upper), strict=True):
+        assert abs(np.interp(level, levels, curve) - 0.8) < 1e-9
+    assert f"{found:.0%}".startswith(f"{found.mean:.0%} ({100 * found.lower:.0f}, ")
+
+
+def test_tolerance_and_worst():
+    a = np.linspace(1, 0.5, 6)[:, None, None] * np.ones((1, 1, 4), np.float32)
+    two = Report(
+        {"mild": np.arange(6) / 10, "harsh": np.arange(6) / 10}, {"mild": a, "harsh": a**2}, a[0], "score", 1, ""
+    )
+    np.testing.assert_allclose(two.tolerance(0.9)["mild"].mean, 0.1, rtol=1e-5)
+    half = dataclasses.replace(two, clean_scores=a[0] / 2)
+    np.testing.assert_allclose(two.tolerance(0.9, half)["mild"].mean, np.inf)
+    assert two.worst(0.8)[0] == "harsh" and two.worst(1.1)[0] == "mild"
+    with pytest.raises(ValueError, match="share"):
+        two.tolerance(95)
+
+
+def test_one_level_is_found_and_others_raise():
+    found = sweep(families={"g": (gaussian, np.linspace(0, 0.5, 11))})
+    assert found.interval("g", 0.3).mean == found.interval("g").mean[6]
+    with pytest.raises(ValueError, match=r"not measured at 0\.31"):
+        found.interval("g", 0.31)
+    with pytest.raises(KeyError, match="no family 'h'"):
+        found.interval("h")
+    with pytest.raises(ValueError, match="confidence"):
+        found.clean(95)
+
+
+def test_interval_as_a_value():
+    found = Interval(0.86, 0.85, 0.868)
+    assert f"{found:.2f}" == "0.86 ± 0.01" and f"{found}" == "0.8600 ± 0.0100"
+    assert f"{Interval(0.012, 0.004, 0.02).scaled(100):+.1f}" == "+1.2 ± 0.8"
+    assert found.excludes(0.87) and not found.excludes(0.86)
+
+
+def test_json_keeps_everything():
+    one = sweep(draws=3)
+    two = Report.from_json(one.to_json())
+    np.testing.assert_array_equal(one.scores["gaussian"], two.scores["gaussian"])
+    np.testing.assert_array_equal(one.levels["gaussian"], two.levels["gaussian"])
+    assert two.difference(one).mean == 0 and str(one) == str(two) and repr(one) == repr(two)
+    assert one.summary()["families"]["gaussian"]["levels"] == list(LEVELS)
+    with pytest.raises(ValueError, match="from_json"):
+        Report.from_json("{}")
+
+
+def test_text():
+    found = sweep()
+    assert repr(found) == f"Report(gaussian at 3 levels; accuracy of 1 models on {N} examples, 1 draws)"
+    lines = str(found).splitlines()
+    assert lines[0].split()[0] == "clean" and lines[2].split()[0] == "gaussian" and len(lines) == 6
+
+
+def test_compare():
+    reports = {name: sweep(scaled(by)) for name, by in (("plain", 1), ("other way", -1), ("same", 2))}
+    rows = robustness.compare(reports, "plain", level=0.2)
+    assert list(rows) == list(reports) and rows["same"].notes() == ""
+    worse = rows["other way"]
+    assert worse.difference.mean == -1
+    assert worse.notes(percent=True).startswith("clean -100.0 ± 0.0; at 20 %: gaussian -")
+    assert worse.numbers()["differences at 0.2"]["gaussian"]["mean"] == worse.differences["gaussian"].mean
+    assert f"{worse.passes['gaussian']}" == "–"
+    with pytest.raises(KeyError, match="baseline"):
+        robustness.compare(reports, "none", level=0.2)
+
+
+# --- pictures ---
+
+
+@pytest.fixture
+def pyplot():
+    matplotlib = pytest.importorskip("matplotlib")
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    yield pyplot
+    pyplot.close("all")
+
+
+def test_plot(pyplot):
+    both = {"gaussian": (gaussian, LEVELS), "mask": (masking, (0.0, 0.5))}
+    reports = {name: sweep(scaled(by), families=both) for name, by in (("a", 1), ("b", -1), ("c", 2))}
+    figure = robustness.plot(reports, threshold=0.9, chance=0.5, faint=("c",), percent=True)
+    assert [ax.get_xlabel() for ax in figure.axes] == ["gaussian, %", "mask, %"]
+    for ax, (family, (_, levels)) in zip(figure.axes, both.items(), strict=True):
+        lines = {line.get_label(): line for line in ax.get_lines()}
+        assert set(lines) == {"a", "b", "others", "threshold", "chance"} and len(ax.collections) == 2  # two bands
+        np.testing.assert_allclose(lines["a"].get_ydata(), reports["a"].interval(family).mean)
+        np.testing.assert_allclose(lines["a"].get_xdata(), 100 * np.array(levels))
+    figure.canvas.draw()
+    alone, axes = pyplot.subplots(1, 2)
+    assert robustness.plot(reports["a"], axes=axes) is alone
+    with pytest.raises(ValueError, match="axes"):
+        robustness.plot(reports, axes=axes[:1])
+
+
+def test_plot_features(pyplot):
+    noisy = X + 0.5
+    figure = robustness.plot_features(X, {"one": noisy, "two": noisy}, list("abcd"))
+    assert [ax.get_title() for ax in figure.axes] == list("abcd")
+    heights = [patch.get_path() for patch in figure.axes[0].patches]
+    assert len(heights) == 3
+    columns = {"size": X[:, 0], "kind": np.where(Y > 0, "good", "bad")}
+    figure = robustness.plot_features(columns, columns, ["kind", "size"])
+    bars = figure.axes[0].patches
+    np.testing.assert_allclose([bar.get_height() for bar in bars[:2]], sorted([Y.mean(), 1 - Y.mean()], reverse=True))
+    figure.canvas.draw()
+    with pytest.raises(ValueError, match="a column for each name"):
+        robustness.plot_features(X, noisy, ["a"])
+
+
+def test_without_matplotlib_the_error_names_the_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(ImportError, match=r"noisejax\[plot\]"):
+        robustness.plot(sweep())
+
+
+def test_importing_costs_no_matplotlib_and_no_scipy_stats():
+    code = "import sys; from noisejax import robustness; print({'matplotlib', 'scipy.stats'} & set(sys.modules))"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "set()"
