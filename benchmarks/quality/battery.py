@@ -1,0 +1,379 @@
+"""Statistical batteries over the streams of a generator, and what is made of their results.
+
+  python benchmarks/quality/battery.py check            the programs' words are the library's, their keys jax's
+  python benchmarks/quality/battery.py run QUEUE        one test after another, each recorded in FOLDER/results.json
+  python benchmarks/quality/battery.py collect          FOLDER/results.json -> benchmarks/results/quality.json
+  python benchmarks/quality/battery.py table            quality.json -> the table of docs/concepts/stream.md
+
+FOLDER is where the Makefile put the programs (--folder). A line of QUEUE is `battery generator axis[:post] [size]`:
+small, crush, big and rabbit are TestU01's, practrand takes a size (32GB), and special takes one of special.c's tests
+in the axis' place. Lines that are done already are skipped, so that a queue can be stopped and taken up again.
+"""
+
+import argparse
+import datetime
+import json
+import os
+import re
+import shlex
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+RESULTS = ROOT / "benchmarks" / "results" / "quality.json"
+PAGE = ROOT / "docs" / "concepts" / "stream.md"
+START, END = "<!-- quality: made by battery.py table -->", "<!-- /quality -->"
+FOLDER = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "noisejax-quality"
+CHOSEN, REJECTED = "mix14b", ("mix13", "mix13b", "mix14")
+BATTERIES = {"small": "SmallCrush", "crush": "Crush", "big": "BigCrush", "rabbit": "Rabbit", "practrand": "PractRand"}
+SPECIAL = {
+    "dups": "equal words",
+    "aval": "avalanche",
+    "diffs": "differences",
+    "marg": "marginals",
+}
+FILES = re.compile(r"practrand_([a-z0-9]+)_([a-z0-9]+?)(?:_(rev|lo8|hi8|lo16|lo1))?_(\d+GB)\.txt")
+ORDER = {"clean": 0, "unusual": 1, "suspicious": 2, "FAIL": 3}
+
+
+# ------------------------------------------------------------------------------------------------- reading
+
+
+def practrand(text: str) -> tuple[str | None, list[str]]:
+    """The last length reached, and all that was flagged on the way."""
+    length, flagged = None, []
+    for line in text.splitlines():
+        if match := re.match(r"length= ([\d.]+ \w+) ", line):
+            length = match[1]
+        elif match := re.match(r"\s+(\S+)\s+R=\s*(\S+)\s+p\s*(.*?)\s{2,}(\S.*?)\s*$", line):
+            flagged.append(f"{length}: {match[1]} R={match[2]} p{match[3]} {match[4]}")
+    return length, flagged
+
+
+def testu01(text: str) -> tuple[str | None, list[str]]:
+    """ "all" once there is a summary, and the p-values in it, which are those outside [0.001, 0.999]."""
+    if "Summary results" not in text:
+        return None, []
+    summary = text[text.rindex("Summary results") :].splitlines()
+    return "all", [" ".join(line.split()) for line in summary if re.match(r"\s*\d+\s+\S", line)]
+
+
+def special(test: str, text: str) -> tuple[str | None, list[str]]:
+    """How much of one of special.c's tests is there, and the lines that are over its threshold."""
+    lines = text.splitlines()
+    if test == "dups":
+        scores = re.findall(r"\d+ \(([+-][\d.]+)\)", text)
+        flagged = [f"equal words: z {z}" for z in scores if abs(float(z)) > 4.5]
+        return (f"{len(scores)} counts of 2^24 words" if scores else None), flagged
+    if test == "aval":
+        cells = re.findall(r"N=(\S+) per cell", text)
+        bad = [line.strip() for line in lines if re.match(r"  .* -> out ", line)]
+        return (f"{len(cells)} of 3 bases, {cells[0]} words a cell" if cells else None), bad
+    if match := re.search(r"(?:differences|marginals over (\S+)): \d+ of (\d+) bad(?:.*?(2\^\d+) words)?", text):
+        bad = [line.strip() for line in lines if line.startswith("*")]
+        return f"{match[2]} cases of {match[1] or match[3]} words", bad
+    return None, []
+
+
+def verdict(battery: str, flagged: list[str]) -> str:
+    """clean, unusual, suspicious or FAIL: PractRand's own words; of TestU01's p-values one below 1e-6 is a failure."""
+    if not flagged:
+        return "clean"
+    if battery == "special":
+        return "FAIL"
+    if battery == "practrand":
+        said = " ".join(flagged).lower()
+        return "FAIL" if "fail" in said else "suspicious" if "suspicious" in said else "unusual"
+    return "FAIL" if min(map(distance, flagged)) < 1e-6 else "unusual"
+
+
+def distance(flagged: str) -> float:
+    """How far from the nearer end of [0, 1] a p-value of TestU01 is; it writes `1 - 2.4e-5` and eps near an end."""
+    last = flagged.split()[-1]
+    if last in ("eps", "eps1"):
+        return 0.0
+    return min(float(last), 1 - float(last)) if "- " not in flagged else float(last)
+
+
+# ------------------------------------------------------------------------------------------------- running
+
+
+def load(folder: Path) -> list[dict]:
+    path = folder / "results.json"
+    return json.loads(path.read_text()) if path.exists() else []
+
+
+def command(folder: Path, program: str, line: str) -> str:
+    battery, generator, axis, *rest = shlex.split(line)
+    if battery == "practrand":
+        size, *options = rest
+        emit = shlex.join([str(folder / "emit"), generator, axis, *options])
+        return f"{emit} | {shlex.quote(program)} stdin32 -singlethreaded -tlmin 256MB -tlmax {size}"
+    if battery == "special":
+        return shlex.join([str(folder / "special"), generator, axis, *rest])
+    return shlex.join([str(folder / "crush"), generator, axis, battery, *rest])
+
+
+def run(folder: Path, queue: Path, program: str) -> None:
+    output = folder / "out"
+    output.mkdir(parents=True, exist_ok=True)
+    tried = set()
+    while True:
+        done = {record["queue"] for record in load(folder) if record["complete"]} | tried
+        lines = [line.split("#")[0].strip() for line in queue.read_text().splitlines()]  # it may be edited meanwhile
+        line = next((line for line in lines if line and line not in done), None)
+        if line is None:
+            return
+        tried.add(line)
+        battery, generator, axis, *rest = shlex.split(line)
+        path = output / (re.sub(r"[^\w.]+", "_", line) + ".txt")
+        start, whole = time.time(), command(folder, program, line)
+        with path.open("w") as file:
+            process = subprocess.Popen(
+                ["nice", "-n", "19", "bash", "-c", whole],
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+            try:
+                process.wait()
+            except KeyboardInterrupt:
+                os.killpg(process.pid, signal.SIGTERM)
+                process.wait()
+                raise
+        # PractRand stops reading when it is done, and emit ends with it: there, only the output tells.
+        text = path.read_text()
+        amount, flagged = read(battery, axis, text)
+        finished = amount is not None and process.returncode == 0
+        if battery == "practrand":
+            finished = amount is not None and ("FAIL" in " ".join(flagged) or size(amount) >= size(rest[0]))
+        record = {
+            "queue": line,
+            "candidate": generator,
+            "axis": axis,
+            "options": " ".join(rest[1:] if battery == "practrand" else rest),
+            "battery": battery,
+            "amount": amount,
+            "asked": rest[0] if battery == "practrand" else battery,
+            "complete": finished,
+            "verdict": verdict(battery, flagged) if amount else "none",
+            "flagged": flagged,
+            "seconds": round(time.time() - start, 1),
+            "command": whole,
+            "output": path.name,
+            "version": version(battery, text),
+            "date": datetime.datetime.now().isoformat(timespec="seconds"),
+        }
+        (folder / "results.new").write_text(json.dumps([*load(folder), record], indent=1))
+        (folder / "results.new").replace(folder / "results.json")
+        print(record["date"], line, "->", amount or "did not run", record["verdict"], *flagged, flush=True)
+
+
+def read(battery: str, axis: str, text: str) -> tuple[str | None, list[str]]:
+    if battery == "special":
+        return special(axis, text)
+    return practrand(text) if battery == "practrand" else testu01(text)
+
+
+def version(battery: str, text: str) -> str:
+    name = {"special": "special.c", "practrand": "PractRand"}.get(battery, "TestU01")
+    match = re.search(rf"{name} (?:version )?([\d.]+)|^([\d.]+ .*)", text)
+    return f"{name} {match[1] or match[2]}" if match else name
+
+
+# ---------------------------------------------------------------------------------------------- collecting
+
+
+def collect(folder: Path) -> list[dict]:
+    """One record per test: the complete ones, and those that were cut or still run, as far as they got."""
+    tests = {}
+    for record in load(folder):
+        options = record["options"].replace("-r C", "").strip() if record["axis"] != "dups" else ""  # it takes none
+        if record["candidate"] not in (CHOSEN, *REJECTED) or "-r" in options:
+            continue  # -r: another rule for the high index word, given up; C is the one there is
+        output = folder / "out" / record["output"]
+        amount, flagged, complete = record["amount"], record["flagged"], record["complete"]
+        if record["battery"] == "special" or not complete:
+            if not output.exists():
+                continue
+            amount, flagged = read(record["battery"], record["axis"], output.read_text())
+            if amount is None:
+                continue
+        key = (record["candidate"], record["axis"], record["battery"], record["asked"], options)
+        if complete or key not in tests or not tests[key]["complete"]:
+            tests[key] = entry(record, options, amount, flagged, complete)
+    recorded = {record["output"] for record in load(folder) if record["complete"]}
+    for path in sorted((folder / "out").glob("practrand_*.txt")):
+        match, text = FILES.fullmatch(path.name), path.read_text()
+        amount, flagged = practrand(text)
+        if not match or path.name in recorded or match[1] not in (CHOSEN, *REJECTED) or amount is None:
+            continue
+        axis = match[2] + (f":{match[3]}" if match[3] else "")
+        made = datetime.datetime.fromtimestamp(path.stat().st_mtime).isoformat(timespec="seconds")
+        line = f"practrand {match[1]} {axis} {match[4]}"
+        record = {
+            "candidate": match[1],
+            "axis": axis,
+            "battery": "practrand",
+            "asked": match[4],
+            "command": command(Path(), "RNG_test", line),
+            "version": version("practrand", text),
+            "date": made,
+        }
+        tests[(match[1], axis, "practrand", match[4], "")] = entry(record, "", amount, flagged, False)
+    return sorted(tests.values(), key=lambda r: (r["generator"] != CHOSEN, r["generator"], r["battery"], r["axis"]))
+
+
+def entry(record: dict, options: str, amount: str, flagged: list[str], complete: bool) -> dict:
+    battery = record["battery"]
+    bare = " ".join(re.sub(r"^(?:\S*/)+(?=\w)", "", word) for word in record["command"].replace(" -r C", "").split())
+    return {
+        "generator": record["candidate"],
+        "axis": record["axis"] + (f" {options}" if options else ""),
+        "battery": battery,
+        "amount": "all tests" if battery in BATTERIES and battery != "practrand" else amount,
+        "asked": record["asked"] if battery == "practrand" else None,
+        "complete": complete,
+        "verdict": verdict(battery, flagged),
+        "flagged": flagged,
+        "command": bare,
+        "version": version(battery, record["version"]),
+        "date": record["date"],
+    }
+
+
+# -------------------------------------------------------------------------------------------------- the table
+
+
+def size(amount: str) -> float:
+    """In megabytes, of PractRand's "4 gigabytes" and of what it was asked for, "4GB"."""
+    number, unit = re.fullmatch(r"([\d.]+) ?([kmgt]).*", amount.lower()).groups()
+    return float(number) * {"k": 2**-10, "m": 1, "g": 2**10, "t": 2**20}[unit]
+
+
+def table(rows: list[dict]) -> str:
+    chosen = [row for row in rows if row["generator"] == CHOSEN]
+    lines = ["| battery | axes | amount | verdict |", "|---|---|---|---|"]
+    largest: dict[str, dict] = {}
+    for row in (row for row in chosen if row["battery"] == "practrand"):
+        kept = largest.setdefault(row["axis"], row)
+        if size(row["amount"]) > size(kept["amount"]):
+            largest[row["axis"]] = row
+    groups: dict[tuple, list[str]] = {}
+    worst: dict[str, list[str]] = {}
+    for axis, row in largest.items():
+        cut = "" if row["complete"] else f" of {row['asked']} so far"
+        groups.setdefault((-size(row["amount"]), row["amount"] + cut), []).append(axis)
+        worst[axis] = [r["verdict"] for r in chosen if r["battery"] == "practrand" and r["axis"] == axis]
+    for (_, amount), axes in sorted(groups.items()):
+        verdicts = [max(worst[axis], key=ORDER.get) for axis in axes]
+        lines.append(f"| PractRand | {names(axes)} | {amount}{', each' if axes[1:] else ''} | {count(verdicts)} |")
+    for battery in ("small", "crush", "big", "rabbit"):
+        if found := [row for row in chosen if row["battery"] == battery]:
+            axes = names([row["axis"] for row in found])
+            lines.append(f"| {BATTERIES[battery]} | {axes} | all tests | {count([r['verdict'] for r in found])} |")
+    for row in (row for row in chosen if row["battery"] == "special"):
+        cut = "" if row["complete"] else ", cut short"
+        lines.append(f"| special: {SPECIAL[row['axis'].split()[0]]} | | {row['amount']}{cut} | {row['verdict']} |")
+    flagged = [(row, said) for row in chosen if row["battery"] in BATTERIES for said in row["flagged"]]
+    lines += ["", f"All that was flagged on the way ({len(flagged)} in {len(chosen)} tests):", ""]
+    lines += [f"- {BATTERIES[row['battery']]}, `{row['axis']}`: {tidy(said)}" for row, said in flagged] or ["- nothing"]
+    lines += ["", "Of the rejected ones, on the axes where they were flagged:", ""]
+    lines += ["| generator | axis | battery | worst of what was flagged | verdict |", "|---|---|---|---|---|"]
+    clean = []
+    for row in (row for row in rows if row["generator"] != CHOSEN):
+        if ORDER[row["verdict"]] < ORDER["suspicious"]:
+            clean.append(row)
+            continue
+        said = tidy(min(row["flagged"], key=probability))
+        battery = BATTERIES.get(row["battery"], row["battery"])
+        lines.append(f"| {row['generator']} | `{row['axis']}` | {battery} | {said} | {row['verdict']} |")
+    dates = sorted(row["date"][:10] for row in rows)
+    versions = ", ".join(sorted({row["version"].split(" (")[0] for row in rows}))
+    lines += [
+        "",
+        f"Their other {len(clean)} tests were clean or at most unusual. {versions}; {dates[0]} to {dates[-1]}.",
+    ]
+    return "\n".join(lines)
+
+
+def names(axes: list[str]) -> str:
+    return ", ".join(f"`{axis}`" for axis in sorted(axes))
+
+
+def count(verdicts: list[str]) -> str:
+    said = [f"{verdicts.count(word)} {word}" for word in ORDER if word in verdicts]
+    return said[0].split()[1] if len(said) == 1 else ", ".join(said)
+
+
+def tidy(said: str) -> str:
+    said = " ".join(said.replace("p=1-", "p=1 - ").replace("p~=", "p ≈").replace("p=", "p = ").split())
+    return said.replace("|", "\\|")
+
+
+def probability(said: str) -> float:
+    match = re.search(r"p\s*~?=\s*(?:1-)?\s*([\d.e-]+)", said)
+    return float(match[1]) if match else distance(said)
+
+
+# --------------------------------------------------------------------------------------------------- checking
+
+
+def check(folder: Path) -> None:
+    """The words of the library are those of the program in C, and its keys are those of jax.random."""
+    import jax
+    import jax.numpy as jnp
+
+    from noisejax import _stream
+
+    inputs, library = [], []
+    for n in range(64):
+        k0, k1, tag, low, high = (int(w) for w in jax.random.bits(jax.random.key(n), (5,), "uint32"))
+        low, high = (low, high) if n % 2 else (low, 0)
+        inputs.append(f"{k0} {k1} {tag} {low} {high}")
+        shifted = jnp.uint32((k1 + high * 0xD3A2646D) & 0xFFFFFFFF)  # as in _stream.words
+        library.append(int(_stream._mix(jnp.uint32(low), jnp.uint32(k0), shifted, tag)))
+    program = [str(folder / "special"), CHOSEN]
+    words = subprocess.run([*program, "known"], input="\n".join(inputs), capture_output=True, text=True, check=True)
+    assert [int(word) for word in words.stdout.split()] == library, "the program's words are not the library's"
+    children = subprocess.run([*program, "children"], capture_output=True, text=True, check=True).stdout.split()
+    keys = [jax.random.wrap_key_data(jnp.array(k, jnp.uint32)) for k in ((0, 42), (0xDEADBEEF, 0x12345678))]
+    ids = jnp.arange(100, dtype=jnp.uint32)
+    for made in (
+        lambda key: jax.random.split(key, 100),
+        lambda key: jax.vmap(lambda n: jax.random.fold_in(key, n))(ids),
+    ):
+        expected = [word for key in keys for word in jax.random.key_data(made(key)).ravel().tolist()]
+        assert [int(word) for word in children] == expected, "the program's children are not those of jax.random"
+    print("64 words and 400 keys agree")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("verb", choices=("check", "run", "collect", "table"))
+    parser.add_argument("queue", nargs="?", type=Path, help="for run")
+    parser.add_argument("--folder", type=Path, default=FOLDER, help="of the programs and of what they give")
+    parser.add_argument("--practrand", default="RNG_test", help="its program (RNG_test)")
+    options = parser.parse_args()
+    if options.verb == "check":
+        check(options.folder)
+    elif options.verb == "run":
+        if options.queue is None:
+            parser.error("run needs a queue")
+        run(options.folder, options.queue, options.practrand)
+    elif options.verb == "collect":
+        rows = collect(options.folder)
+        made = {"command": "python benchmarks/quality/battery.py collect", "generator": CHOSEN, "rows": rows}
+        RESULTS.write_text(json.dumps(made, indent=1) + "\n")
+        print(f"{len(rows)} tests in {RESULTS.relative_to(ROOT)}")
+    else:
+        text = PAGE.read_text()
+        before, after = text.split(START)[0], text.split(END)[1]
+        PAGE.write_text(before + START + "\n" + table(json.loads(RESULTS.read_text())["rows"]) + "\n" + END + after)
+        print("written to", PAGE.relative_to(ROOT))
+
+
+if __name__ == "__main__":
+    main()
