@@ -207,7 +207,7 @@ def main():
     tables = [_tables.adult(SPLIT, download=not QUICK), *([] if QUICK else [_tables.magic(SPLIT)])]
     settings = [{"epochs": 4}] if QUICK else [{"epochs": 12}, {"epochs": 20, "rise": 0.025}]
     recipes = [RECIPES | {"too much noise": TOO_MUCH}, RECIPES]
-    tiny = {"epochs": 60, "seeds": 2 * SEEDS, "batch": 25, "lr": 5e-3}
+    tiny = {"epochs": 30, "seeds": 2 * SEEDS, "batch": 25, "lr": 5e-3}
     kinds = {} if QUICK else {"linear model": (), "network": (64, 64)}
     with Progress(console=console) as bar:
         bar.add_task("", total=len(tables) * len(RECIPES) + 1 + len(kinds) * len(ON_DIGITS))

@@ -104,7 +104,8 @@ class Report:
             )
         if family is None:
             return _crossed(self.clean_scores - other.clean_scores, confidence)
-        self._known(family), other._known(family)
+        for report in (self, other):
+            report._known(family)
         if not np.array_equal(self.levels[family], other.levels[family]) or self.draws != other.draws:
             raise ValueError(f"difference: the reports have other levels or draws of {family!r}.")
         return _crossed(self._at(family, level) - other._at(family, level), confidence)
@@ -116,8 +117,10 @@ class Report:
         """
         found = {}
         for name, levels in self.levels.items():
-            curves = self.interval(name, confidence=confidence)
-            found[name] = Passes(*(_crossing(levels, curve, threshold) for curve in curves), levels[0], levels[-1])
+            mean, lower, upper = (
+                _crossing(levels, curve, threshold) for curve in self.interval(name, confidence=confidence)
+            )
+            found[name] = Passes(mean, lower, upper, float(levels[0]), float(levels[-1]))
         return found
 
     def tolerance(

@@ -99,7 +99,7 @@ def sweep(
     """
     _checks.key("sweep", key)
     x, y = _examples(data)
-    families = {name: _family(name, value) for name, value in families.items()}
+    checked = {name: _family(name, value) for name, value in families.items()}
     for name, count in (("draws", draws), ("batch_size", batch_size)):
         if not (isinstance(count, (int, np.integer)) and count >= 1) and not (name == "batch_size" and count is None):
             raise ValueError(f"sweep: {name} must be an integer, at least 1, got {count!r}.")
@@ -110,16 +110,15 @@ def sweep(
     score = _accuracy if metric == "accuracy" else metric
 
     if _is_data(predict):
-        run = functools.partial(_compiled, score, batch_size)
+        model, run = predict, functools.partial(_compiled, score, batch_size)
     else:  # not kept: the parameters are constants of the program, and may be large
-        fixed, predict = predict, None
-        run = functools.partial(_jitted, score, batch_size, fixed=fixed)
-    clean, bad = run(None)(predict, x, y)
+        model, run = None, functools.partial(_jitted, score, batch_size, fixed=predict)
+    clean, bad = run(None)(model, x, y)
     _refuse("", np.asarray(bad), None)
     scores, levels = {}, {}
-    for name, (level_to_noise, at) in families.items():
+    for name, (level_to_noise, at) in checked.items():
         keys = jax.random.wrap_key_data(fold(stage(key, name), jnp.arange(draws)).key, impl="threefry2x32")
-        result, bad = run(level_to_noise)(predict, x, y, keys, jnp.asarray(at, jnp.float32))
+        result, bad = run(level_to_noise)(model, x, y, keys, jnp.asarray(at, jnp.float32))
         _refuse(name, np.asarray(bad), at)
         scores[name], levels[name] = np.asarray(result), at
     return Report(
@@ -141,6 +140,9 @@ def _jitted(score: Callable, batch_size: int | None, level_to_noise: Callable | 
     def clean(predict, x, y):
         return _score(score, batch_size, predict if fixed is None else fixed, x, y)
 
+    if level_to_noise is None:
+        return jax.jit(clean)
+
     def swept(predict, x, y, keys, levels):
         def at_level(level):
             noise = level_to_noise(level)
@@ -155,7 +157,7 @@ def _jitted(score: Callable, batch_size: int | None, level_to_noise: Callable | 
 
         return jax.lax.map(at_level, levels)
 
-    return jax.jit(clean if level_to_noise is None else swept)
+    return jax.jit(swept)
 
 
 _compiled = functools.lru_cache(maxsize=32)(_jitted)  # bounded: a family may hold a table of marginals
