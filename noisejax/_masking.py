@@ -97,8 +97,8 @@ def gaussian_dropout(key: jax.Array, x: jax.Array, rate: float | jax.Array) -> j
 
     Example:
       >>> import jax, jax.numpy as jnp, noisejax as nj
-      >>> nj.gaussian_dropout(jax.random.key(0), jnp.zeros(3), 0.5).tolist()
-      [0.0, 0.0, 0.0]
+      >>> bool((nj.gaussian_dropout(jax.random.key(0), jnp.zeros(3), 0.5) == 0).all())
+      True
     """
     some = rate > 0
     ratio = jnp.where(some, rate / jnp.maximum(1 - rate, 2**-24), 1)
