@@ -33,8 +33,7 @@ OUT = Path(__file__).parent / "out"
 if QUICK:
     jax.config.update("jax_disable_most_optimizations", True)  # compiling takes longer than running
 
-# Amounts; what is not named is 0, the identity. Amounts are data: one compiled program per table trains every recipe
-# (and a second one the adversarial recipe, which takes another gradient).
+# Amounts; what is not named is 0, the identity. Amounts are data: one compiled program per table trains every recipe.
 RECIPES = {
     "baseline": {},
     "+ gaussian": {"gaussian": 0.2},  # std, on standardised numbers
@@ -72,7 +71,7 @@ apply_seeds = jax.vmap(apply, in_axes=(0, None))
 
 
 def trainer(table, *, epochs, seeds=SEEDS, batch=256, hidden=(64, 64), lr=2e-3, rise=0.04):
-    """train(key, amounts, goal, adversarial) -> parameters of all seeds, and (validation accuracy, level) by epoch."""
+    """train(key, amounts, goal) -> parameters of all seeds, and (validation accuracy, level) by epoch."""
     (x, y), (x_valid, y_valid) = jax.tree.map(jnp.asarray, (table.train, table.valid))
     batch = min(batch, len(x) // 4)
     steps, numbers = len(x) // batch, np.flatnonzero(table.numeric)
@@ -90,7 +89,7 @@ def trainer(table, *, epochs, seeds=SEEDS, batch=256, hidden=(64, 64), lr=2e-3, 
         mixup = nj.bind(nj.mixup, alpha=a["mixup"], num_classes=table.classes, mode="batch")
         return nj.chain(mixup, nj.entries((inputs, targets)))
 
-    def train_one(key, a, goal, adversarial):
+    def train_one(key, a, goal):
         def loss(params, x, t, key):
             return optax.softmax_cross_entropy(apply(params, x, key, a["dropout"]), t).mean()
 
@@ -101,8 +100,11 @@ def trainer(table, *, epochs, seeds=SEEDS, batch=256, hidden=(64, 64), lr=2e-3, 
             varied = nj.uniform(level_key, jnp.full((batch, 1), 0.5), 0.5)
             level_here = jnp.where(a["adaptive"] > 0, level * varied, 1.0)
             xb, tb = noise(a, level_here)(noise_key, (x[rows], y[rows]))
-            if adversarial:  # the fast gradient sign method: one step up the loss
-                xb = xb + a["eps"] * jnp.sign(jax.grad(loss, 1)(params, xb, tb, dropout_key))
+
+            def attacked(xb):  # by the fast gradient sign method: one step up the loss
+                return xb + a["eps"] * jnp.sign(jax.grad(loss, 1)(params, xb, tb, dropout_key))
+
+            xb = jax.lax.cond(a["eps"] > 0, attacked, lambda xb: xb, xb)
             updates, state = optimizer.update(jax.grad(loss)(params, xb, tb, dropout_key), state, params)
             return (optax.apply_updates(params, updates), state, level), None
 
@@ -121,10 +123,7 @@ def trainer(table, *, epochs, seeds=SEEDS, batch=256, hidden=(64, 64), lr=2e-3, 
         (params, *_), log = jax.lax.scan(epoch, start, jax.random.split(key, epochs))
         return params, log
 
-    def train(key, a, goal, adversarial):
-        return jax.vmap(lambda key: train_one(key, a, goal, adversarial))(jax.random.split(key, seeds))
-
-    return jax.jit(train, static_argnums=3)
+    return jax.jit(lambda key, a, goal: jax.vmap(lambda key: train_one(key, a, goal))(jax.random.split(key, seeds)))
 
 
 def test_noises(table):
@@ -140,11 +139,11 @@ def test_noises(table):
 
 def measure(bar, table, recipes, noises, **settings):
     """Trains and sweeps every recipe, the baseline first: a report by name, and the levels of the adaptive one."""
-    train, reports, goal, levels = trainer(table, **settings), {}, 0.0, None
+    train, reports, goal, levels = trainer(table, **settings), {}, jnp.float32(0), None
     for name, recipe in recipes.items():
         bar.update(bar.task_ids[0], description=f"{table.name}: {name}")
         amounts = {amount: jnp.float32(recipe.get(amount, 0)) for amount in AMOUNTS}
-        params, (accuracy, level) = train(jax.random.key(0), amounts, goal, "eps" in recipe)
+        params, (accuracy, level) = train(jax.random.key(0), amounts, goal)
         goal = goal if reports else accuracy[:, -1].mean()
         levels = np.asarray(level) if "adaptive" in recipe else levels
         predict = jax.tree_util.Partial(apply_seeds, params)
