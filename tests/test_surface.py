@@ -15,7 +15,7 @@ import noisejax as nj
 from cases import CASES
 
 PACKAGE = pathlib.Path(nj.__file__).parent
-MODULES = ["noisejax"] + [f"noisejax.{m.name}" for m in pkgutil.walk_packages([str(PACKAGE)]) if not m.ispkg]
+MODULES = ["noisejax"] + [m.name for m in pkgutil.walk_packages([str(PACKAGE)], "noisejax.") if not m.ispkg]
 INIT = ast.parse((PACKAGE / "__init__.py").read_text()).body
 PUBLIC = sorted(alias.asname for node in INIT if isinstance(node, ast.ImportFrom) for alias in node.names)
 ROOMS = {"labels"}  # modules with a door of their own

@@ -18,7 +18,7 @@ close = {"rtol": 2e-6, "atol": 2e-6}  # a few ulp: compilers may contract a mult
 def test_same_key_same_bits_other_key_other_bits(case, key):
     x, noise = case.array(), case.bind()
     np.testing.assert_array_equal(noise(key, x), noise(key, x))
-    others = jax.vmap(lambda k: noise(k, x))(jax.random.split(key, 8))
+    others = jax.jit(jax.vmap(lambda k: noise(k, x)))(jax.random.split(key, 8))
     assert bool((others != noise(key, x)[None]).any())
     assert len({np.asarray(y).tobytes() for y in others}) > 1
 
@@ -35,7 +35,7 @@ def test_jit_equals_eager(case, key):
 def test_vmap_over_keys_equals_a_loop(case, key):
     x, noise = case.array(), case.bind()
     keys = jax.random.split(key, 3)
-    mapped = jax.vmap(noise, (0, None))(keys, x)
+    mapped = jax.jit(jax.vmap(noise, (0, None)))(keys, x)
     np.testing.assert_allclose(mapped, jnp.stack([noise(k, x) for k in keys]), **close)
 
 
@@ -69,7 +69,7 @@ def test_a_batch_of_noises_is_mapped_over(case, key):
     x = case.array()
     noises = [case.bind(), case.bind(**case.other)]
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *noises)
-    mapped = jax.vmap(lambda noise: noise(key, x))(stacked)
+    mapped = jax.jit(jax.vmap(lambda noise: noise(key, x)))(stacked)
     np.testing.assert_allclose(mapped, jnp.stack([noise(key, x) for noise in noises]), **close)
 
 
@@ -89,10 +89,11 @@ def test_per_example_amounts_equal_one_call_per_amount(case, key):
 def test_per_example_draws_do_not_depend_on_the_batch(case, key):
     x = case.array()
     ids = jnp.arange(x.shape[0]) * 7 + 3
-    whole = nj.per_example(case.bind(), ids)(key, x)
-    parts = [nj.per_example(case.bind(), ids[i : i + 2])(key, x[i : i + 2]) for i in range(0, len(x), 2)]
+    run = jax.jit(lambda ids, x: nj.per_example(case.bind(), ids)(key, x))
+    whole = run(ids, x)
+    parts = [run(ids[i : i + 2], x[i : i + 2]) for i in range(0, len(x), 2)]
     np.testing.assert_allclose(whole, jnp.concatenate(parts), **close)
-    one = nj.per_example(case.bind(), ids[3:4])(key, x[3:4])
+    one = run(ids[3:4], x[3:4])
     np.testing.assert_allclose(whole[3:4], one, **close)
 
 
