@@ -14,7 +14,6 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec as P
 from scipy import stats
 
 import noisejax as nj
-from noisejax._cutmix import _box
 
 COLLECTIVES = ("all-reduce", "all-gather", "all-to-all", "collective-permute", "reduce-scatter")
 P_VALUE = 1e-4
@@ -277,101 +276,6 @@ def test_a_roll_by_a_number(key):
     np.testing.assert_array_equal(nj.blend(x, 0.0, 1, shards=6), x)
 
 
-# --- cutmix
-
-
-def authors_box(width, height, lam, cx, cy):
-    """`rand_bbox` of the authors' train.py, its random numbers given."""
-    cut = np.sqrt(1.0 - lam)
-    w, h = int(width * cut), int(height * cut)
-    return [
-        int(np.clip(v, 0, n))
-        for v, n in ((cx - w // 2, width), (cx + w // 2, width), (cy - h // 2, height), (cy + h // 2, height))
-    ]
-
-
-def test_boxes_are_the_authors():
-    rng = np.random.default_rng(3)
-    lam = rng.random(4000).astype(np.float32)
-    lam[:2] = 0, 1
-    cx, cy = rng.integers(0, 17, 4000), rng.integers(0, 12, 4000)
-    bounds, area = _box(jnp.asarray(lam), [jnp.asarray(cy), jnp.asarray(cx)], (12, 17))
-    (y1, y2), (x1, x2) = jax.tree.map(np.asarray, bounds)
-    wanted = np.array([authors_box(17, 12, *arguments) for arguments in zip(lam, cx, cy, strict=True)]).T
-    agree = (np.stack([x1, x2, y1, y2]) == wanted).all(0)
-    assert agree.mean() > 0.999  # a side that float32 and float64 round apart
-    np.testing.assert_array_equal(area, (x2 - x1) * (y2 - y1))
-
-
-@pytest.mark.parametrize("mode", ["example", "batch"])
-@pytest.mark.parametrize("dtype", [np.float32, np.uint8])
-def test_labels_are_blended_by_the_area_that_was_pasted(mode, dtype):
-    n, key = 64, jax.random.key(3)  # a key whose box in batch mode is not empty, as one in ten is
-    x = jnp.broadcast_to(jnp.arange(n).reshape(n, 1, 1, 1), (n, 9, 14, 2)).astype(dtype)
-    mixed, rows = nj.cutmix(key, (x, jnp.arange(n)), 1.0, num_classes=n, mode=mode)
-    assert mixed.dtype == dtype
-    shares = np.stack([(np.asarray(mixed) == k).mean((1, 2, 3)) for k in range(n)], axis=1)
-    np.testing.assert_allclose(rows, shares, atol=1e-6)
-    np.testing.assert_allclose(rows.sum(-1), 1, atol=1e-6)
-    pasted = np.asarray(mixed)[..., 0] != np.arange(n).reshape(n, 1, 1)
-    for one in pasted:  # a box: the outer product of its shadows
-        np.testing.assert_array_equal(one, one.any(1)[:, None] & one.any(0)[None])
-    sizes = {int(p.sum()) for p in pasted if p.any()}
-    assert len(sizes) > 10 if mode == "example" else len(sizes) == 1
-
-
-def test_areas_are_distributed_as_the_authors(key):
-    n, height, width = 20_000, 16, 24
-    y = jnp.stack([jnp.ones(n), jnp.zeros(n)], -1).at[::2].set(jnp.array([0.0, 1.0]))
-    x = jnp.zeros((n, height, width))
-    _, rows = nj.cutmix(key, (x, y), 1.0, pairing="roll")
-    ours = np.where(np.arange(n) % 2 == 0, rows[:, 1], rows[:, 0])
-    rng = np.random.default_rng(5)
-    boxes = [
-        authors_box(width, height, lam, cx, cy)
-        for lam, cx, cy in zip(rng.beta(1, 1, n), rng.integers(0, width, n), rng.integers(0, height, n), strict=True)
-    ]
-    ours = np.round((1 - ours.astype(np.float64)) * width * height)  # in pixels, so that equal areas are equal numbers
-    theirs = np.array([(x2 - x1) * (y2 - y1) for x1, x2, y1, y2 in boxes], np.float64)
-    assert stats.ks_2samp(ours, theirs).pvalue > P_VALUE
-    assert abs(ours.mean() - theirs.mean()) < 4.5 * np.sqrt(2) * theirs.std() / np.sqrt(n)
-
-
-def test_masks_get_the_box_and_other_entries_the_blend(key):
-    x = images(12)
-    pixels = jnp.asarray(np.random.default_rng(2).integers(0, 1000, (12, 8, 7)), jnp.int32)
-    batch = {"image": x, "mask": pixels, "flag": pixels > 500, "target": jnp.arange(12.0), "id": jnp.arange(12)}
-    mixed = nj.cutmix(key, batch, 1.0, keep=("id",))
-    moved = np.asarray((mixed["image"] != x).any(-1))
-    assert moved.any()
-    np.testing.assert_array_equal(np.asarray(mixed["mask"] != pixels) & ~moved, False)
-    np.testing.assert_array_equal(mixed["flag"], mixed["mask"] > 500)
-    assert mixed["mask"].dtype == jnp.int32 and mixed["id"] is batch["id"]
-    assert bool((mixed["target"] != batch["target"]).any())
-
-
-def test_a_box_brings_nothing_else_of_a_partner():
-    key = jax.random.key(3)  # a key whose first box is not empty
-    x = jnp.ones((2, 8, 8, 1)).at[1].set(jnp.nan)
-    mixed = nj.cutmix(key, x, 1.0, pairing="roll")
-    share = float(jnp.isnan(mixed[0]).mean())
-    assert 0 < share < 1
-    gradient = jax.grad(lambda a: nj.cutmix(key, (x[:1], jnp.ones((1, 3))), a)[1].sum())(0.0)
-    assert float(gradient) == 0
-
-
-@pytest.mark.parametrize(
-    ("shape", "axes"), [((40, 3, 9, 11), (2, 3)), ((40, 50, 2), (1,)), ((40, 6, 7, 8, 2), (1, 2, 3))]
-)
-def test_channels_first_time_and_video(shape, axes, key):
-    n = shape[0]
-    x = jnp.broadcast_to(jnp.arange(float(n)).reshape((n,) + (1,) * (len(shape) - 1)), shape)
-    mixed, rows = nj.cutmix(key, (x, jnp.arange(n)), 1.0, num_classes=n, axes=axes)
-    shares = np.stack([(np.asarray(mixed) == k).mean(tuple(range(1, len(shape)))) for k in range(n)], axis=1)
-    np.testing.assert_allclose(rows, shares, atol=1e-6)
-    assert (shares.max(1) < 1).mean() > 0.5
-
-
 # --- switching
 
 
@@ -401,65 +305,6 @@ def test_a_schedule_moves_alpha(key):
     x = images()
     np.testing.assert_array_equal(nj.at_step(noise, 0)(key, x), x)
     assert bool((nj.at_step(noise, 5)(key, x) != x).any())
-
-
-# --- swap
-
-
-def table(n=9, features=5):
-    return jnp.arange(n * features, dtype=jnp.int32).reshape(n, features)  # every cell tells its place
-
-
-def test_swapped_cells_come_from_another_row_of_their_column(key):
-    x = table()
-    y = nj.swap(key, x, 0.5)
-    np.testing.assert_array_equal(y % 5, x % 5)
-    np.testing.assert_array_equal(y != x, nj.hits(nj.bind(nj.swap, rate=0.5))(key, x))
-    assert bool((nj.swap(key, x, 1.0) != x).all())
-
-
-def test_donors_and_hits_have_their_rates(key):
-    x = table()
-    y = np.asarray(jax.vmap(lambda k: nj.swap(k, x, 0.3))(jax.random.split(key, 4000)))
-    hit = y != np.asarray(x)
-    assert stats.binomtest(int(hit.sum()), hit.size, 0.3).pvalue > P_VALUE
-    for row in (0, 8):
-        donors = (y[:, row] // 5)[hit[:, row]]
-        counts = np.bincount(donors, minlength=9)
-        assert counts[row] == 0
-        assert stats.chisquare(np.delete(counts, row)).pvalue > P_VALUE
-    independent = (y[:, 0, :2] // 5)[hit[:, 0, :2].all(1)]  # two cells of a row choose by themselves
-    assert abs((independent[:, 0] == independent[:, 1]).mean() - 1 / 8) < 4.5 * np.sqrt(7 / 64 / len(independent))
-
-
-def test_groups_are_swapped_as_one(key):
-    category = jax.nn.one_hot(jnp.arange(30) % 3, 3)
-    x = jnp.concatenate([jnp.arange(30.0)[:, None], category], 1)
-    y = nj.swap(key, x, 0.6, groups=(0, 1, 1, 1))
-    np.testing.assert_array_equal(y[:, 1:].sum(1), 1)
-    hit = nj.hits(nj.bind(nj.swap, rate=0.6, groups=(0, 1, 1, 1)))(key, x)
-    assert bool((hit[:, 1:] == hit[:, 1:2]).all()) and bool((hit[:, 0] != hit[:, 1]).any())
-
-
-def test_padding_is_neither_given_nor_taken(key):
-    x, where = table(12), np.random.default_rng(0).random((12, 5)) < 0.6
-    y = nj.swap(key, x, 1.0, where=where)
-    valid = set(np.asarray(x)[where].tolist())
-    assert set(np.asarray(y)[where].tolist()) <= valid
-    np.testing.assert_array_equal(np.asarray(y)[~where], np.asarray(x)[~where])
-    assert bool((np.asarray(y) != np.asarray(x))[where].any())
-
-
-def test_swap_within_parts_and_alone(key):
-    x = table(12)
-    y = nj.swap(key, x, 1.0, shards=3)
-    np.testing.assert_array_equal(y // 20, x // 20)  # four rows of five cells to a part
-    assert bool((y != x).all())
-    alone = nj.bind(nj.swap, rate=1.0)
-    np.testing.assert_array_equal(alone(key, x[:1]), x[:1])
-    assert not bool(nj.hits(alone)(key, x[:1]).any())
-    deep = jnp.arange(4 * 3 * 2).reshape(4, 3, 2)
-    np.testing.assert_array_equal(nj.swap(key, deep, 1.0) % 6, deep % 6)
 
 
 # --- on a mesh
@@ -593,19 +438,3 @@ def test_other_bad_input_is_refused(key):
     for axes in ((), (0, 1), (1, 1), (1, 4)):
         with pytest.raises(ValueError, match="axes"):
             nj.cutmix(key, X, 1.0, axes=axes)
-
-
-@pytest.mark.parametrize(
-    ("rate", "options", "match"),
-    [
-        (-0.1, {}, "rate"),
-        (1.2, {}, "rate"),
-        (0.5, {"groups": (0, 1)}, "groups"),
-        (0.5, {"shards": 5}, "shards"),
-    ],
-)
-def test_bad_swaps_are_refused(rate, options, match, key):
-    with pytest.raises(ValueError, match=match):
-        nj.swap(key, X, rate, **options)
-    with pytest.raises(ValueError, match="leading axis"):
-        nj.swap(key, jnp.float32(1), 0.5)
