@@ -1,0 +1,370 @@
+"""Another weight sample for every example, at the cost of a vector for each instead of a matrix.
+
+Every function here is a product ``y = x w`` whose weight is ``w + std * E``, with E another sample for each example:
+``f(key, x, w, std)``. What is drawn has the size of x or of y, and what is saved for the backward pass is the key.
+"""
+
+import functools
+import math
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from noisejax import _checks, _sample
+from noisejax._contract import host_amount
+from noisejax._stream import Stream, along, words, words_like
+from noisejax.weights._product import DENSE, Conv, plan
+
+
+def local_reparam(
+    key: jax.Array,
+    x: jax.Array,
+    w: jax.Array,
+    std: float | jax.Array,
+    *,
+    product: str | Conv = DENSE,
+    mode: str = "example",
+    precision: Any = None,
+) -> jax.Array:
+    """Gaussian weight noise by its effect: ``y = x w + sqrt(x**2 std**2) n``, with n standard normal for each output.
+
+    The outputs of one row x under a weight ``w + std * E``, E standard normal, are independent normals of this mean
+    and variance: the result has exactly their joint distribution, another weight sample for each row. Where one
+    example has several rows (times, positions of a convolution), each of them has its own sample; the positions of one
+    example, which one shared sample would correlate, are then independent. `flipout` shares it.
+
+    Args:
+      key: a JAX key.
+      x: floats, (B, ..., inputs) for the default product.
+      w: the weight, floats of x's dtype: (inputs, outputs) for the default product.
+      std: the standard deviation of the noise of each weight, at least 0, broadcastable to w. 0 is the plain product.
+        If it does not vary over what is summed (a scalar, or one value for each output), no second product is
+        computed.
+      product: what the layer computes of x and w: an einsum, or a `Conv`. Static.
+      mode: `'example'`, or `'batch'` for one weight sample of the whole call. Static.
+      precision: as in `jax.numpy.einsum`. Static.
+
+    Returns:
+      The noisy product, in x's dtype.
+
+    References:
+      Kingma, Salimans and Welling, "Variational dropout and the local reparameterization trick", NeurIPS 2015.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, noisejax as nj
+      >>> y = nj.weights.local_reparam(jax.random.key(0), jnp.ones((2, 3)), jnp.ones((3, 4)), 0.1)
+      >>> y.shape
+      (2, 4)
+    """
+    return _call(_local_reparam, key, x, w, {"std": std}, product=product, mode=mode, precision=precision)
+
+
+def flipout(
+    key: jax.Array,
+    x: jax.Array,
+    w: jax.Array,
+    std: float | jax.Array,
+    *,
+    product: str | Conv = DENSE,
+    mode: str = "example",
+    precision: Any = None,
+) -> jax.Array:
+    """Gaussian weight noise, one sample with other signs for each example: ``y = x w + ((x s) (std * E)) r``.
+
+    E is one standard normal sample of w's shape; s and r are random signs of each example's inputs and outputs. The
+    weight of one example has exactly the distribution of ``w + std * E``, also jointly over its times or positions;
+    two examples are uncorrelated, but not independent: they share the absolute values of E. A second product is
+    computed.
+
+    Args:
+      key: a JAX key.
+      x: floats, (B, ..., inputs) for the default product.
+      w: the weight, floats of x's dtype: (inputs, outputs) for the default product.
+      std: the standard deviation of the noise of each weight, at least 0, broadcastable to w. 0 is the plain product.
+      product: what the layer computes of x and w: an einsum, or a `Conv`, whose signs belong to channels. Static.
+      mode: `'example'`, or `'batch'` for one weight sample of the whole call. Static.
+      precision: as in `jax.numpy.einsum`. Static.
+
+    Returns:
+      The noisy product, in x's dtype.
+
+    References:
+      Wen et al., "Flipout: efficient pseudo-independent weight perturbations on mini-batches", ICLR 2018.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, noisejax as nj
+      >>> x, w = jnp.ones((2, 5, 3)), jnp.ones((3, 4, 2))
+      >>> nj.weights.flipout(jax.random.key(0), x, w, 0.1, product="nta,ahb->nthb").shape
+      (2, 5, 4, 2)
+    """
+    return _call(_flipout, key, x, w, {"std": std}, product=product, mode=mode, precision=precision)
+
+
+def noisy_net(
+    key: jax.Array,
+    x: jax.Array,
+    w: jax.Array,
+    std: float | jax.Array,
+    bias: float | jax.Array = 0.0,
+    bias_std: float | jax.Array = 0.0,
+    *,
+    product: str | Conv = DENSE,
+    mode: str = "example",
+    precision: Any = None,
+) -> jax.Array:
+    """Factorised noise: the weight ``w + std * f(e) f(e')`` and the bias ``bias + bias_std * f(e')``.
+
+    e and e' are standard normal for each input and each output of an example, and ``f(e) = sign(e) sqrt(|e|)``. The
+    noise of one weight has mean 0 and variance ``std**2 * 2 / pi``; it is no normal.
+
+    Args:
+      key: a JAX key.
+      x: floats, (B, ..., inputs) for the default product.
+      w: the weight, floats of x's dtype: (inputs, outputs) for the default product.
+      std: the factor of the noise of each weight, broadcastable to w; NoisyNet starts at ``0.5 / sqrt(inputs)`` and
+        trains it, so that its sign is free. 0 is the plain product. If it does not vary over what is summed, no
+        second product is computed.
+      bias, bias_std: broadcastable to the result; the bias shares the outputs' factor.
+      product: what the layer computes of x and w: an einsum, or a `Conv`, whose factors belong to channels. Static.
+      mode: `'example'`, or `'batch'` for one weight sample of the whole call, as in the paper. Static.
+      precision: as in `jax.numpy.einsum`. Static.
+
+    Returns:
+      The noisy product, in x's dtype.
+
+    References:
+      Fortunato et al., "Noisy networks for exploration", ICLR 2018, equations 9 to 11.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, noisejax as nj
+      >>> x, w, b = jnp.ones((2, 3)), jnp.ones((3, 4)), jnp.zeros(4)
+      >>> std = 0.5 / jnp.sqrt(3)
+      >>> nj.weights.noisy_net(jax.random.key(0), x, w, std, b, std).shape
+      (2, 4)
+    """
+    amounts = {"std": std, "bias": bias, "bias_std": bias_std}
+    return _call(_noisy_net, key, x, w, amounts, product=product, mode=mode, precision=precision)
+
+
+def low_rank(
+    key: jax.Array,
+    x: jax.Array,
+    w: jax.Array,
+    std: float | jax.Array,
+    *,
+    rank: int = 1,
+    product: str = DENSE,
+    mode: str = "example",
+    precision: Any = None,
+) -> jax.Array:
+    """Weight noise of low rank: ``w + std / sqrt(rank) * A B'``, with A and B standard normal for each example.
+
+    The population of an evolution strategy in one product: example i sees member i, and the update is made of the
+    factors, which `low_rank_factors` replays from the key. With ``-std`` and the same key a call is the mirrored
+    population. The noise of one weight has mean 0, variance ``std**2`` and excess kurtosis ``6 / rank``; two weights
+    are uncorrelated.
+
+    Args:
+      key: a JAX key.
+      x: floats, (B, ..., inputs) for the default product.
+      w: the weight, floats of x's dtype: (inputs, outputs) for the default product.
+      std: the standard deviation of the noise of each weight, of either sign, broadcastable to w. 0 is the plain
+        product. If it does not vary over what is summed, no second product is computed, else one for each rank.
+      rank: the number of columns of A and of B. Static.
+      product: what the layer computes of x and w: an einsum. Static.
+      mode: `'example'`, or `'batch'` for one weight sample of the whole call. Static.
+      precision: as in `jax.numpy.einsum`. Static.
+
+    Returns:
+      The noisy product, in x's dtype.
+
+    References:
+      Sarkar et al., "Evolution strategies at the hyperscale", arXiv:2511.16652, 2025 (EGGROLL).
+
+    Example:
+      >>> import jax, jax.numpy as jnp, noisejax as nj
+      >>> nj.weights.low_rank(jax.random.key(0), jnp.ones((2, 3)), jnp.ones((3, 4)), 0.1, rank=2).shape
+      (2, 4)
+    """
+    _check_rank("low_rank", rank, product)
+    return _call(_low_rank, key, x, w, {"std": std}, product=product, mode=mode, precision=precision, rank=rank)
+
+
+def low_rank_factors(
+    key: jax.Array, x: jax.Array, w: jax.Array, *, rank: int = 1, product: str = DENSE, mode: str = "example"
+) -> tuple[jax.Array, jax.Array]:
+    """The factors A and B that `low_rank` draws from the same key.
+
+    Of a batch of fitness values f, the gradient that an evolution strategy estimates for the default product is
+    ``einsum('b,bir,bor->io', f, A, B) / (B * std * sqrt(rank))``.
+
+    Args:
+      key: the key that `low_rank` had.
+      x, w: what `low_rank` had; only their shapes are read.
+      rank, product, mode: as they were. Static.
+
+    Returns:
+      A: float32, (B, inputs, rank), and B: (B, outputs, rank), for the default product and an x with one or more axes
+      beside its inputs. In general the axes of x, and of the result, that examples and weights have, each others' of
+      length 1 dropped, and the rank last; no B for `'batch'` or a single example.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, noisejax as nj
+      >>> key, x, w = jax.random.key(0), jnp.ones((2, 3)), jnp.ones((3, 4))
+      >>> a, b = nj.weights.low_rank_factors(key, x, w)
+      >>> y = x @ w + 0.1 * jnp.einsum("bi,bir,bor->bo", x, a, b)
+      >>> bool(jnp.allclose(y, nj.weights.low_rank(key, x, w, 0.1), atol=1e-5))
+      True
+    """
+    _check_rank("low_rank_factors", rank, product)
+    _check("low_rank_factors", key, x, w, mode)
+    return _factors(key, x, w, rank, product, mode)
+
+
+@functools.partial(jax.jit, static_argnums=(3, 4, 5), inline=True)
+def _factors(key, x, w, rank, product, mode):
+    p = plan("low_rank_factors", product, x, w, None)
+    y = p.multiply(x, w)  # for its shape and sharding; nothing reads its values, so it is not computed
+
+    def stacked(draw, like, kept):
+        columns = jnp.stack([_sample.normal(words(key, f"low_rank.{draw}{k}", **like)) for k in range(rank)], axis=-1)
+        return lax.squeeze(columns, [axis for axis in range(columns.ndim - 1) if axis not in kept])
+
+    (ins, kept_in), (outs, kept_out) = _inputs(p, x, mode), _outputs(p, y, mode)
+    return stacked("in", ins, kept_in), stacked("out", outs, kept_out)
+
+
+def _local_reparam(key, x, w, y, p, mode, std):
+    if mode == "batch":
+        return _one_sample("local_reparam", key, x, w, p, std)
+    x, outer = x.astype(y.dtype), p.on_outputs(std)
+    if outer is not None:  # the root of x**2 alone, so that a small std does not underflow
+        return outer * _root(p.gather(x * x)) * _normal(key, "local_reparam", y)
+    variance = p.multiply(x * x, jnp.broadcast_to(std * std, w.shape).astype(y.dtype))
+    return _root(variance) * _normal(key, "local_reparam", y)
+
+
+def _flipout(key, x, w, y, p, mode, std):
+    if mode == "batch":
+        return _one_sample("flipout", key, x, w, p, std)
+    sample = std * _normal(key, "flipout", w, y.dtype)
+    signs_in = _signs(words(key, "flipout.in", **_inputs(p, x, mode)[0]), x.dtype)
+    signs_out = _signs(words(key, "flipout.out", **_outputs(p, y, mode)[0]), y.dtype)
+    return p.multiply(x * signs_in, sample.astype(x.dtype)) * signs_out
+
+
+def _noisy_net(key, x, w, y, p, mode, std, bias, bias_std):
+    a, b = _vectors(key, "noisy_net.in", "noisy_net.out", x, y, p, mode, _signed_root)
+    return _rank_one(x, w, y, p, std, a, b) + bias + bias_std * b
+
+
+def _low_rank(key, x, w, y, p, mode, std, rank):
+    total = 0.0
+    for k in range(rank):
+        a, b = _vectors(key, f"low_rank.in{k}", f"low_rank.out{k}", x, y, p, mode, lambda draw: draw)
+        total = total + _rank_one(x, w, y, p, std, a, b)
+    return total * (1 / math.sqrt(rank))
+
+
+def _rank_one(x, w, y, p, std, a, b):
+    """The product of x with ``std * a b'``."""
+    scaled, outer = x.astype(y.dtype) * a, p.on_outputs(std)
+    if outer is not None:
+        return outer * p.gather(scaled) * b
+    return p.multiply(scaled.astype(x.dtype), jnp.broadcast_to(std, w.shape).astype(x.dtype)) * b
+
+
+def _vectors(key, tag_in, tag_out, x, y, p, mode, function):
+    a = function(_sample.normal(words(key, tag_in, **_inputs(p, x, mode)[0])))
+    b = function(_sample.normal(words(key, tag_out, **_outputs(p, y, mode)[0])))
+    return a.astype(y.dtype), b.astype(y.dtype)
+
+
+def _inputs(p, x, mode) -> tuple[dict, tuple[int, ...]]:
+    """A draw for each example and each of x's axes that the weight has, and which axes of x those are."""
+    kept = p.features if mode == "batch" else p.example + p.features
+    return along(x, kept), kept
+
+
+def _outputs(p, y, mode) -> tuple[dict, tuple[int, ...]]:
+    kept = p.features_out if mode == "batch" else p.example_out + p.features_out
+    return along(y, kept), kept
+
+
+def _one_sample(tag, key, x, w, p, std):
+    sample = std * _normal(key, tag, w, std.dtype)
+    return p.multiply(x, sample.astype(x.dtype))
+
+
+def _normal(key, tag, like, dtype=None):
+    return _sample.normal(words_like(key, tag, like)).astype(dtype or like.dtype)
+
+
+def _signs(w: jax.Array, dtype) -> jax.Array:
+    return jnp.where(w >> jnp.uint32(31) == 0, 1, -1).astype(dtype)
+
+
+def _signed_root(draw: jax.Array) -> jax.Array:
+    return jnp.sign(draw) * jnp.sqrt(jnp.abs(draw))
+
+
+def _root(variance: jax.Array) -> jax.Array:
+    """The square root, with slope 0 at 0, where a row of zeros has none."""
+    some = variance > 0
+    return jnp.where(some, jnp.sqrt(jnp.where(some, variance, 1)), 0)
+
+
+def _call(body: Callable, key, x, w, amounts: dict, *, product, mode, precision, **statics) -> jax.Array:
+    name = body.__name__.lstrip("_")
+    _check(name, key, x, w, mode)
+    ranges = {"std": _checks.real if body in (_noisy_net, _low_rank) else _checks.nonnegative}
+    amounts = {n: host_amount(name, n, v, ranges.get(n, _checks.real)) for n, v in amounts.items()}
+    return _compiled(body, product, mode, precision, tuple(statics.items()), key, x, w, amounts)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1, 2, 3, 4), inline=True)
+def _compiled(body, product, mode, precision, statics, key, x, w, amounts):
+    name = body.__name__.lstrip("_")
+    p = plan(name, product, x, w, precision)
+    y = p.multiply(x, w)
+    amounts = {n: jnp.asarray(v).astype(y.dtype) for n, v in amounts.items()}
+    for n, amount in amounts.items():
+        of, shape = ("w", w.shape) if n == "std" else ("the result", y.shape)
+        amounts[n] = _fit(name, n, amount, of, shape)
+
+    # Remat: the backward pass draws again from the key and saves nothing of the noise.
+    @functools.partial(jax.checkpoint, prevent_cse=False)
+    def noise(key, x, w, amounts):
+        return body(key, x, w, y, p, mode, **amounts, **dict(statics))
+
+    return (y + noise(key, x, w, amounts)).astype(x.dtype)
+
+
+def _fit(name: str, amount: str, value: jax.Array, of: str, shape: tuple[int, ...]) -> jax.Array:
+    wide = (1,) * (len(shape) - value.ndim) + value.shape
+    if len(wide) > len(shape) or any(a not in (1, b) for a, b in zip(wide, shape, strict=True)):
+        raise ValueError(f"{name}: {amount} of shape {value.shape} does not broadcast to {of}, of shape {shape}.")
+    return value.reshape(wide)
+
+
+def _check(name: str, key, x, w, mode: str) -> None:
+    if not isinstance(key, Stream):
+        _checks.key(name, key)
+    _checks.array(name, x, _checks.floats)
+    if not hasattr(w, "dtype") or w.dtype != x.dtype:
+        raise TypeError(f"{name}: w must have x's dtype, {x.dtype}, got {getattr(w, 'dtype', w)}. Cast one of them.")
+    _checks.one_of(name, "mode", mode, ("example", "batch"))
+
+
+def _check_rank(name: str, rank, product) -> None:
+    if not isinstance(rank, (int, np.integer)) or rank < 1:
+        raise ValueError(f"{name}: rank must be an integer of at least 1, got {rank!r}.")
+    if isinstance(product, Conv):
+        raise TypeError(
+            f"{name}: a convolution whose kernel is of low rank costs a convolution for each example. "
+            "Take flipout, or noisy_net, whose factors belong to channels."
+        )
