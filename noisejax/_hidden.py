@@ -1,0 +1,118 @@
+"""Noise on what a network computes inside: what the layers of both doors to Flax share."""
+
+import dataclasses
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from noisejax import _checks
+from noisejax._continuous import uniform
+from noisejax._contract import padding
+from noisejax._masking import dropout
+from noisejax._mixing import blend, mixup_pairs
+from noisejax._sample import integers
+from noisejax._stream import Stream, words
+
+
+def linear_rates(rate: float | jax.Array, depth: int, *, start: float | jax.Array = 0.0) -> Any:
+    """Rates that grow linearly with depth, for stochastic depth: from `start` at the first block to `rate` at the last.
+
+    Args:
+      rate: the last block's rate, in [0, 1]; it may be traced.
+      depth: the number of blocks.
+      start: the first block's rate: 0, as in timm, or ``rate / depth``, as in the paper.
+
+    Returns:
+      float32 rates of shape (depth,), one for each block's `drop_path`: iterate over them, or hand them to a vmapped
+      or scanned constructor of layers.
+
+    References:
+      Huang et al., "Deep networks with stochastic depth", ECCV 2016.
+
+    Example:
+      >>> import noisejax as nj
+      >>> [round(float(rate), 2) for rate in nj.linear_rates(0.3, 4)]
+      [0.0, 0.1, 0.2, 0.3]
+    """
+    if not isinstance(depth, int) or depth < 1:
+        raise ValueError(f"linear_rates: depth must be the number of blocks, an integer of at least 1, got {depth!r}.")
+    for name, value in (("rate", rate), ("start", start)):
+        if isinstance(value, (int, float, np.number)):
+            _checks.rate("linear_rates", name, value)
+    where = np.arange(depth, dtype=np.float32) / np.float32(max(depth - 1, 1))
+    if depth == 1:
+        where = np.ones(1, np.float32)  # the only block is the last one
+    rate, start = (v.astype(jnp.float32) if isinstance(v, jax.Array) else np.float32(v) for v in (rate, start))
+    return start * (1 - where) + rate * where
+
+
+def neftune(key, x: jax.Array, alpha: jax.Array, where, lengths) -> jax.Array:
+    """x + u, u uniform within alpha / sqrt(L d): L is each example's true length, d the number of features."""
+    if x.ndim < 2:
+        raise ValueError(f"NEFTune: embeddings must be (..., length, features), got shape {x.shape}.")
+    mask = padding("NEFTune", x, where, lengths)
+    length = jnp.float32(x.shape[-2])
+    if mask is not None:
+        tokens = mask.any(-1, keepdims=True)
+        tokens = jnp.broadcast_to(tokens, (*tokens.shape[:-2], x.shape[-2], 1))
+        length = jnp.sum(tokens, -2, keepdims=True, dtype=jnp.float32)
+    scale = jnp.maximum(alpha, 0) * jax.lax.rsqrt(jnp.maximum(length, 1) * jnp.float32(x.shape[-1]))
+    return uniform(key, x, scale, where=where, lengths=lengths)
+
+
+def attention_dropout(key, weights: jax.Array, rate: float | jax.Array, broadcast: bool) -> jax.Array:
+    """Dropout of attention probabilities (..., heads, queries, keys); broadcast as Flax does: over all but the last two."""
+    return dropout(key, weights, rate, broadcast_dims=tuple(range(weights.ndim - 2)) if broadcast else ())
+
+
+def attend(weights: jax.Array, value: jax.Array, precision: Any = None) -> jax.Array:
+    """The mean of the values (..., keys, heads, features) under attention weights; fewer heads of values are shared."""
+    heads, shared = weights.shape[-3], value.shape[-2]
+    if heads % shared:
+        raise ValueError(f"attention: {heads} heads of queries cannot share {shared} heads of values.")
+    value = value if heads == shared else jnp.repeat(value, heads // shared, axis=-2)
+    return jnp.einsum("...hqk,...khd->...qhd", weights, value, precision=precision)
+
+
+@functools.partial(
+    jax.tree_util.register_dataclass, data_fields=["lam", "partner", "place"], meta_fields=["places", "shards"]
+)
+@dataclasses.dataclass(frozen=True)
+class HiddenMix:
+    """What manifold mixup draws for one batch: a place in the network, each example's partner and its weight.
+
+    A pytree of arrays, so that it passes through any transform: call it at every place on the hidden batch there, then
+    blend the labels alike.
+    """
+
+    lam: jax.Array | None  # (B,), None where there is no noise now
+    partner: jax.Array | None
+    place: jax.Array | None
+    places: int
+    shards: int
+
+    def __call__(self, hidden: Any, place: int) -> Any:
+        """The hidden batch of one place, blended if it is the one that was drawn."""
+        if not isinstance(place, int) or not 0 <= place < self.places:
+            raise ValueError(f"ManifoldMixup: place must be in [0, {self.places}), got {place!r}.")
+        if self.lam is None:
+            return hidden
+        lam = jnp.where(self.place == place, self.lam, 1)
+        return blend(hidden, lam, self.partner, shards=self.shards)
+
+    def labels(self, labels: Any, *, num_classes: int | None = None) -> Any:
+        """The labels, blended as the hidden batch was; integers of shape (B,) become rows of `num_classes`."""
+        if self.lam is None:
+            return blend(labels, 1.0, 0, num_classes=num_classes)
+        return blend(labels, self.lam, self.partner, num_classes=num_classes, shards=self.shards)
+
+
+def draw_hidden_mix(key, batch: Any, alpha: jax.Array, places: int, mode: str, pairing: str, shards: int) -> HiddenMix:
+    """Draws for a batch (any pytree of arrays with a leading axis of examples)."""
+    n = jax.tree.leaves(batch)[0].shape[0]
+    lam, partner = mixup_pairs(key, n, alpha, mode=mode, pairing=pairing, shards=shards)
+    place = integers(*(words(key, f"manifold_mixup.{half}", ()) for half in ("high", "low")), places)
+    return HiddenMix(lam, partner, place, places, shards)

@@ -1,0 +1,35 @@
+"""The door to Flax linen: the layers of `noisejax.nnx` as linen modules; ``import noisejax.linen as njl``."""
+
+from noisejax.linen._activation import (
+    ActivationNoise as ActivationNoise,
+    AlphaDropout as AlphaDropout,
+    DropBlock as DropBlock,
+    Dropout as Dropout,
+    DropPath as DropPath,
+    GaussianDropout as GaussianDropout,
+    GaussianNoise as GaussianNoise,
+    ManifoldMixup as ManifoldMixup,
+    NEFTune as NEFTune,
+    PatchDropout as PatchDropout,
+    SpatialDropout as SpatialDropout,
+)
+from noisejax.linen._attention import (
+    AttentionDropout as AttentionDropout,
+    dot_product_attention as dot_product_attention,
+)
+
+__all__ = [
+    "ActivationNoise",
+    "AlphaDropout",
+    "AttentionDropout",
+    "DropBlock",
+    "DropPath",
+    "Dropout",
+    "GaussianDropout",
+    "GaussianNoise",
+    "ManifoldMixup",
+    "NEFTune",
+    "PatchDropout",
+    "SpatialDropout",
+    "dot_product_attention",
+]

@@ -1,0 +1,137 @@
+"""Dropout of attention probabilities, as the `attention_fn` of `flax.linen.MultiHeadDotProductAttention`."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+from flax.linen.attention import dot_product_attention_weights
+from flax.linen.dtypes import promote_dtype
+
+from noisejax import _checks, _hidden
+from noisejax.linen._layer import NoiseModule
+
+
+def dot_product_attention(
+    query: jax.Array,
+    key: jax.Array,
+    value: jax.Array,
+    bias: jax.Array | None = None,
+    mask: jax.Array | None = None,
+    broadcast_dropout: bool = True,
+    dropout_rng: jax.Array | None = None,
+    dropout_rate: float | jax.Array = 0.0,
+    deterministic: bool = False,
+    dtype: Any = None,
+    precision: Any = None,
+    module: nn.Module | None = None,
+    force_fp32_for_softmax: bool = False,
+) -> jax.Array:
+    """Attention with dropout of the probabilities, in the place of `flax.linen.dot_product_attention`.
+
+    The mask is recomputed in the backward pass and never saved, and the rate may be traced.
+
+    Args:
+      query, key, value: (batch..., length, heads, features).
+      bias, mask: broadcastable to (batch..., heads, queries, keys).
+      broadcast_dropout: whether all examples and heads share one draw.
+      dropout_rng: a JAX key.
+      dropout_rate: the probability that an attention weight is dropped, in [0, 1]; traced values clamp.
+      deterministic: True for no noise.
+      dtype, precision, module, force_fp32_for_softmax: as in `flax.linen.dot_product_attention`.
+
+    Returns:
+      (batch..., queries, heads, features).
+
+    Example:
+      >>> import flax.linen as nn, jax, jax.numpy as jnp, noisejax.linen as njl
+      >>> layer = nn.MultiHeadDotProductAttention(
+      ...     2, dropout_rate=0.1, deterministic=False, attention_fn=njl.dot_product_attention)
+      >>> y, _ = layer.init_with_output(jax.random.key(0), jnp.ones((3, 5, 4)))
+      >>> y.shape
+      (3, 5, 4)
+    """
+    query, key, value = promote_dtype(query, key, value, dtype=dtype)
+    weights = dot_product_attention_weights(
+        query,
+        key,
+        bias,
+        mask,
+        deterministic=True,
+        dtype=query.dtype,
+        precision=precision,
+        module=module,
+        force_fp32_for_softmax=force_fp32_for_softmax,
+    )
+    if not (deterministic or (isinstance(dropout_rate, (int, float)) and dropout_rate == 0)):
+        if dropout_rng is None:
+            raise ValueError("dot_product_attention: dropout needs a key: give dropout_rng, or deterministic=True.")
+        weights = _hidden.attention_dropout(dropout_rng, weights, dropout_rate, broadcast_dropout)
+    return _hidden.attend(weights, value, precision)
+
+
+class AttentionDropout(NoiseModule):
+    """Dropout of attention probabilities as a layer, with a rate that may be traced.
+
+    Give it to `flax.linen.MultiHeadDotProductAttention` as its `attention_fn` and leave its own `dropout_rate` at 0;
+    `deterministic` is then given to this layer, at its construction. Or call it on (query, key, value).
+
+    Attributes:
+      rate: the probability that an attention weight is dropped, in [0, 1]; traced values clamp.
+      broadcast: whether all examples and heads share one draw, which is Flax's default.
+      deterministic: True for no noise.
+      rng_collection: the collection of rngs that is drawn from.
+
+    Example:
+      >>> import flax.linen as nn, jax, jax.numpy as jnp, noisejax.linen as njl
+      >>> dropout = njl.AttentionDropout(0.1, deterministic=False)
+      >>> layer = nn.MultiHeadDotProductAttention(2, attention_fn=dropout)
+      >>> y, _ = layer.init_with_output(jax.random.key(0), jnp.ones((3, 5, 4)))
+      >>> y.shape
+      (3, 5, 4)
+    """
+
+    rate: float | jax.Array
+    broadcast: bool = True
+    deterministic: bool | None = None
+    rng_collection: str = "dropout"
+
+    @nn.compact
+    def __call__(
+        self,
+        query,
+        key,
+        value,
+        bias=None,
+        mask=None,
+        *,
+        rng=None,
+        dropout_rate=None,
+        deterministic=None,
+        dtype=None,
+        precision=None,
+        module=None,
+        force_fp32_for_softmax=False,
+    ):
+        if dropout_rate:
+            raise ValueError(
+                f"AttentionDropout: the attention has a dropout_rate of its own, {dropout_rate!r}. Leave it at 0, or "
+                "keep it and give attention_fn=njl.dot_product_attention."
+            )
+        if dropout_rate is not None:  # called by an attention layer whose own dropout is off: its flag says nothing
+            deterministic = None
+        drawn = self._key(deterministic, rng, 1 if self.has_variable("amounts", "rate") else self.rate)
+        return dot_product_attention(
+            query,
+            key,
+            value,
+            bias,
+            mask,
+            broadcast_dropout=self.broadcast,
+            dropout_rng=drawn,
+            dropout_rate=self._amount("rate", {"rate": _checks.rate}),
+            deterministic=drawn is None,
+            dtype=dtype,
+            precision=precision,
+            module=module,
+            force_fp32_for_softmax=force_fp32_for_softmax,
+        )

@@ -1,0 +1,43 @@
+"""The door to Flax NNX: layers with the manners of `nnx.Dropout`; ``import noisejax.nnx as njx``."""
+
+from noisejax.nnx._activation import (
+    ActivationNoise as ActivationNoise,
+    GaussianNoise as GaussianNoise,
+    NEFTune as NEFTune,
+)
+from noisejax.nnx._attention import (
+    AttentionDropout as AttentionDropout,
+    dot_product_attention as dot_product_attention,
+)
+from noisejax.nnx._dropout import (
+    AlphaDropout as AlphaDropout,
+    DropBlock as DropBlock,
+    Dropout as Dropout,
+    DropPath as DropPath,
+    GaussianDropout as GaussianDropout,
+    PatchDropout as PatchDropout,
+    SpatialDropout as SpatialDropout,
+)
+from noisejax.nnx._layer import Amount as Amount
+from noisejax.nnx._mixup import ManifoldMixup as ManifoldMixup
+from noisejax.nnx._model import functional as functional, reseed as reseed, set_amounts as set_amounts
+
+__all__ = [
+    "ActivationNoise",
+    "AlphaDropout",
+    "Amount",
+    "AttentionDropout",
+    "DropBlock",
+    "DropPath",
+    "Dropout",
+    "GaussianDropout",
+    "GaussianNoise",
+    "ManifoldMixup",
+    "NEFTune",
+    "PatchDropout",
+    "SpatialDropout",
+    "dot_product_attention",
+    "functional",
+    "reseed",
+    "set_amounts",
+]

@@ -1,0 +1,153 @@
+"""Dropout of attention probabilities, as the `attention_fn` of `nnx.MultiHeadAttention`."""
+
+from typing import Any, ClassVar
+
+import jax
+from flax import nnx
+from flax.nnx.nn.attention import dot_product_attention_weights
+
+from noisejax import _checks, _hidden
+from noisejax.nnx._layer import NoiseLayer, Streams
+
+
+def dot_product_attention(
+    query: jax.Array,
+    key: jax.Array,
+    value: jax.Array,
+    bias: jax.Array | None = None,
+    mask: jax.Array | None = None,
+    broadcast_dropout: bool = True,
+    dropout_rng: jax.Array | None = None,
+    dropout_rate: float | jax.Array = 0.0,
+    deterministic: bool = False,
+    dtype: Any = None,
+    precision: Any = None,
+    module: nnx.Module | None = None,
+    **keywords: Any,
+) -> jax.Array:
+    """Attention with dropout of the probabilities, in the place of `nnx.dot_product_attention`.
+
+    The same arguments; the mask is recomputed in the backward pass and never saved, and the rate may be traced.
+
+    Args:
+      query, key, value: (batch..., length, heads, features).
+      bias, mask: broadcastable to (batch..., heads, queries, keys).
+      broadcast_dropout: whether all examples and heads share one draw.
+      dropout_rng: a JAX key.
+      dropout_rate: the probability that an attention weight is dropped, in [0, 1]; traced values clamp.
+      deterministic: True for no noise.
+      dtype, precision, module, **keywords: as in `nnx.dot_product_attention`.
+
+    Returns:
+      (batch..., queries, heads, features).
+
+    Example:
+      >>> import jax.numpy as jnp, noisejax.nnx as njx
+      >>> from flax import nnx
+      >>> attention = nnx.MultiHeadAttention(
+      ...     2, 4, dropout_rate=0.1, attention_fn=njx.dot_product_attention, deterministic=False, decode=False,
+      ...     rngs=nnx.Rngs(0))
+      >>> attention(jnp.ones((3, 5, 4))).shape
+      (3, 5, 4)
+    """
+    silent = isinstance(dropout_rate, (int, float)) and dropout_rate == 0
+    if deterministic or silent:
+        static = {"dtype": dtype, "precision": precision, "module": module, "deterministic": True, **keywords}
+        return nnx.dot_product_attention(query, key, value, bias, mask, **static)
+    if dropout_rng is None:
+        raise ValueError("dot_product_attention: dropout needs a key: give dropout_rng, or deterministic=True.")
+    promote = keywords.get("promote_dtype", nnx.nn.dtypes.promote_dtype)
+    query, key, value = promote((query, key, value), dtype=dtype)
+    static = {"dtype": dtype, "precision": precision, "module": module, "deterministic": True, **keywords}
+    weights = dot_product_attention_weights(query, key, bias, mask, **static)
+    weights = _hidden.attention_dropout(dropout_rng, weights, dropout_rate, broadcast_dropout)
+    return _hidden.attend(weights, value, precision)
+
+
+class AttentionDropout(NoiseLayer):
+    """Dropout of attention probabilities as a layer, with a rate that may be traced and set while training.
+
+    Give it to `nnx.MultiHeadAttention` as its `attention_fn` and leave its own `dropout_rate` at 0. It is then a part
+    of the model: `set_amounts`, ``model.eval()`` and `nnx.view` reach it. Or call it on (query, key, value).
+
+    Args:
+      rate: the probability that an attention weight is dropped, in [0, 1]; traced values clamp.
+      broadcast: whether all examples and heads share one draw, which is Flax's default. Static.
+      deterministic, rng_collection, rngs: as in `Dropout`.
+
+    Example:
+      >>> import jax.numpy as jnp, noisejax.nnx as njx
+      >>> from flax import nnx
+      >>> rngs = nnx.Rngs(0)
+      >>> dropout = njx.AttentionDropout(0.1, rngs=rngs)
+      >>> attention = nnx.MultiHeadAttention(2, 4, attention_fn=dropout, decode=False, rngs=rngs)
+      >>> attention(jnp.ones((3, 5, 4))).shape
+      (3, 5, 4)
+      >>> njx.set_amounts(attention, njx.AttentionDropout, rate=0.2)
+    """
+
+    collections: ClassVar = ("dropout",)
+    ranges: ClassVar = {"rate": _checks.rate}
+
+    def __init__(
+        self,
+        rate: float | jax.Array,
+        *,
+        broadcast: bool = True,
+        deterministic: bool | None = False,
+        rng_collection: str = "dropout",
+        rngs: Streams = None,
+    ):
+        super().__init__(deterministic=deterministic, rng_collection=rng_collection, rngs=rngs)
+        self.broadcast = broadcast
+        self._add(rate=rate)
+
+    def __call__(
+        self,
+        query: jax.Array,
+        key: jax.Array,
+        value: jax.Array,
+        bias: jax.Array | None = None,
+        mask: jax.Array | None = None,
+        *,
+        deterministic: bool | None = None,
+        rngs: Streams = None,
+        dropout_rate: float | None = None,
+        dropout_rng: jax.Array | None = None,
+        broadcast_dropout: bool | None = None,
+        **keywords: Any,
+    ) -> jax.Array:
+        """Attends.
+
+        Args:
+          query, key, value: (batch..., length, heads, features).
+          bias, mask: broadcastable to (batch..., heads, queries, keys).
+          deterministic: True for no noise; goes before what the constructor was given.
+          rngs: Rngs, an RngStream or a JAX key; goes before what the constructor was given.
+          dropout_rate, dropout_rng, broadcast_dropout: what `nnx.MultiHeadAttention` passes of its own dropout, which
+            must be off.
+          **keywords: as in `nnx.dot_product_attention`.
+
+        Returns:
+          (batch..., queries, heads, features).
+        """
+        if dropout_rate:
+            raise ValueError(
+                f"AttentionDropout: the attention has a dropout_rate of its own, {dropout_rate!r}. Leave it at 0, or "
+                "keep it and give attention_fn=njx.dot_product_attention."
+            )
+        if dropout_rate is not None:  # called by an attention layer whose own dropout is off: its flag says nothing
+            deterministic = None
+        drawn = self._key(deterministic, rngs)
+        return dot_product_attention(
+            query,
+            key,
+            value,
+            bias,
+            mask,
+            broadcast_dropout=self.broadcast,
+            dropout_rng=drawn,
+            dropout_rate=self._amount("rate"),
+            deterministic=drawn is None,
+            **keywords,
+        )

@@ -1,0 +1,78 @@
+"""Manifold mixup: a batch blended inside the network, at a place drawn anew for every batch."""
+
+from typing import Any, ClassVar
+
+import jax
+from flax import nnx
+
+from noisejax import _checks, _hidden
+from noisejax._hidden import HiddenMix
+from noisejax.nnx._layer import NoiseLayer, Streams
+
+
+class ManifoldMixup(NoiseLayer):
+    """Manifold mixup: blends the hidden batch at one of several places, drawn for each batch, and the labels alike.
+
+    Called on a batch it draws, and returns a `HiddenMix`: call that on the hidden batch at every place of the network,
+    ``h = mix(h, place)``, and blend the labels with ``mix.labels(y)``. Without noise it changes nothing.
+
+    Args:
+      alpha: of the Beta distribution of the weights, at least 0; the authors use 2. 0 is the identity.
+      places: how many places there are; they are numbered from 0. Static.
+      mode: `'batch'` draws one weight for the batch, as in the paper, `'example'` one for each example. Static.
+      pairing, shards: as in `noisejax.mixup`. Static.
+      deterministic, rng_collection, rngs: as in `ActivationNoise`.
+
+    References:
+      Verma et al., "Manifold mixup: better representations by interpolating hidden states", ICML 2019.
+
+    Example:
+      >>> import jax.numpy as jnp, noisejax.nnx as njx
+      >>> from flax import nnx
+      >>> mixup = njx.ManifoldMixup(2.0, places=2, rngs=nnx.Rngs(0))
+      >>> x, y = jnp.eye(4), jnp.array([0, 1, 2, 0])
+      >>> mix = mixup(x)
+      >>> h = jnp.tanh(mix(x, 0))
+      >>> h = mix(h, 1)
+      >>> mix.labels(y, num_classes=3).shape
+      (4, 3)
+    """
+
+    ranges: ClassVar = {"alpha": _checks.nonnegative}
+
+    def __init__(
+        self,
+        alpha: float | jax.Array,
+        *,
+        places: int,
+        mode: str = "batch",
+        pairing: str = "permutation",
+        shards: int = 1,
+        deterministic: bool | None = False,
+        rng_collection: str = "noise",
+        rngs: Streams = None,
+    ):
+        super().__init__(deterministic=deterministic, rng_collection=rng_collection, rngs=rngs)
+        if not isinstance(places, int) or places < 1:
+            raise ValueError(f"ManifoldMixup: places must be how many places there are, at least 1, got {places!r}.")
+        _checks.one_of("ManifoldMixup", "mode", mode, ("batch", "example"))
+        _checks.one_of("ManifoldMixup", "pairing", pairing, ("permutation", "roll"))
+        self.places, self.mode, self.pairing, self.shards = places, mode, pairing, shards
+        self._add(alpha=alpha)
+
+    def __call__(self, batch: Any, *, deterministic: bool | None = None, rngs: Streams = None) -> HiddenMix:
+        """Draws for a batch.
+
+        Args:
+          batch: any pytree of arrays with a leading axis of examples.
+          deterministic: True for no noise; goes before what the constructor was given.
+          rngs: Rngs, an RngStream or a JAX key; goes before what the constructor was given.
+
+        Returns:
+          What was drawn: called on a hidden batch and its place, it blends.
+        """
+        key = self._key(deterministic, rngs)
+        if key is None:
+            return HiddenMix(None, None, None, self.places, self.shards)
+        static = (self.places, self.mode, self.pairing, self.shards)
+        return _hidden.draw_hidden_mix(key, batch, self._amount("alpha"), *static)
