@@ -22,6 +22,7 @@ from noisejax._continuous import (
     uniform as uniform,
 )
 from noisejax._cutmix import cutmix as cutmix
+from noisejax._hidden import linear_rates as linear_rates
 from noisejax._levels import (
     Adaptive as Adaptive,
     AdaptiveState as AdaptiveState,

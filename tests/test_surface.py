@@ -30,8 +30,8 @@ FLOORS = [
     ["_choose", "_compose", "_levels"],
     ["_batch", "_blocks", "_masking", "_numeric", "_regions"],
     ["_continuous", "_mixing", "_penalty", "labels"],
-    ["_cutmix"],
-    ["robustness"],
+    ["_cutmix", "_hidden"],
+    ["linen", "nnx", "robustness"],
 ]
 
 
@@ -155,6 +155,7 @@ SURFACE = [
     "keyless",
     "labels",
     "laplace",
+    "linear_rates",
     "marginals",
     "mask",
     "mixup",
