@@ -1,0 +1,117 @@
+"""Adversarial noise: threats, attacks as `optax` chains of transforms, and losses for them to maximise.
+
+A whole attack is a function of a key and arrays: inside one `jax.jit`, with traced radii, over batches that may be
+sharded. Needs optax: ``pip install noisejax[optax]``.
+"""
+
+from noisejax.adversarial._attack import attack as attack
+from noisejax.adversarial._bounds import (
+    interval_bounds as interval_bounds,
+    margin_bounds as margin_bounds,
+    worst_case_logits as worst_case_logits,
+)
+from noisejax.adversarial._certify import (
+    Certificates as Certificates,
+    Decisions as Decisions,
+    Guarantee as Guarantee,
+    certify as certify,
+    certify_at as certify_at,
+    guarantee as guarantee,
+)
+from noisejax.adversarial._losses import (
+    classified_as as classified_as,
+    cross_entropy as cross_entropy,
+    dlr as dlr,
+    kl as kl,
+    margin as margin,
+    misclassified as misclassified,
+    normalized as normalized,
+    targeted as targeted,
+    targeted_dlr as targeted_dlr,
+    untargeted as untargeted,
+)
+from noisejax.adversarial._pgd import (
+    adam_pgd as adam_pgd,
+    bim as bim,
+    fgsm as fgsm,
+    mi_fgsm as mi_fgsm,
+    ni_fgsm as ni_fgsm,
+    pgd as pgd,
+)
+from noisejax.adversarial._sharpness import (
+    asam as asam,
+    awp as awp,
+    gsam as gsam,
+    sam as sam,
+)
+from noisejax.adversarial._smoothing import (
+    clopper_pearson as clopper_pearson,
+    smoothed_counts as smoothed_counts,
+    smoothed_predict as smoothed_predict,
+)
+from noisejax.adversarial._sparse import L0 as L0, L1 as L1
+from noisejax.adversarial._threats import L2 as L2, Linf as Linf, Threat as Threat, patch as patch
+from noisejax.adversarial._transforms import (
+    per_example as per_example,
+    project_onto as project_onto,
+    scale_by_norm as scale_by_norm,
+    scale_by_reach as scale_by_reach,
+    scale_by_steepest as scale_by_steepest,
+    scale_by_step as scale_by_step,
+    scale_by_top_sign as scale_by_top_sign,
+)
+from noisejax.adversarial._weights import (
+    AdversarialWeightsState as AdversarialWeightsState,
+    adversarial_weights as adversarial_weights,
+)
+
+__all__ = [
+    "L0",
+    "L1",
+    "L2",
+    "AdversarialWeightsState",
+    "Certificates",
+    "Decisions",
+    "Guarantee",
+    "Linf",
+    "Threat",
+    "adam_pgd",
+    "adversarial_weights",
+    "asam",
+    "attack",
+    "awp",
+    "bim",
+    "certify",
+    "certify_at",
+    "classified_as",
+    "clopper_pearson",
+    "cross_entropy",
+    "dlr",
+    "fgsm",
+    "gsam",
+    "guarantee",
+    "interval_bounds",
+    "kl",
+    "margin",
+    "margin_bounds",
+    "mi_fgsm",
+    "misclassified",
+    "ni_fgsm",
+    "normalized",
+    "patch",
+    "per_example",
+    "pgd",
+    "project_onto",
+    "sam",
+    "scale_by_norm",
+    "scale_by_reach",
+    "scale_by_steepest",
+    "scale_by_step",
+    "scale_by_top_sign",
+    "smoothed_counts",
+    "smoothed_predict",
+    "targeted",
+    "targeted_dlr",
+    "untargeted",
+    "worst_case_logits",
+]

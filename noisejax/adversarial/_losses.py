@@ -1,0 +1,277 @@
+"""Losses of each example, for attacks to maximise: functions of logits, and what makes a loss of a model."""
+
+import inspect
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+
+def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
+    """``log sum_j exp(z_j) - z_y``.
+
+    Args:
+      logits: floats of shape (B, classes).
+      labels: integers of shape (B,).
+
+    Returns:
+      float32 of shape (B,).
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from noisejax import adversarial
+      >>> adversarial.cross_entropy(jnp.zeros((1, 2)), jnp.array([0])).round(3).tolist()
+      [0.6930000185966492]
+    """
+    logits = _checked("cross_entropy", logits, labels)
+    return jax.nn.logsumexp(logits, axis=-1) - _at(logits, labels)
+
+
+def margin(logits: jax.Array, labels: jax.Array) -> jax.Array:
+    """``max_{j != y} z_j - z_y``: above 0 where the label is not the prediction.
+
+    Clipped from above, ``jnp.minimum(margin(logits, labels), kappa)``, it is the loss of Carlini and Wagner.
+
+    Args:
+      logits: floats of shape (B, classes).
+      labels: integers of shape (B,).
+
+    Returns:
+      float32 of shape (B,).
+
+    References:
+      Carlini and Wagner, "Towards evaluating the robustness of neural networks", S&P 2017, f_6 with its sign turned.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from noisejax import adversarial
+      >>> adversarial.margin(jnp.array([[3.0, 1.0, 2.0]]), jnp.array([0])).tolist()
+      [-1.0]
+    """
+    logits = _checked("margin", logits, labels)
+    return _others(logits, labels) - _at(logits, labels)
+
+
+def dlr(logits: jax.Array, labels: jax.Array) -> jax.Array:
+    """Difference of logits ratio: ``-(z_y - max_{j != y} z_j) / (z_(1) - z_(3) + 1e-12)``, z_(i) the i-th largest.
+
+    Unlike the cross-entropy it does not change when the logits are scaled or shifted.
+
+    Args:
+      logits: floats of shape (B, classes), at least 3 classes.
+      labels: integers of shape (B,).
+
+    Returns:
+      float32 of shape (B,).
+
+    References:
+      Croce and Hein, "Reliable evaluation of adversarial robustness with an ensemble of diverse parameter-free
+      attacks", ICML 2020.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from noisejax import adversarial
+      >>> adversarial.dlr(jnp.array([[3.0, 1.0, 2.0]]), jnp.array([0])).tolist()
+      [-0.5]
+    """
+    logits = _checked("dlr", logits, labels, classes=3)
+    ordered = jnp.sort(logits, axis=-1)
+    return (_others(logits, labels) - _at(logits, labels)) / (ordered[:, -1] - ordered[:, -3] + 1e-12)
+
+
+def targeted_dlr(logits: jax.Array, labels: jax.Array, targets: jax.Array) -> jax.Array:
+    """``-(z_y - z_t) / (z_(1) - (z_(3) + z_(4)) / 2 + 1e-12)``: away from the label y and towards the target t.
+
+    Args:
+      logits: floats of shape (B, classes), at least 4 classes.
+      labels: integers of shape (B,).
+      targets: integers of shape (B,).
+
+    Returns:
+      float32 of shape (B,).
+
+    References:
+      Croce and Hein, ICML 2020.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from noisejax import adversarial
+      >>> adversarial.targeted_dlr(jnp.array([[3.0, 1.0, 2.0, 0.0]]), jnp.array([0]), jnp.array([2])).tolist()
+      [-0.4000000059604645]
+    """
+    logits = _checked("targeted_dlr", logits, labels, classes=4)
+    _check_labels("targeted_dlr", "targets", logits, targets)
+    ordered = jnp.sort(logits, axis=-1)
+    spread = ordered[:, -1] - (ordered[:, -3] + ordered[:, -4]) / 2
+    return (_at(logits, targets) - _at(logits, labels)) / (spread + 1e-12)
+
+
+def kl(logits: jax.Array, clean_logits: jax.Array) -> jax.Array:
+    """``KL(softmax(clean) || softmax(logits))``: what TRADES and virtual adversarial training maximise.
+
+    Its gradient at the clean point itself is 0: start at random.
+
+    Args:
+      logits: floats of shape (B, classes).
+      clean_logits: those of the clean examples, of the same shape.
+
+    Returns:
+      float32 of shape (B,).
+
+    References:
+      Zhang et al., "Theoretically principled trade-off between robustness and accuracy", ICML 2019.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from noisejax import adversarial
+      >>> adversarial.kl(jnp.array([[0.0, 0.0]]), jnp.array([[0.0, jnp.log(3.0)]])).round(4).tolist()
+      [0.13079999387264252]
+    """
+    if logits.ndim != 2 or logits.shape != clean_logits.shape:
+        raise ValueError(f"kl: both logits must have shape (B, classes), got {logits.shape} and {clean_logits.shape}.")
+    log_q = jax.nn.log_softmax(logits.astype(jnp.float32), axis=-1)
+    log_p = jax.nn.log_softmax(clean_logits.astype(jnp.float32), axis=-1)
+    p = jnp.exp(log_p)
+    return jnp.sum(jnp.where(p > 0, p * (jnp.where(p > 0, log_p, 0) - log_q), 0), axis=-1)
+
+
+def untargeted(predict: Callable, loss: Callable = cross_entropy) -> Callable:
+    """The loss of a model, away from the labels: ``loss(predict(x), labels)``, as attacks take it.
+
+    Args:
+      predict: ``predict(x) -> logits``, or ``predict(key, x)`` for attacks with eot.
+      loss: a function of logits and of what the attack's args hold: `cross_entropy`, `margin`, `dlr`, `targeted_dlr`
+        (labels, targets), `kl` (clean logits), or one's own, of shape (B,).
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from noisejax import adversarial
+      >>> loss = adversarial.untargeted(lambda x: x @ jnp.eye(2), adversarial.margin)
+      >>> loss(jnp.array([[3.0, 1.0]]), jnp.array([0])).tolist()
+      [-2.0]
+    """
+    return _composed(predict, loss, 1)
+
+
+def targeted(predict: Callable, loss: Callable = cross_entropy) -> Callable:
+    """The loss of a model, towards targets: ``-loss(predict(x), targets)``; give the attack args=(targets,).
+
+    Args:
+      predict: ``predict(x) -> logits``, or ``predict(key, x)`` for attacks with eot.
+      loss: a function of logits and targets: `cross_entropy`, `margin`, `dlr`.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from noisejax import adversarial
+      >>> loss = adversarial.targeted(lambda x: x @ jnp.eye(2), adversarial.margin)
+      >>> loss(jnp.array([[3.0, 1.0]]), jnp.array([1])).tolist()
+      [-2.0]
+    """
+    return _composed(predict, loss, -1)
+
+
+def misclassified(predict: Callable) -> Callable:
+    """Whether the prediction is not the label: the `success` of an untargeted attack. NaN logits are no success.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from noisejax import adversarial
+      >>> adversarial.misclassified(lambda x: x)(jnp.array([[3.0, 1.0]]), jnp.array([0])).tolist()
+      [False]
+    """
+    return _composed(predict, lambda logits, labels: (_wins(logits, labels) == 0) & _finite(logits), None)
+
+
+def classified_as(predict: Callable) -> Callable:
+    """Whether the prediction is the target: the `success` of a targeted attack. NaN logits are no success.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from noisejax import adversarial
+      >>> adversarial.classified_as(lambda x: x)(jnp.array([[3.0, 1.0]]), jnp.array([0])).tolist()
+      [True]
+    """
+    return _composed(predict, lambda logits, targets: (_wins(logits, targets) == 1) & _finite(logits), None)
+
+
+def normalized(predict: Callable, mean, std) -> Callable:
+    """``predict((x - mean) / std)``: a model of normalized inputs as one of pixels, where the threat is stated.
+
+    Args:
+      predict: ``predict(x)``, or ``predict(key, x)``: x is its last argument.
+      mean, std: numbers, or one per channel, the last axis.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from noisejax import adversarial
+      >>> adversarial.normalized(lambda x: x, 0.5, 0.25)(jnp.array([[1.0, 0.5]])).tolist()
+      [[2.0, 0.0]]
+    """
+
+    def call(*inputs):
+        *before, x = inputs
+        mu, sigma = (jnp.asarray(v).astype(x.dtype) for v in (mean, std))
+        mu, sigma = (v.reshape((1,) * (x.ndim - v.ndim) + v.shape) for v in (mu, sigma))
+        return predict(*before, (x - mu) / sigma)
+
+    return call
+
+
+def _composed(predict: Callable, loss: Callable, sign: int | None) -> Callable:
+    trailing = len(inspect.signature(loss).parameters) - 1
+
+    def composed(*inputs):
+        if len(inputs) - trailing not in (1, 2):
+            raise TypeError(
+                f"{getattr(loss, '__name__', 'loss')} takes logits and {trailing} more: give the attack as many in "
+                f"args; got {len(inputs)} arguments (x, or a key and x, and args)."
+            )
+        split = len(inputs) - trailing
+        value = loss(predict(*inputs[:split]), *inputs[split:])
+        return value if sign in (None, 1) else -value
+
+    return composed
+
+
+def _checked(name: str, logits, labels, classes: int = 2) -> jax.Array:
+    if logits.ndim != 2 or logits.shape[1] < classes:
+        few = logits.ndim == 2
+        hint = "With fewer, attack with cross_entropy or margin." if few and classes > 2 else "It is of logits."
+        raise ValueError(
+            f"{name}: logits must have shape (B, classes), classes >= {classes}, got {logits.shape}. {hint}"
+        )
+    _check_labels(name, "labels", logits, labels)
+    return logits.astype(jnp.float32)
+
+
+def _check_labels(name: str, what: str, logits, labels) -> None:
+    if not jnp.issubdtype(labels.dtype, jnp.integer) or labels.shape != logits.shape[:1]:
+        got = f"{labels.dtype}{list(labels.shape)}"
+        hint = " Of one-hot rows take labels.argmax(-1)." if labels.ndim == 2 else ""
+        raise TypeError(f"{name}: {what} must be integers of shape {logits.shape[:1]}, got {got}.{hint}")
+    if isinstance(labels, np.ndarray) and labels.size and (labels.min() < 0 or labels.max() >= logits.shape[1]):
+        raise ValueError(f"{name}: {what} must lie in [0, {logits.shape[1]}), got {labels.min()} to {labels.max()}.")
+
+
+def _is(logits, labels) -> jax.Array:
+    """One-hot by comparison: no gather over sharded examples."""
+    classes = jax.lax.broadcasted_iota(jnp.int32, (1, logits.shape[1]), 1)
+    return jnp.expand_dims(labels, 1).astype(jnp.int32) == classes
+
+
+def _at(logits, labels) -> jax.Array:
+    return jnp.sum(jnp.where(_is(logits, labels), logits, 0), axis=-1)
+
+
+def _others(logits, labels) -> jax.Array:
+    return jnp.max(jnp.where(_is(logits, labels), -jnp.inf, logits), axis=-1)
+
+
+def _wins(logits, labels) -> jax.Array:
+    logits = _checked("misclassified", logits, labels)
+    return (jnp.argmax(logits, axis=-1).astype(jnp.int32) == labels.astype(jnp.int32)).astype(jnp.int32)
+
+
+def _finite(logits) -> jax.Array:
+    return ~jnp.any(jnp.isnan(logits), axis=-1)

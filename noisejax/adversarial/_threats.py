@@ -1,0 +1,395 @@
+"""Threats: what an adversary may do to x. A ball of a norm, a box, and the features that may change at all."""
+
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from noisejax import _checks, _sample
+from noisejax._contract import host_amount
+from noisejax._numeric import straight_through
+from noisejax._stream import examples, fold, one_example, stage, words, words_like
+
+
+class Threat:
+    """What `Linf`, `L2`, `L1`, `L0` and `Tabular` have in common. A threat is a pytree; eps may be traced.
+
+    All methods act on a batch: x and delta are float32 of shape (B, ...), and no example depends on another.
+
+    Args:
+      eps: the size of the ball, at least 0; 0 leaves x alone. A scalar, or an array of shape (B,), one per example.
+        `Linf` also takes one per feature, with x's rank: (1, ..., features).
+      bounds: what x may be at all: ``(low, high)``, scalars or arrays that broadcast to x; None for no bounds.
+      mutable: where x may change: booleans that broadcast to x, as a feature mask (D,) or a patch (1, H, W, 1); None
+        for everywhere.
+    """
+
+    _data: ClassVar[tuple[str, ...]] = ("eps", "bounds", "mutable")
+    _static: ClassVar[tuple[str, ...]] = ()
+    eps: Any
+    bounds: Any
+    mutable: Any
+
+    def __init__(self, eps: float | jax.Array, bounds: tuple[Any, Any] | None, *, mutable: Any = None):
+        name = type(self).__name__
+        self.eps = _float(name, "eps", eps, _checks.nonnegative)
+        self.bounds = _checked_bounds(name, bounds)
+        if mutable is not None and not _boolean(mutable := _host(mutable)):
+            raise TypeError(f"{name}: mutable must be booleans, True where x may change, got {mutable!r}.")
+        self.mutable = mutable
+
+    def __init_subclass__(cls):
+        def unflatten(static, leaves):
+            threat = object.__new__(cls)  # leaves may be anything here: placeholders, axes, shardings
+            for name, value in zip((*cls._data, *cls._static), (*leaves, *static), strict=True):
+                setattr(threat, name, value)
+            return threat
+
+        jax.tree_util.register_pytree_with_keys(
+            cls,
+            lambda threat: (
+                tuple((jax.tree_util.GetAttrKey(name), getattr(threat, name)) for name in cls._data),
+                tuple(getattr(threat, name) for name in cls._static),
+            ),
+            unflatten,
+        )
+
+    def __repr__(self):
+        shown = ((name, getattr(self, name)) for name in (*self._data, *self._static))
+        return f"{type(self).__name__}({', '.join(f'{n}={_show(v)}' for n, v in shown if v is not None)})"
+
+    def project(self, delta: jax.Array, x: jax.Array) -> jax.Array:
+        """The perturbation next to delta that is in the ball and keeps x inside the bounds."""
+        threat = self.fitted(x)
+        return threat._project(threat.free(delta), x)
+
+    def sample(self, key: jax.Array, x: jax.Array, ids: jax.Array | None = None) -> jax.Array:
+        """A perturbation drawn uniformly from the ball, then projected into the bounds.
+
+        Args:
+          key: a JAX key.
+          x: the clean examples.
+          ids: integers of shape (B,): example i is drawn from ``(key, ids[i])`` alone. None for 0, 1, ..., B - 1.
+        """
+        threat = self.fitted(x)
+        return threat.project(threat._draw(rows(key, ids, x), x, False), x)
+
+    def boundary(self, key: jax.Array, x: jax.Array, ids: jax.Array | None = None) -> jax.Array:
+        """A perturbation from the ball's surface, then projected into the bounds: `sample` on the sphere."""
+        threat = self.fitted(x)
+        return threat.project(threat._draw(rows(key, ids, x), x, True), x)
+
+    def norm(self, delta: jax.Array) -> jax.Array:
+        """The size of each example's perturbation, of shape (B,)."""
+        raise NotImplementedError
+
+    def contains(self, delta: jax.Array, x: jax.Array, atol: float = 1e-6) -> jax.Array:
+        """Whether each example's perturbation is allowed, of shape (B,), up to atol (and that share of eps)."""
+        threat = self.fitted(x)
+        inside = threat._within(delta, atol * (1 + threat.eps))
+        if threat.mutable is not None:
+            inside = inside & _all(threat.mutable | (delta == 0))
+        if threat.bounds is not None:
+            low, high = threat.bounds
+            inside = inside & _all((x + delta >= low - atol) & (x + delta <= high + atol))
+        return inside
+
+    def perturbed(self, x: jax.Array, delta: jax.Array) -> jax.Array:
+        """The adversarial example: x + delta, inside the bounds to the bit. Its derivative in delta is the identity."""
+        threat = self.fitted(x)
+        point = x + delta
+        return straight_through(threat.into_bounds(point), point)
+
+    def steepest(self, grad: jax.Array, x: jax.Array, delta: jax.Array) -> jax.Array:
+        """The direction of length 1 in which a function with this gradient rises most; 0 where the gradient is 0.
+
+        It is where a step of normalized-gradient ascent goes: the sign for `Linf`, the unit gradient for `L2`.
+        """
+        threat = self.fitted(x)
+        return threat._steepest(threat.free(grad), x, delta)
+
+    def reach(self, x: jax.Array) -> jax.Array:
+        """How far a perturbation can go in units of `steepest`, broadcastable to x: eps, but for `L0`."""
+        return jnp.asarray(self.fitted(x).eps)
+
+    def free(self, delta: jax.Array) -> jax.Array:
+        """delta where x may change, 0 elsewhere."""
+        return delta if self.mutable is None else jnp.where(self.fitted(delta).mutable, delta, 0)
+
+    def into_bounds(self, x: jax.Array) -> jax.Array:
+        """x clipped to the bounds."""
+        return x if self.bounds is None else jnp.clip(x, *self.fitted(x).bounds)
+
+    def room(self, x: jax.Array) -> tuple[jax.Array, jax.Array] | None:
+        """How far each element of x may go down (at most 0) and up within the bounds; None without bounds."""
+        if self.bounds is None:
+            return None
+        low, high = self.fitted(x).bounds
+        return low - x, high - x
+
+    def fitted(self, x: jax.Array) -> Any:
+        """The same threat with leaves that are scalars or of x's rank, laid out as x is; shapes are checked here.
+
+        Every leaf with a leading axis of B belongs to the examples: whoever gathers some of them gathers those too.
+        """
+        name, shape = type(self).__name__, x.shape
+        threat = object.__new__(type(self))
+        for static in self._static:
+            setattr(threat, static, getattr(self, static))
+        eps = self.eps
+        if np.ndim(eps) == 1 and x.ndim > 1:
+            if np.shape(eps) != shape[:1]:
+                raise ValueError(
+                    f"{name}: eps of shape {np.shape(eps)} has no value for each of {shape[0]} examples. Give it shape "
+                    f"({shape[0]},), or for one eps per feature (Linf) x's rank, as eps[None] of shape (1, features)."
+                )
+            eps = jnp.reshape(eps, shape[:1] + (1,) * (x.ndim - 1))
+        threat.eps = fit(name, "eps", eps, x)
+        threat.bounds = None if self.bounds is None else tuple(fit(name, "bounds", b, x) for b in self.bounds)
+        threat.mutable = None if self.mutable is None else fit(name, "mutable", self.mutable, x)
+        threat._check_fit(x)
+        return threat
+
+    def _check_fit(self, x):
+        if np.ndim(self.eps) and any(n != 1 for n in np.shape(self.eps)[1:]):
+            raise ValueError(
+                f"{type(self).__name__}: eps must be a scalar or one per example, got shape {np.shape(self.eps)}. For "
+                "features of different units, standardize them: normalized(predict, mean, std)."
+            )
+
+    # What each threat says for itself, of fitted leaves.
+
+    def _project(self, delta, x):
+        raise NotImplementedError
+
+    def _draw(self, stream, x, surface):
+        raise NotImplementedError
+
+    def _steepest(self, grad, x, delta):
+        raise NotImplementedError
+
+    def _within(self, delta, slack):
+        norm = self.norm(delta)
+        eps = self.eps + slack
+        return norm <= (jnp.reshape(eps, norm.shape if eps.size > 1 else ()) if np.ndim(eps) else eps)
+
+    def _clip(self, delta, x):
+        room = self.room(x)
+        return delta if room is None else jnp.clip(delta, *room)
+
+
+class Linf(Threat):
+    """Every element may change by at most eps: ``|delta_i| <= eps``. The projection is exact.
+
+    Args:
+      eps: at least 0; a scalar, one per example (B,), or of x's rank, as one per feature (1, ..., features).
+      bounds: ``(low, high)``, broadcastable to x, or None.
+      mutable: where x may change; None for everywhere.
+
+    References:
+      Madry et al., "Towards deep learning models resistant to adversarial attacks", ICLR 2018.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from noisejax import adversarial
+      >>> threat = adversarial.Linf(0.25, bounds=(0, 1))
+      >>> threat
+      Linf(eps=0.25, bounds=(0, 1))
+      >>> threat.project(jnp.array([[0.5, -0.5]]), jnp.array([[0.875, 0.5]])).tolist()
+      [[0.125, -0.25]]
+    """
+
+    def norm(self, delta):
+        return jnp.max(jnp.abs(delta), axis=_features(delta), initial=0)
+
+    def _project(self, delta, x):
+        return self._clip(jnp.clip(delta, -self.eps, self.eps), x)
+
+    def _draw(self, stream, x, surface):
+        delta = self.free(_sample.symmetric_uniform(each(stream, "adversarial.linf", x)))
+        return self.eps * (divided(delta, max_abs(delta)) if surface else delta)
+
+    def _steepest(self, grad, x, delta):
+        return jnp.sign(grad)
+
+    def _within(self, delta, slack):
+        return _all(jnp.abs(delta) <= self.eps + slack)
+
+    def _check_fit(self, x):
+        pass
+
+
+class L2(Threat):
+    """The Euclidean length of the perturbation is at most eps.
+
+    The projection scales into the ball and then clips to the bounds, as the reference implementations do: the result
+    is allowed, but where bounds are hit it is not always the nearest point that is.
+
+    Args:
+      eps: at least 0; a scalar, or one per example (B,).
+      bounds: ``(low, high)``, broadcastable to x, or None.
+      mutable: where x may change; None for everywhere.
+
+    References:
+      Madry et al., ICLR 2018. `sample`: Voelker, Gosmann and Stewart, "Efficiently sampling vectors and coordinates
+      from the n-sphere and n-ball", 2017.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from noisejax import adversarial
+      >>> adversarial.L2(1.0, bounds=None).project(jnp.array([[0.0, 4.0]]), jnp.zeros((1, 2))).tolist()
+      [[0.0, 1.0]]
+    """
+
+    def norm(self, delta):
+        return jnp.sqrt(jnp.sum(delta * delta, axis=_features(delta)))
+
+    def _project(self, delta, x):
+        norm = column(self.norm(delta), delta)
+        return self._clip(delta * jnp.minimum(divided(self.eps, norm, 1), 1), x)
+
+    def _draw(self, stream, x, surface):
+        z = self.free(_sample.normal(each(stream, "adversarial.l2", x)))
+        squares = jnp.sum(z * z, axis=_features(z), keepdims=True)
+        if not surface:  # two more normals, which are left out: an exponential is half the sum of their squares
+            squares = squares + 2 * _sample.exponential(one(stream, "adversarial.l2.radius", x))
+        return self.eps * divided(z, jnp.sqrt(squares))
+
+    def _steepest(self, grad, x, delta):
+        return divided(grad, column(self.norm(divided(grad, max_abs(grad))), grad) * max_abs(grad))
+
+
+def patch(x: jax.Array, corner: Any, size: tuple[int, int]) -> jax.Array:
+    """A rectangle of an image as a `mutable` mask, of shape (B or 1, H, W, 1).
+
+    Args:
+      x: images of shape (B, H, W, C).
+      corner: row and column of the upper left corner, integers that may be traced: of shape (2,), or (B, 2) for a
+        place of its own for each image.
+      size: height and width. Static.
+
+    References:
+      Brown et al., "Adversarial patch", 2017: with a ball as wide as the bounds, as Linf(1.0, bounds=(0, 1)), the
+      patch may be anything.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from noisejax import adversarial
+      >>> mask = adversarial.patch(jnp.zeros((2, 4, 4, 1)), (1, 2), (2, 2))
+      >>> mask[0, :, :, 0].astype(int).tolist()
+      [[0, 0, 0, 0], [0, 0, 1, 1], [0, 0, 1, 1], [0, 0, 0, 0]]
+    """
+    if x.ndim != 4:
+        raise ValueError(f"patch: x must be images of shape (B, H, W, C), got {x.shape}.")
+    corner = jnp.asarray(corner, jnp.int32)
+    if corner.shape not in ((2,), (x.shape[0], 2)):
+        raise ValueError(f"patch: corner must have shape (2,) or ({x.shape[0]}, 2), got {corner.shape}.")
+    corner = corner.reshape(-1, 2)
+    inside = None
+    for axis in (0, 1):
+        place = jnp.arange(x.shape[axis + 1], dtype=jnp.int32)[None]
+        first = corner[:, axis : axis + 1]
+        hit = (place >= first) & (place < first + size[axis])
+        hit = hit[:, :, None, None] if axis == 0 else hit[:, None, :, None]
+        inside = hit if inside is None else inside & hit
+    return inside
+
+
+# Draws: example i's depend on (key, ids[i]) alone.
+
+
+def rows(key, ids, x):
+    """One stream for each example."""
+    if ids is not None and (not jnp.issubdtype(jnp.result_type(ids), jnp.integer) or np.shape(ids) != x.shape[:1]):
+        raise ValueError(f"ids must be integers of shape {x.shape[:1]}, one per example, got {ids!r}.")
+    ids = examples(key, x.shape[0]) if ids is None else jnp.asarray(ids)
+    return one_example(fold(stage(key, "adversarial"), laid_out(ids, x)))
+
+
+def each(stream, tag: str, x) -> jax.Array:
+    """One word for every element of x."""
+    return jax.vmap(lambda stream, row: words_like(stream, tag, row))(stream, x)
+
+
+def one(stream, tag: str, x) -> jax.Array:
+    """One word for every example, as a column."""
+    return jax.vmap(lambda stream: words(stream, tag, (1,) * (x.ndim - 1)))(stream)
+
+
+# Arithmetic per example.
+
+
+def divided(a, b, otherwise: float = 0) -> jax.Array:
+    """a / b, and `otherwise` where b is 0."""
+    return jnp.where(b > 0, a / jnp.where(b > 0, b, 1), otherwise)
+
+
+def max_abs(delta) -> jax.Array:
+    return jnp.max(jnp.abs(delta), axis=_features(delta), keepdims=True, initial=0)
+
+
+def column(values: jax.Array, x: jax.Array) -> jax.Array:
+    """One value per example, of shape (B,), as (B, 1, ...)."""
+    return jnp.expand_dims(values, _features(x))
+
+
+def _features(x) -> tuple[int, ...]:
+    return tuple(range(1, x.ndim))
+
+
+def _all(inside) -> jax.Array:
+    return jnp.all(inside, axis=_features(inside))
+
+
+def fit(function: str, name: str, value, x) -> Any:
+    """A leaf of x's rank or a scalar, its examples laid out as x's are."""
+    if np.ndim(value) == 0:
+        return value
+    _checks.broadcastable(function, name, np.shape(value), x.shape)
+    value = jnp.reshape(value, (1,) * (x.ndim - np.ndim(value)) + np.shape(value))
+    return laid_out(value, x) if value.shape[0] != 1 else value
+
+
+def laid_out(leaf, x) -> jax.Array:
+    """A leaf with x's leading axis, sharded along it as x is where the mesh has explicit axes."""
+    sharding = jax.typeof(x).sharding
+    if jax.sharding.AxisType.Explicit not in sharding.mesh.axis_types:
+        return leaf
+    spec = (*sharding.spec[:1], *[None] * (np.ndim(leaf) - 1))
+    return jax.sharding.reshard(leaf, sharding.update(spec=jax.sharding.PartitionSpec(*spec)))
+
+
+def _float(function: str, name: str, value, inside=None):
+    value = host_amount(function, name, value, inside)
+    return value.astype(jnp.float32) if isinstance(value, jax.Array) else value
+
+
+def _checked_bounds(function: str, bounds):
+    if bounds is None:
+        return None
+    if not isinstance(bounds, (tuple, list)) or len(bounds) != 2:
+        raise TypeError(f"{function}: bounds must be (low, high), or None for no bounds, got {bounds!r}.")
+    low, high = (_float(function, "bounds", b) for b in bounds)
+    if isinstance(low, np.ndarray) and isinstance(high, np.ndarray) and not np.all(low < high):
+        raise ValueError(
+            f"{function}: bounds must be (low, high) with low < high, got {bounds!r}. Name features that may not "
+            "change with mutable=."
+        )
+    return low, high
+
+
+def _host(value):
+    return np.asarray(value) if isinstance(value, (list, tuple, bool)) else value
+
+
+def _boolean(value) -> bool:
+    return getattr(value, "dtype", None) == np.bool_
+
+
+def _show(value) -> str:
+    if isinstance(value, tuple):
+        return f"({', '.join(map(_show, value))})"
+    if hasattr(value, "shape") and (value.shape or isinstance(value, jax.core.Tracer)):
+        return f"{value.dtype}[{','.join(map(str, value.shape))}]"
+    return f"{float(value):g}" if hasattr(value, "dtype") else repr(value)
