@@ -1,0 +1,287 @@
+"""Weights as conductances: noise relative to a tensor's scale, programming, read noise and drift.
+
+A weight w of a device is a pair of cells, one for each sign: ``w = scale * (g+ - g-)``, where one of the two is
+programmed to ``|w| / scale`` and the other one to 0, and the scale, the largest ``|w|``, belongs to the largest
+conductance (25 microsiemens). Each cell has noise of its own. The constants are those that were fitted to a million
+phase-change memory cells (Joshi et al. 2020; Nandakumar et al. 2019), as IBM's aihwkit 1.1 has them.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from noisejax import _checks, _sample
+from noisejax._contract import array_noise
+from noisejax._numeric import straight_through
+from noisejax._stream import words_like
+from noisejax.weights import _scale
+
+_FIRST_READ = 20.0  # seconds from programming to the reading that drift is counted from
+_READ_TIME = 250e-9  # seconds
+
+
+def _relative_to(x: jax.Array, to, channel_axis) -> None:
+    _checks.one_of("relative", "to", to, ("absmax", "std"))
+
+
+@array_noise(_checks.floats, options=_relative_to, std=_checks.nonnegative)
+def relative(
+    key: jax.Array,
+    x: jax.Array,
+    std: float | jax.Array,
+    *,
+    to: str = "absmax",
+    channel_axis: int | None = None,
+    where: jax.Array | None = None,
+) -> jax.Array:
+    """Gaussian noise relative to the scale of the weights: ``w + std * scale * n``, with n standard normal.
+
+    The gradient in w is 1: the scale is not differentiated.
+
+    Args:
+      key: a JAX key.
+      x: the weights, floats of any shape.
+      std: the standard deviation in units of the scale; at least 0, broadcastable to x. 0 is the identity.
+      to: the scale: `'absmax'`, the largest ``|w|``, or `'std'`, their standard deviation. Static.
+      channel_axis: the axis of channels with a scale of their own, -1 for a kernel's outputs; None for one scale.
+        Static.
+      where, lengths: padding, neither noised nor measured, see `noisejax.Noise`.
+
+    Returns:
+      An array of x's shape and dtype.
+
+    References:
+      Joshi et al., "Accurate deep neural network inference using computational phase-change memory", Nature
+      Communications 11:2473, 2020, equation 1 (``absmax``); aihwkit's ADD_NORMAL modifier with
+      ``rel_to_actual_wmax``.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, noisejax as nj
+      >>> w = jnp.array([[1.0, 100.0], [-2.0, 50.0]])
+      >>> nj.weights.relative(jax.random.key(0), w, 0.05, channel_axis=-1).shape
+      (2, 2)
+    """
+    measure = _scale.absmax if to == "absmax" else _scale.spread
+    scale = measure(x, _scale.axes("relative", x, channel_axis), where)
+    return x + std * scale * _normal(key, "relative", x)
+
+
+@array_noise(_checks.floats, time=_checks.nonnegative, nu=_checks.nonnegative, nu_std=_checks.nonnegative)
+def conductance_drift(
+    key: jax.Array,
+    x: jax.Array,
+    time: float | jax.Array,
+    nu: float | jax.Array,
+    nu_std: float | jax.Array = 0.0,
+    *,
+    first_read: float = _FIRST_READ,
+) -> jax.Array:
+    """Conductance drift: ``w * ((time + t0) / t0)**-v``, with ``v = |nu + nu_std * n|`` for each weight.
+
+    Args:
+      key: a JAX key.
+      x: the weights, floats of any shape.
+      time: seconds since the first reading, at least 0 (negative traced values count as 0), broadcastable to x. 0 is
+        the identity.
+      nu: the drift exponent, broadcastable to x; about 0.05 for phase-change memory.
+      nu_std: its standard deviation from cell to cell, broadcastable to x.
+      first_read: t0, the seconds from programming to the first reading. Static.
+      where, lengths: padding, see `noisejax.Noise`.
+
+    Returns:
+      An array of x's shape and dtype.
+
+    References:
+      Joshi et al., "Accurate deep neural network inference using computational phase-change memory", Nature
+      Communications 11:2473, 2020, whose exponents depend on the conductance: `phase_change`.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, noisejax as nj
+      >>> nj.weights.conductance_drift(jax.random.key(0), jnp.ones(1), 20 * (2**10 - 1), 0.1).round(4).tolist()
+      [0.5]
+    """
+    exponent = jnp.abs(nu + nu_std * _normal(key, "conductance_drift", x))
+    return x * jnp.exp(-exponent * jnp.log1p(jnp.maximum(time, 0) / first_read))
+
+
+@array_noise(_checks.floats, scale=_checks.nonnegative)
+def programming_noise(
+    key: jax.Array,
+    x: jax.Array,
+    scale: float | jax.Array = 1.0,
+    *,
+    channel_axis: int | None = None,
+    where: jax.Array | None = None,
+) -> jax.Array:
+    """Programming noise of phase-change memory: each cell of a pair is ``max(g + scale * s(g) n, 0)``.
+
+    In units of the largest conductance, ``25 s(g) = 0.26348 + 1.9650 g - 1.1731 g**2``; n is standard normal. The
+    gradient in w is straight-through: 1.
+
+    Args:
+      key: a JAX key.
+      x: the weights, floats of any shape.
+      scale: a factor of the noise, at least 0, broadcastable to x. 0 is the identity, 1 is what was measured.
+      channel_axis: the axis of channels whose largest ``|w|`` each has the largest conductance, -1 for a kernel's
+        outputs; None for one scale. Static.
+      where, lengths: padding, neither noised nor measured, see `noisejax.Noise`.
+
+    Returns:
+      An array of x's shape and dtype.
+
+    References:
+      Joshi et al., "Accurate deep neural network inference using computational phase-change memory", Nature
+      Communications 11:2473, 2020; aihwkit 1.1, PCMLikeNoiseModel.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, noisejax as nj
+      >>> nj.weights.programming_noise(jax.random.key(0), jnp.linspace(-1, 1, 5)).shape
+      (5,)
+    """
+
+    def cell(g, sign):
+        return _programmed(g, scale * _normal(key, f"programming_noise.{sign}", x))
+
+    return _pair(x, _scale.axes("programming_noise", x, channel_axis), where, cell)
+
+
+@array_noise(_checks.floats, time=_checks.nonnegative, scale=_checks.nonnegative)
+def read_noise(
+    key: jax.Array,
+    x: jax.Array,
+    time: float | jax.Array,
+    scale: float | jax.Array = 1.0,
+    *,
+    channel_axis: int | None = None,
+    where: jax.Array | None = None,
+) -> jax.Array:
+    """Read noise of phase-change memory, of spectrum 1/f: each cell of a pair is ``max(g (1 + scale q(g) r n), 0)``.
+
+    ``q(g) = min(0.0088 / g**0.65, 0.2)`` with g in units of the largest conductance, and
+    ``r = sqrt(log((t + t_read) / (2 t_read)))`` with t the time since programming, 20 seconds more than `time`, and
+    t_read 250 nanoseconds; n is standard normal, another one for each reading, which is a key. The gradient in w is
+    straight-through: 1.
+
+    Args:
+      key: a JAX key.
+      x: the weights, floats of any shape.
+      time: seconds since the first reading, at least 0, broadcastable to x.
+      scale: a factor of the noise, at least 0, broadcastable to x. 0 is the identity, 1 is what was measured.
+      channel_axis: the axis of channels whose largest ``|w|`` each has the largest conductance, -1 for a kernel's
+        outputs; None for one scale. Static.
+      where, lengths: padding, neither noised nor measured, see `noisejax.Noise`.
+
+    Returns:
+      An array of x's shape and dtype.
+
+    References:
+      Joshi et al., "Accurate deep neural network inference using computational phase-change memory", Nature
+      Communications 11:2473, 2020; aihwkit 1.1, PCMLikeNoiseModel.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, noisejax as nj
+      >>> nj.weights.read_noise(jax.random.key(0), jnp.linspace(-1, 1, 5), 3600.0).shape
+      (5,)
+    """
+
+    def cell(g, sign):
+        return _read(g, g, time, scale * _normal(key, f"read_noise.{sign}", x))
+
+    return _pair(x, _scale.axes("read_noise", x, channel_axis), where, cell)
+
+
+@array_noise(_checks.floats, time=_checks.nonnegative, scale=_checks.nonnegative)
+def phase_change(
+    key: jax.Array,
+    x: jax.Array,
+    time: float | jax.Array,
+    scale: float | jax.Array = 1.0,
+    *,
+    compensate: bool = False,
+    channel_axis: int | None = None,
+    where: jax.Array | None = None,
+) -> jax.Array:
+    """Weights in phase-change memory, `time` seconds later: programming noise, drift and read noise of every cell.
+
+    A cell is programmed as in `programming_noise`, drifts by ``((time + 20) / 20)**-v`` and is read as in `read_noise`.
+    Its exponent is ``v = |m(g) + s(g) n|``, with ``m = clip(0.0244 - 0.0155 log g, 0.049, 0.1)`` and
+    ``s = clip(-0.0059 - 0.0125 log g, 0.008, 0.045)`` of the conductance g it was meant to have. The gradient in w is
+    straight-through: 1.
+
+    Args:
+      key: a JAX key. The same key is the same device, which at other times has drifted further; what its reading draws
+        is the same too.
+      x: the weights, floats of any shape.
+      time: seconds since the first reading, at least 0, broadcastable to x: 0, 3600 for an hour, 31536000 for a year.
+      scale: a factor of all three noises, at least 0, broadcastable to x. 0 is the identity, 1 is what was measured.
+      compensate: whether the result is multiplied by the mean ``|w|`` as programmed over the mean ``|w|`` as read:
+        global drift compensation, over the whole array. Static.
+      channel_axis: the axis of channels whose largest ``|w|`` each has the largest conductance, -1 for a kernel's
+        outputs; None for one scale. Static.
+      where, lengths: padding, neither noised nor measured, see `noisejax.Noise`.
+
+    Returns:
+      An array of x's shape and dtype.
+
+    References:
+      Joshi et al., "Accurate deep neural network inference using computational phase-change memory", Nature
+      Communications 11:2473, 2020; Nandakumar et al., "Phase-change memory models for deep learning training and
+      inference", ICECS 2019; aihwkit 1.1, PCMLikeNoiseModel (which converts the programmed weights to pairs once more
+      before they drift, so that the cell programmed to 0 stays 0; here both cells drift).
+
+    Example:
+      >>> import jax, jax.numpy as jnp, noisejax as nj
+      >>> w = jnp.linspace(-1, 1, 1000)
+      >>> hour, year = (abs(nj.weights.phase_change(jax.random.key(0), w, t)).mean() for t in (3600, 31536000))
+      >>> bool(year < hour)
+      True
+    """
+    over = _scale.axes("phase_change", x, channel_axis)
+
+    def programmed(g, sign):
+        return _programmed(g, scale * _normal(key, f"phase_change.programming{sign}", x))
+
+    def cell(g, sign):
+        start, log_g = programmed(g, sign), jnp.log(jnp.maximum(g, 1e-7))
+        mean = jnp.clip(0.0244 - 0.0155 * log_g, 0.049, 0.1)
+        spread = jnp.clip(-0.0059 - 0.0125 * log_g, 0.008, 0.045)
+        exponent = scale * jnp.abs(mean + spread * _normal(key, f"phase_change.drift{sign}", x))
+        drifted = start * jnp.exp(-exponent * jnp.log1p(jnp.maximum(time, 0) / _FIRST_READ))
+        return _read(drifted, start, time, scale * _normal(key, f"phase_change.read{sign}", x))
+
+    y = _pair(x, over, where, cell)
+    if not compensate:
+        return y
+    valid = jnp.isfinite(x) if where is None else jnp.isfinite(x) & where
+    before, after = (
+        jnp.sum(jnp.where(valid, jnp.abs(v), 0), keepdims=True)
+        for v in jax.lax.stop_gradient((_pair(x, over, where, programmed), y))
+    )
+    factor = jnp.where(after > 0, before / jnp.where(after > 0, after, 1), 1)
+    return jnp.where(valid, straight_through(y * factor, y), y)
+
+
+def _pair(x: jax.Array, over: tuple[int, ...], where, cell) -> jax.Array:
+    """The weights after `cell` (g, sign) has acted on both cells of each, g in units of the largest conductance.
+
+    Written as what is added, so that no noise is exactly none; weights that are not finite stay as they are.
+    """
+    largest, finite = _scale.absmax(x, over, where), jnp.where(jnp.isfinite(x), x, 0)
+    g = jax.lax.stop_gradient(finite) / jnp.where(largest > 0, largest, 1)
+    plus, minus = jnp.maximum(g, 0), jnp.maximum(-g, 0)
+    change = (cell(plus, "+") - plus) - (cell(minus, "-") - minus)
+    return x + largest * change
+
+
+def _programmed(g: jax.Array, noise: jax.Array) -> jax.Array:
+    return jnp.maximum(g + (0.26348 + 1.9650 * g - 1.1731 * g * g) / 25 * noise, 0)
+
+
+def _read(g: jax.Array, start: jax.Array, time, noise: jax.Array) -> jax.Array:
+    """A cell as read that was programmed to `start` and has g now."""
+    q = jnp.minimum(0.0088 / jnp.maximum(start, 1e-4) ** 0.65, 0.2)  # 0.2 below 0.008 already
+    seconds = jnp.maximum(time, 0) + _FIRST_READ
+    return jnp.maximum(g + g * q * jnp.sqrt(jnp.log((seconds + _READ_TIME) / (2 * _READ_TIME))) * noise, 0)
+
+
+def _normal(key, tag: str, x: jax.Array) -> jax.Array:
+    return _sample.normal(words_like(key, tag, x)).astype(x.dtype)

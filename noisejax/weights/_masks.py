@@ -1,0 +1,133 @@
+"""Weights that are dropped, change their sign, or are stuck."""
+
+import jax
+import jax.numpy as jnp
+
+from noisejax import _checks, _sample
+from noisejax._contract import Hit, array_noise
+from noisejax._stream import words_like
+from noisejax.weights import _scale
+
+
+@array_noise(_checks.floats, rate=_checks.rate)
+def drop_connect(key: jax.Array, x: jax.Array, rate: float | jax.Array, *, rescale: bool = True) -> Hit:
+    """DropConnect: each weight is 0 with probability `rate`.
+
+    The paper leaves the other weights as they are, ``M * w`` with M of mean 1 - rate, and corrects at inference:
+    ``rescale=False``. By default they are divided by 1 - rate, as in inverted dropout, so that the expectation is w and
+    inference needs no correction.
+
+    Args:
+      key: a JAX key.
+      x: the weights, floats of any shape.
+      rate: the probability that a weight is dropped, in [0, 1], broadcastable to x; traced values clamp. 0 is the
+        identity.
+      rescale: whether what is kept is divided by 1 - rate. Static.
+      where, lengths: padding, see `noisejax.Noise`.
+
+    Returns:
+      An array of x's shape and dtype.
+
+    References:
+      Wan et al., "Regularization of neural networks using DropConnect", ICML 2013.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, noisejax as nj
+      >>> w = nj.weights.drop_connect(jax.random.key(0), jnp.ones(100), 0.5, rescale=False)
+      >>> sorted(set(w.tolist()))
+      [0.0, 1.0]
+    """
+    hit = _sample.bernoulli(words_like(key, "drop_connect", x), rate)
+    keep = 1 - jnp.clip(rate, 0, 1)
+    return Hit(hit, 0.0, x / jnp.where(keep > 0, keep, 1) if rescale else None)
+
+
+@array_noise(_checks.floats, rate=_checks.rate, flip=_checks.rate)
+def ternary_mask(key: jax.Array, x: jax.Array, rate: float | jax.Array, flip: float | jax.Array = 0.0) -> Hit:
+    """A mask of -1, 0 and 1 on the weights: 0 with probability `rate`; of the rest, -1 with probability `flip`.
+
+    The expectation is ``(1 - rate) (1 - 2 flip) x``.
+
+    Args:
+      key: a JAX key.
+      x: the weights, floats of any shape.
+      rate: the probability that a weight becomes 0, in [0, 1], broadcastable to x; traced values clamp. 0 with a
+        `flip` of 0 is the identity.
+      flip: the probability that another weight changes its sign, in [0, 1], broadcastable to x; traced values clamp.
+      where, lengths: padding, see `noisejax.Noise`.
+
+    Returns:
+      An array of x's shape and dtype.
+
+    References:
+      The masks of Zhou et al., "Deconstructing lottery tickets: zeros, signs, and the supermask", NeurIPS 2019, drawn
+      at random.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, noisejax as nj
+      >>> sorted(set(nj.weights.ternary_mask(jax.random.key(0), jnp.ones(100), 0.5, 0.2).tolist()))
+      [-1.0, 0.0, 1.0]
+    """
+    zero = _sample.bernoulli(words_like(key, "ternary_mask", x), rate)
+    negative = _sample.bernoulli(words_like(key, "ternary_mask.flip", x), flip)
+    return Hit(zero | negative, jnp.where(zero, 0, -x))
+
+
+_STUCK = ("zero", "min", "max")
+
+
+def _stuck(x: jax.Array, value, channel_axis) -> None:
+    for each in value if isinstance(value, tuple) and value else (value,):
+        _checks.one_of("stuck_at", "value", each, _STUCK)
+
+
+@array_noise(_checks.floats, options=_stuck, rate=_checks.rate)
+def stuck_at(
+    key: jax.Array,
+    x: jax.Array,
+    rate: float | jax.Array,
+    *,
+    value: str | tuple[str, ...] = "zero",
+    channel_axis: int | None = None,
+    where: jax.Array | None = None,
+) -> Hit:
+    """Stuck cells: each weight, with probability `rate`, has a value that does not depend on it any more.
+
+    A stuck weight gets no gradient, the others all of theirs. The same key gives the same defects: keep it for the life
+    of a device, and take a new one for another device. Kinds of different rates are chained.
+
+    Args:
+      key: a JAX key.
+      x: the weights, floats of any shape.
+      rate: the probability that a weight is stuck, in [0, 1], broadcastable to x; traced values clamp. 0 is the
+        identity.
+      value: `'zero'`, `'min'` or `'max'` of the weights; of several, as ``('min', 'max')``, each stuck weight has one,
+        all equally likely. Static.
+      channel_axis: the axis of channels that have a least and a largest value of their own; None for one of each.
+        Static.
+      where, lengths: padding, neither changed nor measured, see `noisejax.Noise`.
+
+    Returns:
+      An array of x's shape and dtype.
+
+    References:
+      Chen et al., "RRAM defect modeling and failure analysis based on march test and a novel squeeze-search scheme",
+      IEEE Trans. Computers 64(1), 2015, which measured 1.75% of cells stuck at 0 and 9.04% stuck at 1.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, noisejax as nj
+      >>> w = nj.weights.stuck_at(jax.random.key(0), jnp.linspace(-1, 1, 5), 1.0, value="max")
+      >>> w.tolist()
+      [1.0, 1.0, 1.0, 1.0, 1.0]
+    """
+    kinds = value if isinstance(value, tuple) else (value,)
+    low, high = (0.0, 0.0)
+    if {"min", "max"} & set(kinds):
+        low, high = _scale.ends(x, _scale.axes("stuck_at", x, channel_axis), where)
+    values = [{"zero": 0.0, "min": low, "max": high}[kind] for kind in kinds]
+    stuck = jnp.asarray(values[0]).astype(x.dtype)
+    if len(values) > 1:
+        chosen = _sample.uniform(words_like(key, "stuck_at.value", x)) * len(values)
+        for n, other in enumerate(values[1:], 1):
+            stuck = jnp.where(chosen >= n, other, stuck)
+    return Hit(_sample.bernoulli(words_like(key, "stuck_at", x), rate), stuck)
