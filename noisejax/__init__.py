@@ -23,6 +23,7 @@ from noisejax._continuous import (
 )
 from noisejax._cutmix import cutmix as cutmix
 from noisejax._hidden import linear_rates as linear_rates
+from noisejax._keys import key as key
 from noisejax._levels import (
     Adaptive as Adaptive,
     AdaptiveState as AdaptiveState,
@@ -59,3 +60,4 @@ from noisejax._regions import (
     random_erasing as random_erasing,
     time_mask as time_mask,
 )
+from noisejax._shards import in_shard_map as in_shard_map

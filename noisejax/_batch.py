@@ -46,6 +46,8 @@ def batch_noise(**ranges: _checks.Range) -> Callable:
         def noise(key, batch, *args, where=None, lengths=None, **keywords):
             if not isinstance(key, Stream):
                 _checks.key(name, key)
+            elif key.layout is not None:
+                _checks.layout(name, key.layout, "batch", {})
             if where is not None or lengths is not None:
                 raise TypeError(
                     f"{name} acts on a whole batch and takes no padding: give where and lengths to its entries, "

@@ -134,6 +134,40 @@ def labels(function: str, name: str, value, num_classes: int, where=None) -> Non
         )
 
 
+def layout(function: str, cuts: tuple[tuple[str, ...], ...], sees: str, options: dict) -> None:
+    """Inside shard_map: x may be cut along no axis along which the noise sees more than one element."""
+    cut = {axis: names for axis, names in enumerate(cuts) if names}
+    if sees == "element" or not cut:
+        return
+    along = options.get("axis", options.get("axes"))  # what the axes are called along which a noise works
+    along = {axis % len(cuts) for axis in ((along,) if isinstance(along, int) else along or ())}
+    seen = sorted(axis for axis in cut if sees == "batch" or axis or axis in along or len(cuts) == 1)
+    if seen:
+        what = "the whole batch" if sees == "batch" else "a whole example"
+        raise ValueError(
+            f"{function}: sees {what}, but x is cut along axis {seen[0]} over the mesh axes {cut[seen[0]]}. Apply it "
+            "outside of shard_map, where x is the whole array."
+        )
+
+
+def ids(function: str, value) -> jax.Array:
+    """Integers as a JAX array that holds all their bits: without x64 JAX keeps 32 of them and says nothing."""
+    value = value if isinstance(value, jax.Array) else np.asarray(value)
+    if not jnp.issubdtype(value.dtype, jnp.integer):
+        raise TypeError(f"{function}: ids must be integers, got {value!r}.")
+    if isinstance(value, jax.Array):
+        return value
+    if not jax.config.jax_enable_x64 and value.size:  # pyright: ignore[reportAttributeAccessIssue]
+        low, high = int(value.min()), int(value.max())
+        if low < -(2**31) or high >= (2**31 if low < 0 else 2**32):
+            raise ValueError(
+                f"{function}: ids must fit into 32 bits unless jax_enable_x64 is set, got {low} to {high}. "
+                "Number the records anew, or hash their numbers to 32 bits."
+            )
+        value = value.astype(np.uint32 if high >= 2**31 else np.int32)
+    return jnp.asarray(value)
+
+
 def groups(function: str, shape: tuple[int, ...], value) -> None:
     """One group's number for each feature, features being last."""
     if not shape or len(value) != shape[-1] or not all(isinstance(g, (int, np.integer)) and g >= 0 for g in value):

@@ -8,9 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from noisejax import _noise
+from noisejax import _checks, _noise
 from noisejax._noise import Noise, combinator
-from noisejax._stream import fold, stage
+from noisejax._stream import examples, fold, one_example, stage, unsharded
 
 
 def chain(*noises: Callable) -> Noise:
@@ -149,7 +149,8 @@ def per_example(noise: Callable, ids: jax.Array | None = None) -> Noise:
 
     Args:
       noise: what is applied to each example.
-      ids: integers of shape (B,), traced or not; None for 0, 1, ..., B - 1.
+      ids: integers of shape (B,), traced or not; None for 0, 1, ..., B - 1. All their bits count (32, or with x64
+        64), and their dtype does not.
 
     Example:
       >>> import jax, jax.numpy as jnp, noisejax as nj
@@ -161,15 +162,14 @@ def per_example(noise: Callable, ids: jax.Array | None = None) -> Noise:
       True
     """
     (noise,) = _noise.stages("per_example", (noise,))
-    if ids is not None and not jnp.issubdtype(jnp.asarray(ids).dtype, jnp.integer):
-        raise TypeError(f"per_example: ids must be integers, got {ids!r}.")
-    return Noise(_per_example, {"noises": (noise,)} | ({} if ids is None else {"ids": jnp.asarray(ids)}), learn=True)
+    given = {} if ids is None else {"ids": _checks.ids("per_example", ids)}
+    return Noise(_per_example, {"noises": (noise,)} | given, learn=True)
 
 
 @combinator
 def _per_example(run, key, x, noises, ids=None):
     n = _noise.batch_size("per_example", x)
-    ids = jnp.arange(n) if ids is None else ids
+    ids = examples(key, n) if ids is None else ids
     if ids.shape != (n,):
         raise ValueError(f"per_example: ids must have shape ({n},), one per example, got {ids.shape}.")
 
@@ -185,14 +185,14 @@ def _per_example(run, key, x, noises, ids=None):
 
     padding = {k: run.keywords[k] for k in ("where", "lengths")}
     in_axes = jax.tree.map(axis, (noises[0], padding), is_leaf=lambda leaf: hasattr(leaf, "__shared__"))
-    examples = jax.typeof(jax.tree.leaves(x)[0]).sharding
+    sharding = jax.typeof(jax.tree.leaves(x)[0]).sharding
     mapped = jax.tree.map(
-        lambda along, leaf: leaf if along is None else _shard_examples(leaf, examples),
+        lambda along, leaf: leaf if along is None else _shard_examples(leaf, sharding),
         in_axes,
         (noises[0], padding),
         is_leaf=lambda leaf: leaf is None,
     )
-    streams = fold(key, _shard_examples(ids, examples))
+    streams = one_example(fold(key, _shard_examples(ids, sharding)))
 
     def one(stream, x, noise_and_padding):
         noise, padding = noise_and_padding
@@ -254,7 +254,7 @@ def keyless(function: Callable, **arguments: Any) -> Noise:
 
 @combinator
 def _keyless(run, key, x, *, function, **arguments):
-    y = run(_Deterministic(function, arguments), key, x, hits=False)[0]
+    y = run(_Deterministic(function, arguments), unsharded(key), x, hits=False)[0]
     return y, jnp.zeros(x.shape, bool) if run.keywords["hits"] else None
 
 

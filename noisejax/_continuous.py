@@ -19,7 +19,7 @@ _freedom = _checks.Range("above 0", lambda v: v > 0, "Small ones have heavy tail
 _finite = _checks.Range("finite", lambda v: abs(v) < math.inf, "0 is white noise, 1 pink, 2 brown, -1 blue.")
 
 
-@array_noise(std=_checks.nonnegative)
+@array_noise(sees="element", std=_checks.nonnegative)
 def gaussian(key: jax.Array, x: jax.Array, std: float | jax.Array) -> jax.Array:
     """Additive Gaussian noise: ``x + std * n``, with n standard normal for each element.
 
@@ -43,7 +43,7 @@ def gaussian(key: jax.Array, x: jax.Array, std: float | jax.Array) -> jax.Array:
     return x + std * _sample.normal(words_like(key, "gaussian", x)).astype(x.dtype)
 
 
-@array_noise(scale=_checks.nonnegative)
+@array_noise(sees="element", scale=_checks.nonnegative)
 def uniform(key: jax.Array, x: jax.Array, scale: float | jax.Array) -> jax.Array:
     """Additive uniform noise: ``x + u``, with u uniform on [-scale, scale] for each element.
 
@@ -70,7 +70,7 @@ def uniform(key: jax.Array, x: jax.Array, scale: float | jax.Array) -> jax.Array
     return x + scale * _sample.symmetric_uniform(words_like(key, "uniform", x)).astype(x.dtype)
 
 
-@array_noise(scale=_checks.nonnegative)
+@array_noise(sees="element", scale=_checks.nonnegative)
 def laplace(key: jax.Array, x: jax.Array, scale: float | jax.Array) -> jax.Array:
     """Additive Laplace noise: ``x + scale * n``, with n of density ``exp(-|n|) / 2`` for each element.
 
@@ -96,7 +96,7 @@ def laplace(key: jax.Array, x: jax.Array, scale: float | jax.Array) -> jax.Array
     return x + scale * _sample.laplace(words_like(key, "laplace", x)).astype(x.dtype)
 
 
-@array_noise(scale=_checks.nonnegative, df=_freedom)
+@array_noise(sees="element", scale=_checks.nonnegative, df=_freedom)
 def student_t(key: jax.Array, x: jax.Array, scale: float | jax.Array, df: float | jax.Array) -> jax.Array:
     """Additive heavy-tailed noise: ``x + scale * t``, with t of Student's distribution for each element.
 
@@ -169,7 +169,7 @@ def gaussian_snr(
     return x + std * _sample.normal(words_like(key, "gaussian_snr", x)).astype(x.dtype)
 
 
-@array_noise(std=_checks.nonnegative)
+@array_noise(sees="element", std=_checks.nonnegative)
 def speckle(key: jax.Array, x: jax.Array, std: float | jax.Array) -> jax.Array:
     """Multiplicative Gaussian noise: ``x + x * std * n``, with n standard normal for each element.
 
@@ -195,7 +195,7 @@ def speckle(key: jax.Array, x: jax.Array, std: float | jax.Array) -> jax.Array:
     return x + finite * (std * _sample.normal(words_like(key, "speckle", x)).astype(x.dtype))
 
 
-@array_noise(photons=_photons)
+@array_noise(sees="element", photons=_photons)
 def shot(key: jax.Array, x: jax.Array, photons: float | jax.Array) -> jax.Array:
     """Photon noise: ``Poisson(x * photons) / photons`` for each element, of mean x and variance x / photons.
 

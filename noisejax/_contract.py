@@ -37,11 +37,13 @@ class Spec(NamedTuple):
     ranges: dict[str, Callable]
     like_x: tuple[str, ...]
     hits: Callable
+    sees: str = "batch"
 
 
 def array_noise(
     kinds: tuple[str, ...] = _checks.images,
     *,
+    sees: str = "example",
     like_x: tuple[str, ...] = (),
     tables: tuple[str, ...] = (),
     options: Callable | None = None,
@@ -56,6 +58,8 @@ def array_noise(
 
     Args:
       kinds: which dtypes of x make sense: `_checks.floats`, `images` or `numbers`.
+      sees: on how much of x the result at one place depends: the `"element"` there, its `"example"` (the default), or
+        the whole `"batch"`. What a noise sees must not be cut where `jax.shard_map` calls it.
       like_x: amounts that are values of x (a fill) and keep to its dtype, not to float32.
       tables: amounts with a shape of their own (a transition matrix), in float32.
       options: a function of x and the options, called at trace time, that raises where they do not fit.
@@ -106,6 +110,7 @@ def array_noise(
         def call(hits, key, x, args, where, lengths, keywords):
             if not isinstance(key, Stream):
                 _checks.key(name, key)
+            layout = key.layout if isinstance(key, Stream) else None
             _checks.array(name, x, kinds)
             if len(args) > len(amounts):
                 raise TypeError(f"{name}{signature}: options go by name; got {len(args)} amounts.")
@@ -122,6 +127,8 @@ def array_noise(
                 if n not in values:
                     raise TypeError(f"{name}{signature}: the amount {n!r} is missing.")
             values = {n: host_amount(name, n, v, ranges.get(n), n in like_x) for n, v in values.items()}
+            if layout is not None:
+                _checks.layout(name, layout, sees, statics)
             if host is not None and isinstance(x, np.ndarray) and lengths is None:
                 host(x, where, **values, **statics)
             return compiled(hits, tuple(statics.items()), key, x, values, where, lengths)
@@ -135,7 +142,7 @@ def array_noise(
 
         noise.__signature__ = _with_padding(signature)  # pyright: ignore[reportAttributeAccessIssue] a function takes it
         noise.__annotations__["return"] = jax.Array
-        noise.__noise__ = Spec(amounts, ranges, like_x, hits)  # pyright: ignore[reportAttributeAccessIssue]
+        noise.__noise__ = Spec(amounts, ranges, like_x, hits, sees)  # pyright: ignore[reportAttributeAccessIssue]
         return noise
 
     return decorate

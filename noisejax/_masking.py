@@ -20,7 +20,7 @@ def _broadcast_dims(x: jax.Array, broadcast_dims: tuple[int, ...]) -> None:
     _checks.axes("dropout", "broadcast_dims", broadcast_dims, x.ndim)
 
 
-@array_noise(_checks.floats, options=_broadcast_dims, rate=_checks.rate)
+@array_noise(_checks.floats, sees="element", options=_broadcast_dims, rate=_checks.rate)
 def dropout(key: jax.Array, x: jax.Array, rate: float | jax.Array, *, broadcast_dims: tuple[int, ...] = ()) -> Hit:
     """Inverted dropout: each element is 0 with probability `rate`, else divided by 1 - rate.
 
@@ -48,7 +48,7 @@ def dropout(key: jax.Array, x: jax.Array, rate: float | jax.Array, *, broadcast_
     return Hit(hit, 0.0, _rescaled(x, rate))
 
 
-@array_noise(_checks.floats, rate=_checks.rate)
+@array_noise(_checks.floats, sees="element", rate=_checks.rate)
 def spatial_dropout(key: jax.Array, x: jax.Array, rate: float | jax.Array) -> Hit:
     """Spatial dropout: each channel of each example is 0 with probability `rate`, else divided by 1 - rate.
 
@@ -74,7 +74,7 @@ def spatial_dropout(key: jax.Array, x: jax.Array, rate: float | jax.Array) -> Hi
     return Hit(_sample.bernoulli(words(key, "spatial_dropout", **along(x, (0, -1))), rate), 0.0, _rescaled(x, rate))
 
 
-@array_noise(_checks.floats, rate=_checks.rate)
+@array_noise(_checks.floats, sees="element", rate=_checks.rate)
 def gaussian_dropout(key: jax.Array, x: jax.Array, rate: float | jax.Array) -> jax.Array:
     """Gaussian dropout: ``x * (1 + sqrt(rate / (1 - rate)) * n)``, with n standard normal for each element.
 
@@ -106,7 +106,7 @@ def gaussian_dropout(key: jax.Array, x: jax.Array, rate: float | jax.Array) -> j
     return x * (1 + std * _sample.normal(words_like(key, "gaussian_dropout", x)).astype(x.dtype))
 
 
-@array_noise(_checks.floats, rate=_checks.rate)
+@array_noise(_checks.floats, sees="element", rate=_checks.rate)
 def alpha_dropout(key: jax.Array, x: jax.Array, rate: float | jax.Array) -> Hit:
     """Alpha dropout: dropped elements go to SELU's floor, then an affine map restores mean 0 and variance 1.
 
@@ -193,7 +193,7 @@ def _groups(x: jax.Array, groups: tuple[int, ...] | None) -> None:
         _checks.groups("mask", x.shape, groups)
 
 
-@array_noise(_checks.numbers, like_x=("fill",), options=_groups, rate=_checks.rate)
+@array_noise(_checks.numbers, sees="element", like_x=("fill",), options=_groups, rate=_checks.rate)
 def mask(
     key: jax.Array,
     x: jax.Array,
@@ -251,7 +251,7 @@ def _values_at(row: jax.Array, table: jax.Array, x: jax.Array) -> jax.Array:
     return table.at[(row, *places)].get(mode="promise_in_bounds", out_sharding=jax.typeof(x).sharding)
 
 
-@array_noise(_checks.numbers, like_x=("fill",), rate=_checks.rate)
+@array_noise(_checks.numbers, sees="element", like_x=("fill",), rate=_checks.rate)
 def channel_dropout(key: jax.Array, x: jax.Array, rate: float | jax.Array, fill: float | jax.Array = 0.0) -> Hit:
     """Channel dropout of images: each channel of each example is replaced by `fill` with probability `rate`.
 
@@ -279,7 +279,7 @@ def channel_dropout(key: jax.Array, x: jax.Array, rate: float | jax.Array, fill:
     return Hit(_sample.bernoulli(words(key, "channel_dropout", **along(x, (0, -1))), rate), fill)
 
 
-@array_noise(_checks.numbers, like_x=("fill",), rate=_checks.rate)
+@array_noise(_checks.numbers, sees="element", like_x=("fill",), rate=_checks.rate)
 def pixel_dropout(key: jax.Array, x: jax.Array, rate: float | jax.Array, fill: float | jax.Array = 0.0) -> Hit:
     """Pixel dropout: each pixel is replaced by `fill` with probability `rate`, in all channels at once.
 
@@ -311,7 +311,7 @@ def _mode(x: jax.Array, mode: str, scale_by_keep: bool) -> None:
     _checks.one_of("drop_path", "mode", mode, ("example", "batch"))
 
 
-@array_noise(_checks.floats, options=_mode, rate=_checks.rate)
+@array_noise(_checks.floats, sees="element", options=_mode, rate=_checks.rate)
 def drop_path(
     key: jax.Array, x: jax.Array, rate: float | jax.Array, *, mode: str = "example", scale_by_keep: bool = True
 ) -> Hit:

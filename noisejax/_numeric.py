@@ -13,7 +13,7 @@ _bits = _checks.Range("at least 0", lambda v: v >= 0, "23 keeps all of a float32
 _SPECIAL = {"nan": jnp.nan, "inf": jnp.inf, "-inf": -jnp.inf}
 
 
-@array_noise(_checks.numbers, amount=_checks.rate, salt_vs_pepper=_share, like_x=("low", "high"))
+@array_noise(_checks.numbers, sees="element", amount=_checks.rate, salt_vs_pepper=_share, like_x=("low", "high"))
 def salt_and_pepper(
     key: jax.Array,
     x: jax.Array,
@@ -61,7 +61,7 @@ def salt_and_pepper(
     return Hit(hit, value)
 
 
-@array_noise(_checks.numbers, amount=_checks.rate, like_x=("low", "high"))
+@array_noise(_checks.numbers, sees="element", amount=_checks.rate, like_x=("low", "high"))
 def impulse(
     key: jax.Array,
     x: jax.Array,
@@ -109,7 +109,7 @@ def impulse(
     return Hit(hit, value)
 
 
-@array_noise(_checks.floats, rate=_checks.rate)
+@array_noise(_checks.floats, sees="element", rate=_checks.rate)
 def nonfinite(
     key: jax.Array, x: jax.Array, rate: float | jax.Array, *, kinds: tuple[str, ...] = ("nan", "inf", "-inf")
 ) -> Hit:
@@ -145,7 +145,7 @@ def nonfinite(
     return Hit(*_one_of(words_like(key, "nonfinite", x), rate, *shares))
 
 
-@array_noise(step=_checks.nonnegative)
+@array_noise(sees="element", step=_checks.nonnegative)
 def quantize(
     key: jax.Array,
     x: jax.Array,
@@ -192,7 +192,7 @@ def quantize(
     return jnp.where(inside, y, x)
 
 
-@array_noise(_checks.floats, mantissa_bits=_bits)
+@array_noise(_checks.floats, sees="element", mantissa_bits=_bits)
 def reduce_precision(
     key: jax.Array,
     x: jax.Array,

@@ -55,7 +55,7 @@ def _class(x, num_classes) -> tuple[jax.Array, jax.Array]:
     return label, (label >= 0) & (label < num_classes)
 
 
-@array_noise(_checks.numbers, options=_classes, host=_in_range, rate=_checks.rate)
+@array_noise(_checks.numbers, sees="element", options=_classes, host=_in_range, rate=_checks.rate)
 def flip(
     key: jax.Array,
     x: jax.Array,
@@ -99,7 +99,7 @@ def flip(
     return Hit(hit, drawn if include_true else (label + 1 + drawn) % num_classes)
 
 
-@array_noise(_checks.numbers, options=_classes, host=_in_range, rate=_checks.rate)
+@array_noise(_checks.numbers, sees="element", options=_classes, host=_in_range, rate=_checks.rate)
 def flip_pairs(key: jax.Array, x: jax.Array, rate: float | jax.Array, *, num_classes: int | None = None) -> Hit:
     """Pair flips: each label i becomes, with probability `rate`, the next class, ``(i + 1) mod num_classes``.
 
@@ -136,6 +136,7 @@ def _in_matrix(x, where, transition) -> None:
 
 @array_noise(
     _checks.numbers,
+    sees="element",
     tables=("transition",),
     options=_integers,
     host=_in_matrix,
@@ -208,7 +209,7 @@ def _absent(dtype, value):
     return float("nan") if jnp.issubdtype(dtype, jnp.floating) else -1
 
 
-@array_noise(_checks.numbers, options=_missing_options, rate=_checks.rate)
+@array_noise(_checks.numbers, sees="element", options=_missing_options, rate=_checks.rate)
 def missing(
     key: jax.Array,
     x: jax.Array,

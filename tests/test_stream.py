@@ -6,6 +6,7 @@ from scipy import stats
 
 import twin
 from noisejax import _stream
+from noisejax._generators import GENERATORS, hash_words, threefry2x32
 from noisejax._stream import Stream, fold, jax_key, multiply_wide, stage, words
 
 # (64-bit index, key word 0, key word 1, tag constant) -> word, computed by an independent program in C.
@@ -22,10 +23,59 @@ KNOWN = [
     ((0xFF03707344, 0x243F6A88, 0x85A308D3, 0x13198A2E), 0xA27F2FEA),
 ]
 SEED_0_GAUSSIAN = [3673957382, 477074889, 1011475424, 830431432]
+# Threefry2x32 with 20 rounds: counter, key and block, from Random123's kat_vectors.
+PUBLISHED = [
+    ((0x00000000, 0x00000000), (0x00000000, 0x00000000), (0x6B200159, 0x99BA4EFE)),
+    ((0xFFFFFFFF, 0xFFFFFFFF), (0xFFFFFFFF, 0xFFFFFFFF), (0x1CB996FC, 0xBB002BE7)),
+    ((0x243F6A88, 0x85A308D3), (0x13198A2E, 0x03707344), (0xC4923A9C, 0x483DF7A0)),
+]
 
 
 def raw(k0, k1):
     return jnp.array([k0, k1], jnp.uint32)
+
+
+every = pytest.mark.parametrize("generator", GENERATORS)
+
+
+@pytest.mark.parametrize(("counter", "key", "block"), PUBLISHED)
+def test_threefry_is_the_published_one(counter, key, block):
+    words_in = [jnp.uint32(w) for w in (*key, *counter)]
+    assert tuple(int(w) for w in threefry2x32(*words_in)) == block
+    assert tuple(int(w) for w in twin.threefry2x32(key, counter)) == block
+
+
+def test_threefry_is_jax_s_too():
+    """A second reference: JAX's block function, on random inputs."""
+    key, counter = np.random.default_rng(0).integers(0, 2**32, (2, 2, 100), dtype=np.uint32)
+    ours = jax.jit(threefry2x32)(*key, *counter)
+    theirs = jax.vmap(jax.extend.random.threefry_2x32, (1, 1), 1)(key, counter)
+    np.testing.assert_array_equal(jnp.stack(ours), theirs)
+    np.testing.assert_array_equal(np.stack(ours)[:, 0], twin.threefry2x32(key[:, 0], counter[:, 0]))
+
+
+@every
+def test_words_of_either_generator_are_those_of_the_twin(generator):
+    """Along the index, beyond 32 bits, at places; two halves, N-D and traced offsets, as one device or eight."""
+    stream = stage(Stream(raw(0x01234567, 0x89ABCDEF), generator=generator), 3, "x")
+
+    def expected(index):
+        return twin.words(generator, index, 0x01234567, 0x89ABCDEF, (3, "x"), "t")
+
+    np.testing.assert_array_equal(words(stream, "t", (3, 5)).ravel(), expected(np.arange(15)))
+    np.testing.assert_array_equal(words(stream, "t", (7,), offset=8), expected(np.arange(8, 15)))
+    np.testing.assert_array_equal(jax.jit(lambda n: words(stream, "t", (7,), offset=n))(8), expected(np.arange(8, 15)))
+    far = 2**52 + 2**32 - 2
+    np.testing.assert_array_equal(words(stream, "t", (4,), offset=far), expected(far + np.arange(4)))
+    mesh = jax.make_mesh((8,), ("a",))
+    sharded = jax.jit(
+        lambda stream: words(stream, "t", (16, 2)), out_shardings=jax.NamedSharding(mesh, jax.P("a", None))
+    )
+    np.testing.assert_array_equal(sharded(stream).ravel(), expected(np.arange(32)))
+    keys = jnp.stack([raw(1, 2), raw(3, 4)])
+    mapped = jax.vmap(lambda key: words(Stream(key, generator=generator), "t", (5,)))(keys)
+    rows = [twin.words(generator, np.arange(5), *pair, (), "t") for pair in ((1, 2), (3, 4))]
+    np.testing.assert_array_equal(mapped, rows)
 
 
 @pytest.mark.parametrize("shape", [(), (1,), (7,), (64,), (3, 5), (2, 3, 4, 5), (1, 9, 1), (0,), (4, 0)])
@@ -40,7 +90,7 @@ def test_words_are_those_of_the_twin(shape):
 @pytest.mark.parametrize(("inputs", "word"), KNOWN)
 def test_known_answers(inputs, word, monkeypatch):
     index, k0, k1, tag = inputs
-    monkeypatch.setattr(_stream, "_constant", lambda path, name: tag)
+    monkeypatch.setattr(_stream, "_place", lambda path, name: (tag, 0))
     assert int(words(raw(k0, k1), "t", (), offset=index)) == word == int(twin.mix(index, k0, k1, tag))
 
 
@@ -117,6 +167,27 @@ def test_fold_gives_each_id_its_own_stream(key):
     np.testing.assert_array_equal(drawn[2], alone)
 
 
+def test_all_64_bits_of_an_id_count_and_its_dtype_does_not(key):
+    def drawn(ids):
+        return fold(key, ids).key.tolist()
+
+    small = drawn(jnp.array([5, 2**31 - 1], jnp.int32))
+    assert drawn(jnp.array([5, 2**31 - 1], jnp.uint32)) == small
+    assert drawn(jnp.array([5], jnp.uint8)) == small[:1]
+    with jax.enable_x64(True):
+        assert drawn(jnp.array([5, 2**31 - 1], jnp.int64)) == small
+        wide = drawn(jnp.array([5, 2**32 + 5, 2**40 + 5, 2**63 - 1, -1], jnp.int64))
+        assert drawn(jnp.array([-1], jnp.int32)) == wide[-1:]
+    assert wide[0] == small[0]
+    assert len({tuple(pair) for pair in wide}) == 5
+
+
+def test_a_traced_offset_of_64_bits_loses_none(key):
+    with jax.enable_x64(True):
+        drawn = jax.jit(lambda n: words(key, "t", (3,), offset=n))(jnp.int64(2**40 + 12345))
+    np.testing.assert_array_equal(drawn, words(key, "t", (3,), offset=2**40 + 12345))
+
+
 def test_foreign_functions_get_a_real_key_of_their_place(key):
     assert jax_key(key) is key
     first, second = jax_key(stage(key, 0)), jax_key(stage(key, 1))
@@ -160,7 +231,7 @@ def test_every_input_bit_flips_every_output_bit_half_of_the_time():
     n = 4096
     index, k0, k1 = np.random.default_rng(1).integers(0, 2**32, (3, n), dtype=np.uint32)
     tag = twin.tag_constant((), "gaussian")
-    mixed = jax.jit(lambda i, a, b: _stream._mix(i, a, b, tag))
+    mixed = jax.jit(lambda i, a, b: hash_words(i, a, b, tag))
     base = mixed(index, k0, k1)
     for which in range(3):
         for bit in range(32):

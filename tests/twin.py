@@ -1,4 +1,4 @@
-"""The generator once more, in NumPy and Python integers: an independent twin that must give the same bits."""
+"""The generators once more, in NumPy and Python integers: independent twins that must give the same bits."""
 
 import hashlib
 
@@ -26,3 +26,33 @@ def mix(index: np.ndarray, k0: int, k1: int, tag: int) -> np.ndarray:
     a = a ^ (a >> 15)
     a = (a * 0x31848BAB + b) & MASK
     return (a ^ (a >> 16)).astype(np.uint32)
+
+
+def place(path: tuple, tag: str) -> tuple[int, int]:
+    text = repr((path, tag)).encode()
+    high = hashlib.blake2b(text, digest_size=4, salt=b"high").digest()
+    return tag_constant(path, tag), int.from_bytes(high, "little")
+
+
+def threefry2x32(key: tuple, counter: tuple) -> list:
+    """Threefry2x32-20 as the paper has it: a key word is added before every fourth round, and after the last."""
+    schedule = [int(key[0]), int(key[1]), 0x1BD11BDA ^ int(key[0]) ^ int(key[1])]
+    x = [np.asarray(c, np.uint64) for c in counter]
+    for step in range(20):
+        if step % 4 == 0:
+            group = step // 4
+            x[0] = (x[0] + schedule[group % 3]) & MASK
+            x[1] = (x[1] + schedule[(group + 1) % 3] + group) & MASK
+        rotation = np.uint64([13, 15, 26, 6, 17, 29, 16, 24][step % 8])
+        x[0] = (x[0] + x[1]) & MASK
+        x[1] = ((x[1] << rotation | x[1] >> (np.uint64(32) - rotation)) & MASK) ^ x[0]
+    return [(x[0] + schedule[2]) & MASK, (x[1] + schedule[0] + 5) & MASK]
+
+
+def words(generator: str, index: np.ndarray, k0: int, k1: int, path: tuple, tag: str) -> np.ndarray:
+    """What `noisejax._stream.words` gives for a key of these two words."""
+    if generator == "mix":
+        return mix(index, k0, k1, tag_constant(path, tag))
+    index = np.asarray(index, np.uint64)
+    key = threefry2x32((k0, k1), place(path, tag))
+    return threefry2x32(key, (index & MASK, index >> np.uint64(32)))[0].astype(np.uint32)

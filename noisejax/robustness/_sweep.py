@@ -8,8 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from noisejax import _checks
-from noisejax._stream import fold, stage
+from noisejax import _checks, _stream
 from noisejax.robustness._report import Report, fingerprint
 
 
@@ -117,7 +116,7 @@ def sweep(
     _refuse("", np.asarray(bad), None)
     scores, levels = {}, {}
     for name, (level_to_noise, at) in checked.items():
-        keys = jax.random.wrap_key_data(fold(stage(key, name), jnp.arange(draws)).key, impl="threefry2x32")
+        keys = _stream.keys(_stream.stage(key, name), jnp.arange(draws))
         result, bad = run(level_to_noise)(model, x, y, keys, jnp.asarray(at, jnp.float32))
         _refuse(name, np.asarray(bad), at)
         scores[name], levels[name] = np.asarray(result), at

@@ -1,0 +1,92 @@
+"""The generators: the index of an element, two words of a key and the place of the draw give one 32-bit word.
+
+Each is a function ``(low, high, k0, k1, place) -> word`` of the two words of the index (`high` is None where it would
+be zero), those of the key, and a static `place`: two 32-bit constants, hashed from the tag and the path of the stream.
+
+They use low 32-bit multiplies, adds, xors and shifts alone, since the high half of a product (``lax.mulhi``) does not
+compile under sharding and has no lowering in some kernel languages.
+"""
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+_u = jnp.uint32
+
+
+def mix(low, high, k0, k1, place: tuple[int, int]) -> jax.Array:
+    """The default: 14 instructions. docs/concepts/stream.md has the evidence for it, and its limits."""
+    if high is not None:
+        # Odd, so that no two of 2**64 indices start alike; nothing changes below 2**32.
+        k1 = k1 + high * _u(0xD3A2646D)
+    return hash_words(low, k0, k1, place[0])
+
+
+def hash_words(i, k0, k1, tag: int) -> jax.Array:
+    """Two multiplicative hashes of the index, each offset by a key word, mixed into each other.
+
+    The tag enters both, at two rotations, so that it cannot cancel, and each of index, key words and tag passes
+    through bijections until the two halves meet in a product.
+    """
+    a = i * _u(0x9E3779B1) + k1
+    b = i * _u(0x85EBCA77) + k0
+    a = a ^ (a >> _u(16)) ^ _u(tag)
+    a = a * _u(0xED5AD4BB) + b
+    b = b ^ (a >> _u(16)) ^ _u((tag << 13 | tag >> 19) & 0xFFFFFFFF)
+    b = b * _u(0xAC4C1B51) + a
+    a = a * b + b
+    a = a ^ (a >> _u(15))
+    a = a * _u(0x31848BAB) + b
+    return a ^ (a >> _u(16))
+
+
+def threefry(low, high, k0, k1, place: tuple[int, int]) -> jax.Array:
+    """Threefry2x32-20 (Salmon et al. 2011), one block per word: its first word, and the index is the counter.
+
+    The key of a place is itself a block: the place's two constants encrypted with the key. So what separates tags is
+    the cipher, as what separates keys and indices.
+    """
+    k0, k1 = threefry2x32(k0, k1, _u(place[0]), _u(place[1]))
+    return threefry2x32(k0, k1, low, _u(0) if high is None else high)[0]
+
+
+def threefry2x32(k0, k1, c0, c1) -> tuple[jax.Array, jax.Array]:
+    """One block of Threefry2x32 with 20 rounds: the counter (c0, c1) encrypted with the key (k0, k1).
+
+    References:
+      Salmon, Moraes, Dror and Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011; the rotations and the
+      parity constant are those of Skein's Threefish, as in Random123.
+    """
+    keys = (k0, k1, k0 ^ k1 ^ _u(0x1BD11BDA))
+    a, b = c0 + k0, c1 + k1
+    for group in range(5):
+        for rotation in ((13, 15, 26, 6), (17, 29, 16, 24))[group % 2]:
+            a = a + b
+            b = (b << _u(rotation) | b >> _u(32 - rotation)) ^ a
+        a = a + keys[(group + 1) % 3]
+        b = b + keys[(group + 2) % 3] + _u(group + 1)
+    return a, b
+
+
+GENERATORS = {"mix": mix, "threefry2x32": threefry}
+
+
+def two_words(n: "int | jax.Array") -> tuple[jax.Array, jax.Array | None]:
+    """An integer as a low and a high word, None where no integer of its dtype has one; negative ones modulo 2**64."""
+    if isinstance(n, int):
+        return _u(n & 0xFFFFFFFF), _u(n >> 32 & 0xFFFFFFFF)
+    bits = jnp.iinfo(n.dtype).bits
+    if bits == 64:
+        return n.astype(jnp.uint32), lax.shift_right_logical(n, jnp.asarray(32, n.dtype)).astype(jnp.uint32)
+    if jnp.issubdtype(n.dtype, jnp.unsignedinteger):
+        return n.astype(jnp.uint32), None
+    n = n.astype(jnp.int32)
+    return n.astype(jnp.uint32), (n >> 31).astype(jnp.uint32)
+
+
+def multiply_wide(a: jax.Array, b: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """The 64-bit product of two 32-bit words as (low, high), from 16-bit halves (see the module's docstring)."""
+    a0, a1, b0, b1 = a & _u(0xFFFF), a >> _u(16), b & _u(0xFFFF), b >> _u(16)
+    middle = a1 * b0 + ((a0 * b0) >> _u(16))
+    middle_low = (middle & _u(0xFFFF)) + a0 * b1
+    return a * b, a1 * b1 + (middle >> _u(16)) + (middle_low >> _u(16))
