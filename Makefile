@@ -43,8 +43,17 @@ bench: $(VENV)/.ready-bench ## measure, print the tables and write benchmarks/re
 	$(BIN)/python -m benchmarks.run $(if $(SMOKE),--smoke) $(ARGS)
 
 .PHONY: bench-readme
-bench-readme: $(VENV)/.ready-bench ## measure again every number the README shows
+bench-readme: $(VENV)/.ready-bench ## measure, and write the README's tables (ARGS=--from-results: without measuring)
 	$(BIN)/python -m benchmarks.run --readme $(ARGS)
+
+.PHONY: bench-compile
+bench-compile: $(VENV)/.ready-bench ## compile for an H200 without one and count instructions (ARGS=--gate: hold the budgets)
+	$(BIN)/python -m benchmarks.instructions $(ARGS)
+
+# On a machine with a GPU, which may have no network: with the Python that is there, not one of our own.
+.PHONY: bench-gpu
+bench-gpu: ## on a machine with a GPU: every benchmark and the tests, in nine minutes (OUT=: where to)
+	PYTHON=$(PYTHON) benchmarks/gpu_visit.sh
 
 .PHONY: examples
 examples: export NOISEJAX_QUICK = 1

@@ -2,12 +2,15 @@
 
 import datetime
 import json
+import os
 import pathlib
 import platform
+import random
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import PackageNotFoundError, version
 
 import jax
@@ -15,26 +18,75 @@ import jax
 RESULTS = pathlib.Path(__file__).parent / "results"
 
 
-def interleaved(rivals: dict[str, Callable], *, rounds: int, calls: int = 1) -> dict[str, float]:
-    """The median seconds of a call of each rival; they take turns, so that a change of the machine's speed hits all."""
+def interleaved(rivals: dict[str, Callable], **options) -> dict[str, float]:
+    """The median seconds of a call of each rival; see `samples`."""
+    return {name: statistics.median(times) for name, times in samples(rivals, **options).items()}
+
+
+def samples(
+    rivals: dict[str, Callable], *, rounds: int | None = None, calls: int | None = None, budget: float = 1.0
+) -> dict[str, list[float]]:
+    """Seconds per call of each rival, one number per round.
+
+    In every round each rival has one turn, in an order shuffled anew, so that a change of the machine's speed and what
+    a rival leaves behind (warm caches, spinning threads) hit all alike. On a CPU each call is waited for. On an
+    accelerator the calls of a turn are queued and only the last one is waited for: what is counted is the device's
+    time, as long as a call takes longer there than its dispatch does here.
+
+    Args:
+      rivals: functions without arguments, which return what has to be waited for.
+      rounds, calls: how many turns, and how many calls in each; by default from the first calls' time, so that a turn
+        is long enough for the clock and all turns together take about `budget` seconds (5 to 61 rounds).
+      budget: seconds.
+    """
+    queued = accelerator()
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # compiles; torch keeps threads of its own for each that calls it
+        list(pool.map(lambda name: wait(rivals[name]()), [name for name in rivals if "torch" not in name]))
+    once = {}
+    for name, rival in rivals.items():
+        wait(rival())  # touches the memory once
+        start = time.perf_counter()
+        wait(rival())
+        once[name] = time.perf_counter() - start
+    turn = 1e-2 if queued else 2e-3
+    many = {name: calls or max(1, min(1000, round(turn / (t + 1e-9)))) for name, t in once.items()}
+    if rounds is None:
+        rounds = round(budget / sum(once[name] * (many[name] + 1) for name in rivals))
+        rounds = max(5, min(61, rounds))
     times: dict[str, list[float]] = {name: [] for name in rivals}
-    for rival in rivals.values():  # compile, and touch the memory once
-        jax.block_until_ready(rival())
-        jax.block_until_ready(rival())
+    order, shuffle = list(rivals), random.Random(0).shuffle
     for _ in range(rounds):
-        for name, rival in rivals.items():
+        shuffle(order)
+        for name in order:
+            rival = rivals[name]
+            if many[name] > 1:
+                wait(rival())  # past what the rival before left behind
             start = time.perf_counter()
-            for _ in range(calls):
+            for _ in range(many[name]):
                 out = rival()
-            jax.block_until_ready(out)
-            times[name].append((time.perf_counter() - start) / calls)
-    return {name: statistics.median(t) for name, t in times.items()}
+                if not queued:
+                    wait(out)
+            wait(out)
+            times[name].append((time.perf_counter() - start) / many[name])
+    return times
+
+
+def wait(out) -> None:
+    """Until the device has made it, whosever array it is."""
+    jax.block_until_ready(out)
+    torch = sys.modules.get("torch")
+    if torch is not None and any(isinstance(leaf, torch.Tensor) and leaf.is_cuda for leaf in jax.tree.leaves(out)):
+        torch.cuda.synchronize()
+
+
+def accelerator() -> bool:
+    return jax.devices()[0].platform != "cpu"
 
 
 def environment(command: str) -> dict:
     """What a number needs beside it to be believed."""
     versions = {}
-    for package in ("jax", "jaxlib", "flax", "numpy", "torch"):
+    for package in ("jax", "jaxlib", "flax", "optax", "numpy", "torch"):
         try:
             versions[package] = version(package)
         except PackageNotFoundError:
@@ -46,32 +98,58 @@ def environment(command: str) -> dict:
         "device": device.device_kind,
         "platform": device.platform,
         "processor": _processor(),
+        "load": round(os.getloadavg()[0], 2),  # of other work too: on a busy machine only ratios mean something
         "python": platform.python_version(),
         "versions": versions,
     }
 
 
-def save(name: str, command: str, rows: list[dict]) -> pathlib.Path:
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"{name}-{jax.devices()[0].platform}.json"
-    path.write_text(json.dumps({**environment(command), "rows": rows}, indent=1) + "\n")
+def save(
+    name: str, command: str, rows: list[dict], folder: pathlib.Path = RESULTS, complete: bool = True
+) -> pathlib.Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}-{jax.devices()[0].platform}.json"
+    path.write_text(json.dumps({**environment(command), "complete": complete, "rows": rows}, indent=1) + "\n")
     return path
 
 
-def table(rows: list[dict], out=sys.stdout) -> None:
-    """Rows of equal keys as columns a person can read."""
-    if not rows:
-        return
+def load(name: str, platform: str = "cpu", folder: pathlib.Path = RESULTS) -> dict | None:
+    """What a program wrote: its environment and "rows", or None where it has not run."""
+    path = folder / f"{name}-{platform}.json"
+    return json.loads(path.read_text()) if path.exists() else None
+
+
+def table(rows: list[dict], out=None) -> None:
+    """Rows as columns a person can read: a table for each stretch of rows that have the same keys."""
+    start = 0
+    for end in range(1, len(rows) + 1):
+        if end == len(rows) or list(rows[end]) != list(rows[start]):
+            if start:
+                print(file=out)
+            _table(rows[start:end], out)
+            start = end
+
+
+def _table(rows: list[dict], out) -> None:
     cells = [list(rows[0])] + [[_text(v) for v in row.values()] for row in rows]
     widths = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))]
     for row in cells:
-        print(
-            "  ".join(c.ljust(w) if i == 0 else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True))),
-            file=out,
-        )
+        aligned = (c.ljust(w) if i == 0 else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True)))
+        print("  ".join(aligned).rstrip(), file=out)
+
+
+def pivot(rows: Iterable[dict], line: str, columns: Callable[[dict], str], cell: Callable[[dict], str]) -> list[dict]:
+    """Long rows as wide ones: a line for each value of row[line], a column for each value of columns(row)."""
+    wide: dict[str, dict] = {}
+    names = list(dict.fromkeys(columns(row) for row in rows))
+    for row in rows:
+        wide.setdefault(row[line], {line: row[line], **dict.fromkeys(names, "")})[columns(row)] = cell(row)
+    return list(wide.values())
 
 
 def _text(value) -> str:
+    if value is None:
+        return ""
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 

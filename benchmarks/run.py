@@ -1,54 +1,69 @@
-"""All benchmarks: ``python -m benchmarks.run [--smoke] [--readme] [names ...]``."""
+"""All benchmarks, or those named: ``python -m benchmarks.run [names ...]``.
+
+Any module of this folder with a function ``run(smoke) -> rows`` is a program; rows are dictionaries, and rows of equal
+keys make a table. ``show(rows)`` prints them, where a module has one. A program that fails does not stop the others.
+"""
 
 import argparse
 import importlib
 import pathlib
 import shlex
+import signal
 import sys
+import time
+import traceback
 
-from benchmarks import measure
+import jax
 
-PROGRAMS = ("throughput", "eager", "compiled")
-README = pathlib.Path(__file__).parent.parent / "README.md"
-START, END = "<!-- benchmarks: made by make bench-readme -->", "<!-- /benchmarks -->"
+from benchmarks import measure, readme
+
+PROGRAMS = ("throughput", "train_step", "scaling", "eager", "compiled")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("names", nargs="*", default=PROGRAMS, help=f"of {', '.join(PROGRAMS)}")
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", default=PROGRAMS, help=f"by default {', '.join(PROGRAMS)}")
     parser.add_argument("--smoke", action="store_true", help="tiny sizes, nothing is written: only see that all runs")
-    parser.add_argument("--readme", action="store_true", help="also write the README's table")
-    options = parser.parse_args()
-    command = shlex.join(["python", "-m", "benchmarks.run", *sys.argv[1:]])
-    results = {}
-    for name in options.names:
-        module = importlib.import_module(f"benchmarks.{name}")
-        print(f"\n{name}: {module.__doc__.strip().splitlines()[0]}")
-        results[name] = module.run(options.smoke)
-        measure.table(results[name])
-        if not options.smoke:
-            print("written to", measure.save(name, command, results[name]).relative_to(README.parent))
-    if options.readme and not options.smoke:
-        text = README.read_text()
-        before, after = text.split(START)[0], text.split(END)[1]
-        README.write_text(before + START + "\n" + readme(results, measure.environment(command)) + END + after)
+    parser.add_argument("--readme", action="store_true", help="afterwards write the README's tables from the results")
+    parser.add_argument("--from-results", action="store_true", help="write the README's tables without measuring")
+    parser.add_argument("--out", type=pathlib.Path, default=measure.RESULTS, help="where the JSON goes")
+    options = parser.parse_args(arguments)
+    command = shlex.join(["python", "-m", "benchmarks.run", *(sys.argv[1:] if arguments is None else arguments)])
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("out of time"))
+    failed = []
+    if not options.from_results:
+        device = jax.devices()[0]
+        print(f"{device.device_kind} ({device.platform}), jax {jax.__version__}")
+        for name in options.names:
+            start = time.perf_counter()
+            try:
+                program(name, command, options.smoke, options.out)
+            except Exception:
+                traceback.print_exc()
+                failed.append(name)
+            print(f"{name}: {time.perf_counter() - start:.0f} s", flush=True)
+    if failed:
+        print(f"failed: {', '.join(failed)}")
+    elif options.from_results or (options.readme and not options.smoke):
+        readme.write(options.out)
+    return len(failed)
 
 
-def readme(results: dict, environment: dict) -> str:
-    """The table of the README: a million elements, each way's time as a multiple of a copy."""
-    lines = ["| 1,048,576 elements | float32 ms | bfloat16 ms | noisejax is faster (float32) |", "|---|---|---|---|"]
-    rows = [row for row in results["throughput"] if row["size"] == 2**20]
-    for wide in (row for row in rows if row["dtype"] == "float32"):
-        narrow = next(
-            r for r in rows if r["dtype"] == "bfloat16" and (r["job"], r["way"]) == (wide["job"], wide["way"])
-        )
-        rival = "" if wide["way"] in ("copy", "noisejax") else f"{wide['noisejax is faster']:.1f}x"
-        lines.append(f"| {wide['job']}: {wide['way']} | {wide['ms']:.2f} | {narrow['ms']:.2f} | {rival} |")
-    versions = ", ".join(f"{k} {v}" for k, v in environment["versions"].items() if v)
-    where = f"{environment['processor']} ({environment['device']}), {versions}, {environment['date']}"
-    lines += ["", f"Medians, rivals taking turns in one run, on {where}, `{environment['command']}`.", ""]
-    return "\n".join(lines)
+def program(name: str, command: str, smoke: bool, out: pathlib.Path) -> None:
+    module = importlib.import_module(f"benchmarks.{name}")
+    print(f"\n== {name}: {module.__doc__.strip().splitlines()[0]}", flush=True)
+    rows, complete = [], False
+    try:
+        for row in module.run(smoke):
+            rows.append(row)
+        complete = True
+    finally:  # what was measured before a failure, or before time ran out, is not lost
+        getattr(module, "show", measure.table)(rows)
+        if not smoke and rows:
+            print(
+                "written to" if complete else "incomplete, written to", measure.save(name, command, rows, out, complete)
+            )
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -1,89 +1,198 @@
-"""How fast a noise is: against a copy, the idiom of jax.random under each key implementation, and flax.
+"""How fast a noise is: against a copy, the idiom of jax.random under each key implementation, flax, NumPy and torch.
 
-Times are of one jitted call on an array that is there already, in milliseconds; `x copy` is the time over that of a
-copy (x * 1.5), the limit of what reads x and writes y once.
+Each time is that of a jitted call on an array that is there already. The limit is a copy (x * 1.5): it reads x once and
+writes the result once, and forward and backward it does both twice. `% of copy` is a copy's time, measured in the same
+run, over that of the noise; GB/s counts the bytes that the copy moves. Two parts: three jobs done by every rival over
+sizes and dtypes, and every noise of the package at one size.
 """
+
+import functools
+import inspect
+import math
+from collections.abc import Callable, Iterator
 
 import jax
 import jax.numpy as jnp
-from flax import nnx
 
 import noisejax as nj
-from benchmarks import measure
+from benchmarks import measure, rivals
+from benchmarks.rivals import CHAIN as CHAIN
 
-IMPLEMENTATIONS = ("threefry2x32", "rbg", "philox4x32", "threefry4x32")
+# By the names of amounts, so that a new noise is measured without a line here.
+AMOUNTS = {
+    "alpha": 0.1,
+    "amount": 0.1,
+    "bits": 4.0,
+    "df": 4.0,
+    "exponent": 1.0,
+    "high": 1.0,
+    "holes": 2.0,
+    "mantissa_bits": 4.0,
+    "nu": 0.05,
+    "p": 0.5,
+    "photons": 100.0,
+    "rate": 0.1,
+    "scale": 0.1,
+    "size": 8.0,
+    "snr_db": 20.0,
+    "std": 0.1,
+    "step": 0.1,
+    "time": 3600.0,
+    "width": 8.0,
+}
+OPTIONS = {"drop_block": {"block_size": 3}, "patch_dropout": {"patch": 4}}
+# Those whose axes mean something act on pictures (B, 32, 32, 4) or series (B, 256, 16), the rest on a flat array.
+PICTURES = {"channel_dropout", "pixel_dropout", "spatial_dropout", "random_erasing", "cutout", "coarse_dropout"}
+PICTURES |= {"grid_mask", "drop_block", "patch_dropout", "drop_path", "gaussian_snr"}
+SERIES = {"colored", "time_mask", "freq_mask", "swap"}
+OTHER = {"mixup", "cutmix", "labels"}  # noises of whole batches and of labels, not of large arrays
 
 
-def rivals(size: int, dtype) -> dict[str, dict]:
-    """For each job, the ways to do it: name -> a function without arguments."""
-    x = jnp.ones(size, dtype)
-    keys = {}
-    for impl in IMPLEMENTATIONS:
-        try:
-            keys[impl] = jax.random.key(0, impl=impl)
-        except ValueError:  # an older jax has fewer of them
-            continue
-    key = keys["threefry2x32"]
-    gaussian, dropout = jax.jit(nj.bind(nj.gaussian, std=0.1)), jax.jit(nj.bind(nj.dropout, rate=0.3))
-    chain = jax.jit(nj.chain(*(nj.bind(f, **a) for f, a in CHAIN)))
-    layer = nnx.Dropout(0.3, rngs=nnx.Rngs(dropout=0))
-    graph, state = nnx.split(layer)
-    copy = jax.jit(lambda x: x * jnp.asarray(1.5, dtype))
+def run(smoke: bool) -> Iterator[dict]:
+    yield from deep(smoke)
+    yield from all_noises(smoke)
 
-    @jax.jit
-    def stock_normal(key, x):
-        return x + (0.1 * jax.random.normal(key, x.shape)).astype(x.dtype)
 
-    @jax.jit
-    def stock_dropout(key, x):
-        return jnp.where(jax.random.bernoulli(key, 0.7, x.shape), x / 0.7, 0)
+def headline() -> int:
+    """The size at which everything is measured: it stays in the cache of a CPU and leaves that of an accelerator."""
+    return 2**26 if measure.accelerator() else 2**20
 
-    @jax.jit
-    def flax_dropout(state, x):
-        return nnx.merge(graph, state)(x)
 
-    def by_key(function):
-        return {f"jax.random, {impl}": (lambda k=k: function(k, x)) for impl, k in keys.items()}
+def deep(smoke: bool) -> Iterator[dict]:
+    sizes = [2**28, 2**24, 2**20, 2**16] if measure.accelerator() else [2**16, 2**24, 2**22, 2**18]
+    main = 2**12 if smoke else headline()
+    plan = [(main, jnp.float32, "forward")]
+    if not smoke:
+        plan.append((main, jnp.bfloat16, "forward"))
+    plan.append((main, jnp.float32, "forward+backward"))
+    if not smoke:
+        plan.append((main, jnp.bfloat16, "forward+backward"))
+        plan += [(s, d, "forward") for s in sizes for d in (jnp.float32, jnp.bfloat16)]
+    for size, dtype, mode in plan:
+        which = ("forward", "forward+backward").index(mode)
+        full = size == main and not smoke
+        for job in rivals.NOISEJAX:
+            impls = rivals.IMPLEMENTATIONS if full and job != "chain of five" else rivals.FEW
+            found = rivals.ways(job, size, dtype, implementations=impls, compiled_torch=full)
+            timed = {way: pair[which] for way, pair in found.items() if pair[which] is not None}
+            if job == "chain of five" and mode == "forward" and full:
+                timed |= _stages(size, dtype)
+            seconds = measure.interleaved(timed, budget=2.0 if full else 0.1 if smoke else 0.8)
+            for way, time in seconds.items():
+                yield _row(job, mode, size, dtype, way, time, seconds["copy"], seconds["noisejax"])
+        jax.clear_caches()
 
+
+def _stages(size: int, dtype) -> dict[str, Callable]:
+    key, x = jax.random.key(0), rivals.data(size, dtype)
+    return {f"{f.__name__} alone": rivals.pair(nj.bind(f, **a), key, x)[0] for f, a in CHAIN}
+
+
+def all_noises(smoke: bool) -> Iterator[dict]:
+    size = 2**12 if smoke else headline()
+    for dtype in [jnp.float32] if smoke else [jnp.float32, jnp.bfloat16, jnp.float16, jnp.uint8]:
+        timed: dict[str, Callable] = {}
+        for name, noise, shape in noises(size):
+            if smoke and name not in ("gaussian", "mask", "cutout", "time_mask"):
+                continue
+            x = (jnp.abs(rivals.data(size, jnp.float32)) * (200 if dtype == jnp.uint8 else 1)).astype(dtype)
+            key, x = jax.random.key(0), x.reshape(shape)
+            try:
+                jax.eval_shape(noise, key, x)
+            except TypeError:  # not a noise of this dtype, or not of arrays
+                continue
+            timed[name] = functools.partial(jax.jit(noise), key, x)
+        x = rivals.data(size, dtype)
+        seconds = measure.interleaved({"copy": rivals.copy(x)[0], **timed}, budget=0.2 if smoke else 4.0)
+        for name, time in seconds.items():
+            yield _row(
+                name, "forward", size, dtype, "copy" if name == "copy" else "noisejax", time, seconds["copy"], None
+            )
+
+
+def noises(size: int) -> Iterator[tuple[str, nj.Noise, tuple[int, ...]]]:
+    """Every public array noise, bound to amounts, and the shape of what it acts on; says which it leaves out."""
+    rooms = [room for name, room in vars(nj).items() if inspect.ismodule(room) and name[0] != "_" and name not in OTHER]
+    for room in [nj, *rooms]:
+        for name, function in sorted(vars(room).items()):
+            if name.startswith("_") or not hasattr(function, "__noise__") or name in OTHER:
+                continue
+            parameters = inspect.signature(function).parameters
+            required = [a for a in function.__noise__.amounts if parameters[a].default is inspect.Parameter.empty]
+            if unknown := [a for a in required if a not in AMOUNTS]:
+                _say(f"{name} is left out: no number is known for {', '.join(unknown)}")
+                continue
+            address = name if room is nj else f"{room.__name__.rpartition('.')[2]}.{name}"
+            bound = nj.bind(function, **{a: AMOUNTS[a] for a in required}, **OPTIONS.get(name, {}))
+            yield address, bound, shape(name, size)
+
+
+@functools.cache
+def _say(once: str) -> None:
+    print(once)
+
+
+def shape(name: str, size: int) -> tuple[int, ...]:
+    if name in PICTURES:
+        return (size // 4096, 32, 32, 4)
+    return (size // 4096, 256, 16) if name in SERIES else (size,)
+
+
+def _row(job, mode, size, dtype, way, seconds, copy, ours) -> dict:
+    moved = size * jnp.dtype(dtype).itemsize * (2 if mode == "forward" else 4)
     return {
-        "gaussian": {"copy": lambda: copy(x), "noisejax": lambda: gaussian(key, x), **by_key(stock_normal)},
-        "dropout": {
-            "copy": lambda: copy(x),
-            "noisejax": lambda: dropout(key, x),
-            "flax nnx.Dropout": lambda: flax_dropout(state, x),
-            **by_key(stock_dropout),
-        },
-        "chain of five": {"copy": lambda: copy(x), "noisejax": lambda: chain(key, x)},
+        "job": job,
+        "mode": mode,
+        "size": size,
+        "dtype": jnp.dtype(dtype).name,
+        "way": way,
+        "ms": 1e3 * seconds,
+        "GB/s": moved / seconds / 1e9,
+        "% of copy": 100 * copy / seconds,
+        "noisejax is faster": None if ours is None else seconds / ours,
     }
 
 
-CHAIN = (
-    (nj.gaussian, {"std": 0.1}),
-    (nj.mask, {"rate": 0.1}),
-    (nj.speckle, {"std": 0.1}),
-    (nj.uniform, {"scale": 0.1}),
-    (nj.dropout, {"rate": 0.1}),
-)
+def show(rows: list[dict]) -> None:
+    """Milliseconds, and percent of a copy in brackets."""
+
+    def cell(row):
+        return f"{row['ms']:.3g} ({row['% of copy']:.0f}%)"
+
+    for mode in ("forward", "forward+backward"):
+        for job in rivals.NOISEJAX:
+            some = [r for r in rows if r["mode"] == mode and r["job"] == job and r["noisejax is faster"] is not None]
+            if some:
+                print(f"\n{job}, {mode}: ms (% of copy)")
+                order = sorted(some, key=lambda r: (r["dtype"] != "float32", r["size"]))
+                measure.table(measure.pivot(order, "way", lambda r: f"{r['dtype']} 2^{_log2(r['size'])}", cell))
+    for line in stages(rows):
+        print(line)
+    some = [r for r in rows if r["noisejax is faster"] is None]
+    if some:
+        print(f"\nevery noise, forward, 2^{_log2(some[0]['size'])} elements: ms (% of copy)")
+        measure.table(measure.pivot(some, "job", lambda r: r["dtype"], cell))
 
 
-def run(smoke: bool) -> list[dict]:
-    sizes = [2**12] if smoke else [2**16, 2**20, 2**22]
-    rows = []
-    for size in sizes:
-        for dtype in (jnp.float32, jnp.bfloat16):
-            rounds = 3 if smoke else max(7, min(61, 2**26 // size))
-            for job, ways in rivals(size, dtype).items():
-                seconds = measure.interleaved(ways, rounds=rounds, calls=1 if size > 2**18 else 20)
-                for way, time in seconds.items():
-                    rows.append(
-                        {
-                            "job": job,
-                            "size": size,
-                            "dtype": jnp.dtype(dtype).name,
-                            "way": way,
-                            "ms": 1e3 * time,
-                            "x copy": time / seconds["copy"],
-                            "noisejax is faster": time / seconds["noisejax"],
-                        }
-                    )
-    return rows
+def stages(rows: list[dict]) -> Iterator[str]:
+    """The chain against its five stages' arithmetic: what each takes alone beyond a copy, and one copy."""
+    for dtype in ("float32", "bfloat16"):
+        ms = {
+            r["way"]: r["ms"]
+            for r in rows
+            if r["job"] == "chain of five"
+            and r["mode"] == "forward"
+            and r["dtype"] == dtype
+            and r["size"] == headline()
+        }
+        alone = [t for way, t in ms.items() if way.endswith(" alone")]
+        if alone:
+            arithmetic = ms["copy"] + sum(t - ms["copy"] for t in alone)
+            yield (
+                f"chain of five, {dtype}: {ms['noisejax']:.3g} ms; one copy and the arithmetic of its stages: "
+                f"{arithmetic:.3g} ms; ratio {ms['noisejax'] / arithmetic:.2f}"
+            )
+
+
+def _log2(size: int) -> int:
+    return round(math.log2(size))
