@@ -18,6 +18,7 @@ from noisejax.adversarial._certify import (
     certify_at as certify_at,
     guarantee as guarantee,
 )
+from noisejax.adversarial._evaluate import Evaluation as Evaluation, evaluate as evaluate
 from noisejax.adversarial._losses import (
     classified_as as classified_as,
     cross_entropy as cross_entropy,
@@ -72,6 +73,7 @@ __all__ = [
     "AdversarialWeightsState",
     "Certificates",
     "Decisions",
+    "Evaluation",
     "Guarantee",
     "Linf",
     "Threat",
@@ -87,6 +89,7 @@ __all__ = [
     "clopper_pearson",
     "cross_entropy",
     "dlr",
+    "evaluate",
     "fgsm",
     "gsam",
     "guarantee",

@@ -191,7 +191,9 @@ def mi_fgsm(
       >>> adversarial.mi_fgsm(jax.random.key(0), lambda x: x.sum(-1), jnp.array([[0.5]]), threat).round(3).tolist()
       [[0.625]]
     """
-    tx = optax.chain(scale_by_norm(0), optax.trace(decay), scale_by_steepest(), _step(step_size, 1 / max(steps, 1)))
+    tx = optax.chain(
+        scale_by_norm("mean"), optax.trace(decay), scale_by_steepest(), _step(step_size, 1 / max(steps, 1))
+    )
     return attack(
         key, tx, loss, x, threat, args, steps=steps, random_start=random_start, restarts=restarts, eot=eot, **options
     )
@@ -234,7 +236,7 @@ def ni_fgsm(
       [[0.625]]
     """
     step = _step(step_size, 1 / max(steps, 1))
-    tx = optax.chain(scale_by_norm(0), optax.trace(decay), scale_by_steepest(), step)
+    tx = optax.chain(scale_by_norm("mean"), optax.trace(decay), scale_by_steepest(), step)
 
     def lookahead(delta, state):
         # The momentum points down, where optax goes, and the step turns it up: as one step along it would.

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from noisejax import _checks
 from noisejax.adversarial._sparse import L1
 from noisejax.adversarial._threats import Threat, column, divided, fit, max_abs
 
@@ -85,11 +86,11 @@ def scale_by_steepest() -> optax.GradientTransformationExtraArgs:
     return _stateless("scale_by_steepest", update)
 
 
-def scale_by_norm(order: float = 2) -> optax.GradientTransformationExtraArgs:
+def scale_by_norm(order: float | str = 2) -> optax.GradientTransformationExtraArgs:
     """Divides each example's gradient by its norm; a gradient of 0 stays 0.
 
     Args:
-      order: 1, 2, inf, or 0, which here is the mean absolute value. Static.
+      order: 1, 2, inf, or `'mean'`, the mean absolute value. Static.
 
     Example:
       >>> import jax.numpy as jnp
@@ -98,8 +99,7 @@ def scale_by_norm(order: float = 2) -> optax.GradientTransformationExtraArgs:
       >>> tx.update(jnp.array([[3.0, -1.0], [0.0, 0.0]]), tx.init(None))[0].tolist()
       [[0.75, -0.25], [0.0, 0.0]]
     """
-    if order not in (0, 1, 2, np.inf):
-        raise ValueError(f"scale_by_norm: order must be 1, 2, inf, or 0 for the mean absolute value, got {order!r}.")
+    _checks.one_of("scale_by_norm", "order", order, (1, 2, np.inf, "mean"))
 
     def update(grads, params, x, threat):
         largest = max_abs(grads)
@@ -109,7 +109,7 @@ def scale_by_norm(order: float = 2) -> optax.GradientTransformationExtraArgs:
             return unit
         if order == 2:
             return divided(unit, column(jnp.sqrt(jnp.sum(unit * unit, axis=axes)), unit))
-        total = jnp.sum if order else jnp.mean
+        total = jnp.mean if order == "mean" else jnp.sum
         return divided(unit, column(total(jnp.abs(unit), axis=axes), unit))
 
     return _stateless("scale_by_norm", update, needs=False)
