@@ -16,7 +16,6 @@ import jax.numpy as jnp
 
 import noisejax as nj
 from benchmarks import measure, rivals
-from benchmarks.rivals import CHAIN as CHAIN
 
 # By the names of amounts, so that a new noise is measured without a line here.
 AMOUNTS = {
@@ -85,7 +84,7 @@ def deep(smoke: bool) -> Iterator[dict]:
 
 def _stages(size: int, dtype) -> dict[str, Callable]:
     key, x = jax.random.key(0), rivals.data(size, dtype)
-    return {f"{f.__name__} alone": rivals.pair(nj.bind(f, **a), key, x)[0] for f, a in CHAIN}
+    return {f"{f.__name__} alone": rivals.pair(nj.bind(f, **a), key, x)[0] for f, a in rivals.CHAIN}
 
 
 def all_noises(smoke: bool) -> Iterator[dict]:
