@@ -51,6 +51,7 @@ from noisejax.adversarial._smoothing import (
     smoothed_predict as smoothed_predict,
 )
 from noisejax.adversarial._sparse import L0 as L0, L1 as L1
+from noisejax.adversarial._tabular import Tabular as Tabular
 from noisejax.adversarial._threats import L2 as L2, Linf as Linf, Threat as Threat, patch as patch
 from noisejax.adversarial._transforms import (
     per_example as per_example,
@@ -76,6 +77,7 @@ __all__ = [
     "Evaluation",
     "Guarantee",
     "Linf",
+    "Tabular",
     "Threat",
     "adam_pgd",
     "adversarial_weights",

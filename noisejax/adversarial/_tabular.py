@@ -9,7 +9,7 @@ import numpy as np
 
 from noisejax import _sample
 from noisejax._numeric import straight_through
-from noisejax.adversarial._threats import Threat, each, max_abs
+from noisejax.adversarial._threats import Threat, divided, each, max_abs
 
 
 class Tabular(Threat):
@@ -72,9 +72,7 @@ class Tabular(Threat):
         if any(len(group) < 2 for group in self.categories):
             raise ValueError(f"Tabular: each of categories must have at least two columns, got {categories!r}.")
         if switches is not None and (not isinstance(switches, (int, np.integer)) or switches < 0):
-            raise ValueError(
-                f"Tabular: switches must be a number of categories, at least 0, or None, got {switches!r}."
-            )
+            raise ValueError(f"Tabular: switches must be an integer, at least 0, or None, got {switches!r}.")
         if (derive is None) != (not self.derived):
             raise ValueError("Tabular: derive is the function that sets the derived columns: give both, or none.")
         self.switches, self.derive = switches, derive
@@ -123,7 +121,7 @@ class Tabular(Threat):
 
     def perturbed(self, x, delta):
         threat = self.fitted(x)
-        category = self._is(x, self._category_columns())
+        category = self._is(x, self._in_groups())
         delta = threat.free(delta)
         numeric = jnp.where(category, 0, delta)
         base = threat.threat
@@ -180,32 +178,34 @@ class Tabular(Threat):
         return jnp.sum(jnp.stack(changed, axis=1), axis=1, dtype=jnp.int32)
 
     def _project(self, delta, x):
-        category = self._is(x, self._category_columns())
-        numeric = self.threat.project(jnp.where(self._numeric(x), delta, 0), x)
-        return jnp.where(category, jnp.clip(delta, -x, 1 - x), numeric)
+        return jnp.where(self._is(x, self._in_groups()), jnp.clip(delta, -x, 1 - x), self._ball(x).project(delta, x))
 
     def _draw(self, stream, x, surface):
-        numeric = self.threat._draw(stream, x, surface)
         u = _sample.uniform(each(stream, "adversarial.categories", x))
-        return jnp.where(self._is(x, self._category_columns()), u - x, numeric)
+        return jnp.where(self._is(x, self._in_groups()), u - x, self._ball(x)._draw(stream, x, surface))
 
     def _steepest(self, grad, x, delta):
         # Categories move by shares of [0, 1], whatever the unit in which the numeric columns' steps are counted.
-        category = self._is(x, self._category_columns())
-        numeric = self.threat.steepest(jnp.where(self._numeric(x), grad, 0), x, delta)
-        reach = jnp.where(self.threat.reach(x) > 0, self.threat.reach(x), 1)
+        category, reach = self._is(x, self._in_groups()), self.threat.reach(x)
         largest = max_abs(jnp.where(category, grad, 0))
-        switch = jnp.where(largest > 0, grad / jnp.where(largest > 0, largest, 1), 0) / reach
-        return jnp.where(category, switch, numeric)
+        switch = divided(divided(grad, largest), reach)
+        return jnp.where(category, switch, self._ball(x).steepest(grad, x, delta))
+
+    def _ball(self, x):
+        """The threat to the numeric columns alone."""
+        ball = self.threat.fitted(x)
+        numeric = self._numeric(x)
+        ball.mutable = numeric if ball.mutable is None else numeric & ball.mutable
+        return ball
 
     def _named(self):
-        return (*self.integers, *self._category_columns(), *self.derived)
+        return (*self.integers, *self._in_groups(), *self.derived)
 
-    def _category_columns(self):
+    def _in_groups(self):
         return tuple(c for group in self.categories for c in group)
 
     def _numeric(self, x):
-        return ~self._is(x, (*self._category_columns(), *self.derived))
+        return ~self._is(x, (*self._in_groups(), *self.derived))
 
     def _is(self, x, columns: Sequence[int]) -> jax.Array:
         mask = np.zeros((1, x.shape[1]), bool)

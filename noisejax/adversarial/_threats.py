@@ -5,11 +5,12 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from noisejax import _checks, _sample
 from noisejax._contract import host_amount
 from noisejax._numeric import straight_through
-from noisejax._stream import examples, fold, one_example, stage, words, words_like
+from noisejax._stream import Stream, examples, fold, one_example, stage, words, words_like
 
 
 class Threat:
@@ -64,7 +65,7 @@ class Threat:
         threat = self.fitted(x)
         return threat._project(threat.free(delta), x)
 
-    def sample(self, key: jax.Array, x: jax.Array, ids: jax.Array | None = None) -> jax.Array:
+    def sample(self, key: jax.Array | Stream, x: jax.Array, ids: jax.Array | None = None) -> jax.Array:
         """A perturbation drawn uniformly from the ball, then projected into the bounds.
 
         Args:
@@ -75,7 +76,7 @@ class Threat:
         threat = self.fitted(x)
         return threat.project(threat._draw(rows(key, ids, x), x, False), x)
 
-    def boundary(self, key: jax.Array, x: jax.Array, ids: jax.Array | None = None) -> jax.Array:
+    def boundary(self, key: jax.Array | Stream, x: jax.Array, ids: jax.Array | None = None) -> jax.Array:
         """A perturbation from the ball's surface, then projected into the bounds: `sample` on the sphere."""
         threat = self.fitted(x)
         return threat.project(threat._draw(rows(key, ids, x), x, True), x)
@@ -390,6 +391,6 @@ def _boolean(value) -> bool:
 def _show(value) -> str:
     if isinstance(value, tuple):
         return f"({', '.join(map(_show, value))})"
-    if hasattr(value, "shape") and (value.shape or isinstance(value, jax.core.Tracer)):
+    if hasattr(value, "shape") and (value.shape or isinstance(value, Tracer)):
         return f"{value.dtype}[{','.join(map(str, value.shape))}]"
     return f"{float(value):g}" if hasattr(value, "dtype") else repr(value)
