@@ -14,7 +14,7 @@ from noisejax._contract import padding
 from noisejax._masking import dropout
 from noisejax._mixing import blend, mixup_pairs
 from noisejax._sample import integers
-from noisejax._stream import Stream, words
+from noisejax._stream import words
 
 
 def linear_rates(rate: float | jax.Array, depth: int, *, start: float | jax.Array = 0.0) -> Any:
@@ -45,8 +45,8 @@ def linear_rates(rate: float | jax.Array, depth: int, *, start: float | jax.Arra
     where = np.arange(depth, dtype=np.float32) / np.float32(max(depth - 1, 1))
     if depth == 1:
         where = np.ones(1, np.float32)  # the only block is the last one
-    rate, start = (v.astype(jnp.float32) if isinstance(v, jax.Array) else np.float32(v) for v in (rate, start))
-    return start * (1 - where) + rate * where
+    first, last = (v.astype(jnp.float32) if isinstance(v, jax.Array) else np.float32(v) for v in (start, rate))
+    return first * (1 - where) + last * where
 
 
 def neftune(key, x: jax.Array, alpha: jax.Array, where, lengths) -> jax.Array:
@@ -64,7 +64,7 @@ def neftune(key, x: jax.Array, alpha: jax.Array, where, lengths) -> jax.Array:
 
 
 def attention_dropout(key, weights: jax.Array, rate: float | jax.Array, broadcast: bool) -> jax.Array:
-    """Dropout of attention probabilities (..., heads, queries, keys); broadcast as Flax does: over all but the last two."""
+    """Dropout of attention probabilities (..., heads, queries, keys); `broadcast` shares one draw, as Flax does."""
     return dropout(key, weights, rate, broadcast_dims=tuple(range(weights.ndim - 2)) if broadcast else ())
 
 
@@ -88,9 +88,9 @@ class HiddenMix:
     blend the labels alike.
     """
 
-    lam: jax.Array | None  # (B,), None where there is no noise now
-    partner: jax.Array | None
-    place: jax.Array | None
+    lam: jax.Array | None  # (B,); None, as the two others, where there is no noise now
+    partner: Any
+    place: Any
     places: int
     shards: int
 
@@ -114,5 +114,5 @@ def draw_hidden_mix(key, batch: Any, alpha: jax.Array, places: int, mode: str, p
     """Draws for a batch (any pytree of arrays with a leading axis of examples)."""
     n = jax.tree.leaves(batch)[0].shape[0]
     lam, partner = mixup_pairs(key, n, alpha, mode=mode, pairing=pairing, shards=shards)
-    place = integers(*(words(key, f"manifold_mixup.{half}", ()) for half in ("high", "low")), places)
+    place = integers(words(key, "manifold_mixup.high", ()), words(key, "manifold_mixup.low", ()), places)
     return HiddenMix(lam, partner, place, places, shards)

@@ -17,19 +17,29 @@ from noisejax.linen._attention import (
     AttentionDropout as AttentionDropout,
     dot_product_attention as dot_product_attention,
 )
+from noisejax.linen._weights import (
+    DropConnectLinear as DropConnectLinear,
+    NoisyLinear as NoisyLinear,
+    PerExampleWeightNoise as PerExampleWeightNoise,
+    WeightNoise as WeightNoise,
+)
 
 __all__ = [
     "ActivationNoise",
     "AlphaDropout",
     "AttentionDropout",
     "DropBlock",
+    "DropConnectLinear",
     "DropPath",
     "Dropout",
     "GaussianDropout",
     "GaussianNoise",
     "ManifoldMixup",
     "NEFTune",
+    "NoisyLinear",
     "PatchDropout",
+    "PerExampleWeightNoise",
     "SpatialDropout",
+    "WeightNoise",
     "dot_product_attention",
 ]

@@ -99,7 +99,7 @@ class SpatialDropout(ArrayNoiseModule):
 
 
 class DropPath(ArrayNoiseModule):
-    """Stochastic depth, ``x + drop_path(block(x))``, see `noisejax.drop_path`; its rate may be one of `noisejax.linear_rates`.
+    """Stochastic depth, ``x + drop_path(block(x))``, see `noisejax.drop_path` and `noisejax.linear_rates`.
 
     Example:
       >>> import jax, jax.numpy as jnp, noisejax.linen as njl

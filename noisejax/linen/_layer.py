@@ -27,7 +27,7 @@ class NoiseModule(nn.Module):
         return self.make_rng(collection)
 
     def _amount(self, name: str, ranges: dict) -> jax.Array:
-        """An amount: the variable of that name in the collection "amounts", or the attribute. No gradient reaches it."""
+        """An amount: the variable of its name in the collection "amounts", or the field. No gradient reaches it."""
         value = getattr(self, name)
         if self.has_variable("amounts", name):
             value = self.get_variable("amounts", name)

@@ -21,6 +21,12 @@ from noisejax.nnx._dropout import (
 from noisejax.nnx._layer import Amount as Amount
 from noisejax.nnx._mixup import ManifoldMixup as ManifoldMixup
 from noisejax.nnx._model import functional as functional, reseed as reseed, set_amounts as set_amounts
+from noisejax.nnx._weights import (
+    DropConnectLinear as DropConnectLinear,
+    NoisyLinear as NoisyLinear,
+    PerExampleWeightNoise as PerExampleWeightNoise,
+    WeightNoise as WeightNoise,
+)
 
 __all__ = [
     "ActivationNoise",
@@ -28,14 +34,18 @@ __all__ = [
     "Amount",
     "AttentionDropout",
     "DropBlock",
+    "DropConnectLinear",
     "DropPath",
     "Dropout",
     "GaussianDropout",
     "GaussianNoise",
     "ManifoldMixup",
     "NEFTune",
+    "NoisyLinear",
     "PatchDropout",
+    "PerExampleWeightNoise",
     "SpatialDropout",
+    "WeightNoise",
     "dot_product_attention",
     "functional",
     "reseed",

@@ -1,18 +1,16 @@
 """Layers that add noise to activations: any bound noise, Gaussian noise, noisy embeddings."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import jax
-import jax.numpy as jnp
-from flax import nnx
 
 from noisejax import _checks, _continuous, _hidden, _noise
-from noisejax._noise import Noise
-from noisejax.nnx._layer import Amount, ArrayNoiseLayer, NoiseLayer, Streams, like
+from noisejax.nnx._bound import BoundNoiseLayer
+from noisejax.nnx._layer import ArrayNoiseLayer, NoiseLayer, Streams
 
 
-class ActivationNoise(NoiseLayer):
+class ActivationNoise(BoundNoiseLayer):
     """Any noise as a layer, on inputs, activations or a whole batch.
 
     The noise's amounts are held in `Amount`s, those that were bound with ``learn=True`` in `nnx.Param`s. They are set
@@ -47,23 +45,7 @@ class ActivationNoise(NoiseLayer):
         rngs: Streams = None,
     ):
         super().__init__(deterministic=deterministic, rng_collection=rng_collection, rngs=rngs)
-        (noise,) = _noise.stages("ActivationNoise", (noise,))
-        self.noise = nnx.data(_held(noise))
-
-    def amounts(self) -> Iterator[tuple[str, Amount, Callable | None]]:
-        for function, name, held in _owned(self.noise):
-            if isinstance(held, Amount):
-                spec = getattr(function, "__noise__", None)
-                yield name, held, spec.ranges.get(name) if spec else None
-
-    def __setattr__(self, name: str, value: Any):
-        if name == "noise" and "noise" in vars(self) and not _is_held(value):
-            (value,) = _noise.stages("ActivationNoise", (value,))
-            if jax.tree.structure(value) == jax.tree.structure(self.noise, is_leaf=_is_variable):
-                jax.tree.map(_set, self.noise, value, is_leaf=_is_variable)
-                return
-            value = nnx.data(_held(value))
-        super().__setattr__(name, value)
+        self.noise = noise
 
     def __call__(
         self,
@@ -88,8 +70,7 @@ class ActivationNoise(NoiseLayer):
         key = self._key(deterministic, rngs)
         if key is None:
             return inputs
-        noise = jax.tree.map(lambda held: held.get_value(), self.noise, is_leaf=_is_variable)
-        return _noise.apply(noise, key, inputs, where=where, lengths=lengths)[0]
+        return _noise.apply(self.bound(), key, inputs, where=where, lengths=lengths)[0]
 
 
 class GaussianNoise(ArrayNoiseLayer):
@@ -181,50 +162,3 @@ class NEFTune(NoiseLayer):
         if key is None:
             return inputs
         return _hidden.neftune(key, inputs, self._amount("alpha"), where, lengths)
-
-
-def _held(noise: Noise) -> Noise:
-    """The noise with its amounts in Variables: Params where it was bound to learn, and Amounts elsewhere."""
-    if _noise._is_combinator(noise.function):
-        amounts = {name: jax.tree.map(_part, value, is_leaf=_is_noise) for name, value in noise.amounts.items()}
-    else:
-        kind = nnx.Param if noise.learn else Amount
-        amounts = {name: jax.tree.map(lambda v: kind(jnp.array(v)), value) for name, value in noise.amounts.items()}
-    for name, value in noise.amounts.items():
-        if isinstance(value, _noise.Schedule):
-            raise TypeError(
-                f"ActivationNoise: {name} of {noise!r} follows a schedule, and a layer knows no step. Bind a number and "
-                f"set it at every step, njx.set_amounts(model, njx.ActivationNoise, {name}=schedule(step)), which does "
-                "not recompile."
-            )
-    return Noise(noise.function, amounts, noise.options, noise.learn)
-
-
-def _part(part: Any) -> Any:
-    return _held(part) if isinstance(part, Noise) else Amount(jnp.array(part))
-
-
-def _owned(noise: Noise) -> Iterator[tuple[Callable, str, Any]]:
-    """Every Variable with the function whose amount it is, and its name."""
-    for name, value in noise.amounts.items():
-        for part in jax.tree.leaves(value, is_leaf=lambda v: _is_noise(v) or _is_variable(v)):
-            if isinstance(part, Noise):
-                yield from _owned(part)
-            else:
-                yield noise.function, name, part
-
-
-def _set(held: nnx.Variable, value: Any) -> None:
-    held.set_value(like("ActivationNoise: noise", value, held.get_value(), None))
-
-
-def _is_held(value: Any) -> bool:
-    return any(_is_variable(leaf) for leaf in jax.tree.leaves(value, is_leaf=_is_variable))
-
-
-def _is_variable(value: Any) -> bool:
-    return isinstance(value, nnx.Variable)
-
-
-def _is_noise(value: Any) -> bool:
-    return isinstance(value, Noise)

@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 import jax
 from flax import nnx
 from flax.nnx.nn.attention import dot_product_attention_weights
+from flax.nnx.nn.dtypes import promote_dtype
 
 from noisejax import _checks, _hidden
 from noisejax.nnx._layer import NoiseLayer, Streams
@@ -56,7 +57,7 @@ def dot_product_attention(
         return nnx.dot_product_attention(query, key, value, bias, mask, **static)
     if dropout_rng is None:
         raise ValueError("dot_product_attention: dropout needs a key: give dropout_rng, or deterministic=True.")
-    promote = keywords.get("promote_dtype", nnx.nn.dtypes.promote_dtype)
+    promote = keywords.get("promote_dtype", promote_dtype)
     query, key, value = promote((query, key, value), dtype=dtype)
     static = {"dtype": dtype, "precision": precision, "module": module, "deterministic": True, **keywords}
     weights = dot_product_attention_weights(query, key, bias, mask, **static)

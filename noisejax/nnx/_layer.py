@@ -1,4 +1,4 @@
-"""What every layer does around its noise, written once: amounts in Variables, streams, and whether there is noise now."""
+"""What every layer does around its noise: amounts in Variables, streams, and whether there is noise now."""
 
 from collections.abc import Callable, Iterator
 from typing import Any, ClassVar
@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jax.core import Tracer
 
 from noisejax import _noise
 from noisejax._checks import key as check_key
@@ -15,7 +16,7 @@ Streams = nnx.Rngs | nnx.RngStream | jax.Array | None
 
 
 class Amount(nnx.Variable):
-    """The Variable that holds a noise's amount: a float32 array that no optimizer trains, since it is no `nnx.Param`."""
+    """The Variable that holds a noise's amount: a float32 array which no optimizer trains: it is no `nnx.Param`."""
 
 
 class NoiseLayer(nnx.Module):
@@ -208,7 +209,7 @@ def like(label: str, value: Any, before: jax.Array, inside: Callable | None) -> 
         value = jnp.broadcast_to(value.astype(before.dtype), before.shape)
     else:
         value = np.broadcast_to(np.asarray(value, before.dtype), before.shape)
-    if isinstance(before, jax.core.Tracer) or isinstance(value, jax.core.Tracer):
+    if isinstance(before, Tracer) or isinstance(value, Tracer):
         return jnp.asarray(value)
     return jax.device_put(value, before.sharding) if before.committed else jnp.array(value)
 

@@ -3,7 +3,6 @@
 from typing import Any, ClassVar
 
 import jax
-from flax import nnx
 
 from noisejax import _checks, _hidden
 from noisejax._hidden import HiddenMix

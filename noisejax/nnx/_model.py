@@ -1,4 +1,4 @@
-"""What is done to a whole model: set the amounts of its layers, derive their streams from their paths, make it a function."""
+"""What is done to a whole model: set its amounts, derive its streams from paths, make it a function."""
 
 from collections.abc import Callable
 from typing import Any
@@ -121,11 +121,10 @@ def functional(model: Any, *, deterministic: bool = True, method: str = "__call_
     graphdef, streams, state = nnx.split(copy, nnx.RngState, ...)
 
     def call(state: nnx.State, *args: Any, **kwargs: Any) -> Any:
-        if not deterministic:
-            key, *args = args
         instance = nnx.merge(graphdef, streams, state, copy=True)
         if not deterministic:
-            reseed(instance, key)
+            reseed(instance, args[0])
+            args = args[1:]
         return getattr(instance, method)(*args, **kwargs)
 
     return call, state

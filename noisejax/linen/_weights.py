@@ -1,0 +1,202 @@
+"""Layers of weight noise for linen: one sample for a call, of any module's weights, or another one for each example."""
+
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from flax.linen.dtypes import promote_dtype
+
+from noisejax import _checks, _hooks, _noise, _sample, weights
+from noisejax._stream import words
+from noisejax.linen._layer import NoiseModule
+
+
+class WeightNoise(NoiseModule):
+    """Any module, called with noise on its parameters: one sample for the forward and the backward pass of a call.
+
+    The collection "params" keeps the clean weights, to which the gradient goes.
+
+    Attributes:
+      module: any linen module.
+      noise: a bound noise of one array, a combination of them, or a function ``(key, w) -> w``; its amounts may be
+        traced.
+      only: which parameters take noise, as for `noisejax.weights.perturb`; None for all.
+      deterministic: True for no noise; given here or to the call.
+      rng_collection: the collection of rngs that is drawn from; where `"noise"` is missing, `"dropout"` stands in.
+
+    Example:
+      >>> import flax.linen as nn, jax, jax.numpy as jnp, noisejax as nj, noisejax.linen as njl
+      >>> layer = njl.WeightNoise(nn.Dense(4), nj.bind(nj.gaussian, std=0.1), only="*kernel", deterministic=False)
+      >>> variables = layer.init(jax.random.key(0), jnp.ones((2, 3)))
+      >>> layer.apply(variables, jnp.ones((2, 3)), rngs={"noise": jax.random.key(1)}).shape
+      (2, 4)
+    """
+
+    module: nn.Module
+    noise: Callable
+    only: Any = None
+    deterministic: bool | None = None
+    rng_collection: str = "noise"
+
+    @nn.compact
+    def __call__(self, *args, deterministic=None, rng=None, **kwargs):
+        if self.is_initializing():
+            return self.module(*args, **kwargs)  # pyright: ignore[reportCallIssue]
+        key = self._key(deterministic, rng)
+        if key is None:
+            return self.module(*args, **kwargs)  # pyright: ignore[reportCallIssue]
+        (noise,) = _noise.stages("WeightNoise", (self.noise,))
+
+        def noisy(collections):
+            return {**collections, "params": weights.perturb(key, collections["params"], noise, only=self.only)}
+
+        run = nn.map_variables(lambda module: module(*args, **kwargs), "params", trans_in_fn=noisy)
+        return run(self.module)
+
+
+class PerExampleWeightNoise(NoiseModule):
+    """A `Dense`, `DenseGeneral` or `Conv` whose weight has another noise for every example.
+
+    Attributes:
+      layer: a linen layer, which keeps its clean parameters. For an `Einsum`, which calls no product that could be
+        replaced, take `DenseGeneral`.
+      std: the standard deviation of the noise of each weight (for `'noisy_net'` the factor), at least 0.
+      method: `'flipout'`, `'local_reparam'`, `'low_rank'` or `'noisy_net'`: the functions of `noisejax.weights`.
+      mode: `'example'`, or `'batch'` for one weight sample of the whole call.
+      deterministic, rng_collection: as in `WeightNoise`.
+
+    Example:
+      >>> import flax.linen as nn, jax, jax.numpy as jnp, noisejax.linen as njl
+      >>> layer = njl.PerExampleWeightNoise(nn.Conv(8, (3, 3)), 0.1, deterministic=False)
+      >>> y, _ = layer.init_with_output(jax.random.key(0), jnp.ones((2, 5, 5, 3)))
+      >>> y.shape
+      (2, 5, 5, 8)
+    """
+
+    layer: nn.Module
+    std: float | jax.Array
+    method: str = "flipout"
+    mode: str = "example"
+    deterministic: bool | None = None
+    rng_collection: str = "noise"
+
+    @nn.compact
+    def __call__(self, inputs, *args, deterministic=None, rng=None, **kwargs):
+        key = self._key(deterministic, rng, 1 if self.has_variable("amounts", "std") else self.std)
+        if key is None:
+            return self.layer(inputs, *args, **kwargs)  # pyright: ignore[reportCallIssue]
+        _hooks.check_method("PerExampleWeightNoise", self.method, self.mode)
+        std = self._amount("std", {"std": _checks.nonnegative})
+        if isinstance(self.layer, (nn.Dense, nn.DenseGeneral)):
+            hook, make = "dot_general", _hooks.dot_general
+        elif isinstance(self.layer, nn.Conv):
+            hook, make = "conv_general_dilated", _hooks.conv_general_dilated
+        else:
+            raise TypeError(
+                "PerExampleWeightNoise: layer must be an nn.Dense, nn.DenseGeneral or nn.Conv, got a "
+                f"{type(self.layer).__name__}. For one sample of any module's weights, take njl.WeightNoise."
+            )
+        before = getattr(self.layer, hook)
+        # The layer is this call's own instance; a copy of it would have no place in the tree of parameters.
+        object.__setattr__(self.layer, hook, make(self.method, key, std, self.mode))
+        try:
+            return self.layer(inputs, *args, **kwargs)  # pyright: ignore[reportCallIssue]
+        finally:
+            object.__setattr__(self.layer, hook, before)
+
+
+class DropConnectLinear(NoiseModule):
+    """A dense layer that drops connections: each weight is 0 with probability `rate`, in one draw for a call.
+
+    Attributes:
+      features: the size of the result's last axis.
+      rate: the probability that a weight is dropped, in [0, 1]; traced values clamp. What is kept is divided by
+        1 - rate. The bias is kept.
+      use_bias, dtype, param_dtype, precision, kernel_init, bias_init: as in `flax.linen.Dense`.
+      deterministic, rng_collection: as in `Dropout`.
+
+    References:
+      Wan et al., "Regularization of neural networks using DropConnect", ICML 2013.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, noisejax.linen as njl
+      >>> layer = njl.DropConnectLinear(4, rate=0.5, deterministic=False)
+      >>> y, _ = layer.init_with_output(jax.random.key(0), jnp.ones((2, 3)))
+      >>> y.shape
+      (2, 4)
+    """
+
+    features: int
+    rate: float | jax.Array
+    use_bias: bool = True
+    dtype: Any = None
+    param_dtype: Any = jnp.float32
+    precision: Any = None
+    kernel_init: Callable = nn.initializers.lecun_normal()
+    bias_init: Callable = nn.initializers.zeros_init()
+    deterministic: bool | None = None
+    rng_collection: str = "dropout"
+
+    @nn.compact
+    def __call__(self, inputs, deterministic=None, rng=None):
+        key = self._key(deterministic, rng, 1 if self.has_variable("amounts", "rate") else self.rate)
+        product = None if key is None else _hooks.dropped(None, key, self._amount("rate", {"rate": _checks.rate}))
+        same = ("features", "use_bias", "dtype", "param_dtype", "precision", "kernel_init", "bias_init")
+        return nn.Dense(**{name: getattr(self, name) for name in same}, dot_general=product, name="dense")(inputs)
+
+
+class NoisyLinear(NoiseModule):
+    """NoisyNet's linear layer: factorised noise on weights and bias, whose strength is trained.
+
+    Attributes:
+      features: the size of the result's last axis.
+      sigma: the paper's sigma_0: all strengths start at ``sigma / sqrt(inputs)``.
+      use_bias: whether there is a bias.
+      mode: `'example'` draws for each example, `'batch'` once for a call, as the paper does for DQN.
+      dtype, param_dtype, precision: as in `flax.linen.Dense`.
+      deterministic, rng_collection: as in `WeightNoise`.
+
+    References:
+      Fortunato et al., "Noisy networks for exploration", ICLR 2018.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, noisejax.linen as njl
+      >>> y, _ = njl.NoisyLinear(4, deterministic=False).init_with_output(jax.random.key(0), jnp.ones((2, 3)))
+      >>> y.shape
+      (2, 4)
+    """
+
+    features: int
+    sigma: float = 0.5
+    use_bias: bool = True
+    mode: str = "example"
+    dtype: Any = None
+    param_dtype: Any = jnp.float32
+    precision: Any = None
+    deterministic: bool | None = None
+    rng_collection: str = "noise"
+
+    @nn.compact
+    def __call__(self, inputs, deterministic=None, rng=None):
+        bound, shape = inputs.shape[-1] ** -0.5, (inputs.shape[-1], self.features)
+
+        def uniform(key, shape, dtype):
+            return (bound * _sample.symmetric_uniform(words(key, "noisy_linear", shape))).astype(dtype)
+
+        def constant(key, shape, dtype):
+            return jnp.full(shape, self.sigma * bound, dtype)
+
+        w, std = (self.param(n, f, shape, self.param_dtype) for n, f in (("kernel", uniform), ("kernel_std", constant)))
+        bias = bias_std = None
+        if self.use_bias:
+            bias = self.param("bias", uniform, shape[1:], self.param_dtype)
+            bias_std = self.param("bias_std", constant, shape[1:], self.param_dtype)
+        x, w, std, bias, bias_std = promote_dtype(inputs, w, std, bias, bias_std, dtype=self.dtype)
+        key = self._key(deterministic, rng)
+        if key is None:
+            y = jnp.einsum("...i,io->...o", x, w, precision=self.precision)
+            return y if bias is None else y + bias.reshape((1,) * (y.ndim - 1) + bias.shape)
+        extra: Any = () if bias is None else (bias, bias_std)
+        return weights.noisy_net(key, x, w, std, *extra, mode=self.mode, precision=self.precision)

@@ -1,0 +1,303 @@
+"""Layers of weight noise: one sample for a call, of any module's weights, or another one for each example."""
+
+import inspect
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from flax.nnx.nn.dtypes import promote_dtype
+
+from noisejax import _checks, _hooks, _sample, weights
+from noisejax._stream import words
+from noisejax.nnx._bound import BoundNoiseLayer
+from noisejax.nnx._layer import NoiseLayer, Streams
+
+
+class WeightNoise(BoundNoiseLayer):
+    """Any module, called with noise on its weights: one sample for the forward and the backward pass of a call.
+
+    The module keeps its clean weights: they receive the gradient, and an optimizer updates them. The noisy ones exist
+    during the call. Each leaf draws from a stream of its own, derived from its path within the module, as
+    `noisejax.weights.perturb` does with the same key.
+
+    Args:
+      module: any nnx module.
+      noise: a bound noise of one array, a combination of them, or a function ``(key, w) -> w``: of `noisejax` or of
+        `noisejax.weights`.
+      only: which of the module's Params take noise: a pattern of the path such as ``"*kernel"``, a tuple of them, or a
+        function of path and leaf, as for `perturb`; None for all. Static.
+      deterministic, rng_collection, rngs: as in `ActivationNoise`.
+
+    Example:
+      >>> import jax.numpy as jnp, noisejax as nj, noisejax.nnx as njx
+      >>> from flax import nnx
+      >>> rngs = nnx.Rngs(0)
+      >>> layer = njx.WeightNoise(nnx.Linear(3, 4, rngs=rngs), nj.bind(nj.gaussian, std=0.1), only="*kernel", rngs=rngs)
+      >>> layer(jnp.ones((2, 3))).shape
+      (2, 4)
+      >>> njx.set_amounts(layer, njx.WeightNoise, std=0.2)
+    """
+
+    def __init__(
+        self,
+        module: nnx.Module,
+        noise: Callable,
+        *,
+        only: str | tuple[str, ...] | Callable | None = None,
+        deterministic: bool | None = False,
+        rng_collection: str = "noise",
+        rngs: Streams = None,
+    ):
+        super().__init__(deterministic=deterministic, rng_collection=rng_collection, rngs=rngs)
+        if not isinstance(module, nnx.Module):
+            raise TypeError(f"WeightNoise: module must be an nnx module, got a {type(module).__name__}: {module!r}.")
+        self.module, self.only = module, only
+        self.noise = noise
+
+    def __call__(self, *args: Any, deterministic: bool | None = None, rngs: Streams = None, **kwargs: Any) -> Any:
+        """Calls the module.
+
+        Args:
+          *args, **kwargs: what the module takes. `deterministic`, if it is given, is passed on to a module that has
+            it too.
+          deterministic: True for no noise; goes before what the constructor was given.
+          rngs: Rngs, an RngStream or a JAX key; goes before what the constructor was given.
+
+        Returns:
+          What the module returns.
+        """
+        key = self._key(deterministic, rngs)
+        if deterministic is not None and "deterministic" in inspect.signature(self.module.__call__).parameters:  # pyright: ignore
+            kwargs["deterministic"] = deterministic
+        if key is None:
+            return self.module(*args, **kwargs)  # pyright: ignore[reportCallIssue] whatever can be called
+        clean = jax.tree.map(lambda leaf: leaf, nnx.state(self.module, nnx.Param))
+        nnx.update(self.module, weights.perturb(key, clean, self.bound(), only=self.only))
+        try:
+            return self.module(*args, **kwargs)  # pyright: ignore[reportCallIssue]
+        finally:
+            nnx.update(self.module, clean)
+
+
+class PerExampleWeightNoise(NoiseLayer):
+    """A `Linear`, `LinearGeneral`, `Einsum` or `Conv` whose weight has another noise for every example.
+
+    The weights are never materialised for each example: it costs a vector each instead of a matrix.
+
+    Args:
+      layer: an nnx layer; it keeps its clean weights, to which the gradient goes. Its bias takes no noise.
+      std: the standard deviation of the noise of each weight (for `'noisy_net'` the factor), at least 0, broadcastable
+        to the kernel. 0 is the plain layer.
+      method: `'flipout'`, `'local_reparam'`, `'low_rank'` or `'noisy_net'`: the functions of `noisejax.weights`, whose
+        documentation says what is exact and what it costs. A scalar std costs no second product with
+        `'local_reparam'`, `'low_rank'` and `'noisy_net'`. Static.
+      mode: `'example'`, or `'batch'` for one weight sample of the whole call. Static.
+      deterministic, rng_collection, rngs: as in `ActivationNoise`.
+
+    References:
+      Wen et al., "Flipout", ICLR 2018; Kingma, Salimans and Welling, "Variational dropout and the local
+      reparameterization trick", NeurIPS 2015.
+
+    Example:
+      >>> import jax.numpy as jnp, noisejax.nnx as njx
+      >>> from flax import nnx
+      >>> rngs = nnx.Rngs(0)
+      >>> conv = nnx.Conv(3, 8, (3, 3), rngs=rngs)
+      >>> layer = njx.PerExampleWeightNoise(conv, 0.1, method="flipout", rngs=rngs)
+      >>> layer(jnp.ones((2, 5, 5, 3))).shape
+      (2, 5, 5, 8)
+    """
+
+    ranges: ClassVar = {"std": _checks.nonnegative}
+
+    def __init__(
+        self,
+        layer: nnx.Module,
+        std: float | jax.Array,
+        *,
+        method: str = "flipout",
+        mode: str = "example",
+        deterministic: bool | None = False,
+        rng_collection: str = "noise",
+        rngs: Streams = None,
+    ):
+        super().__init__(deterministic=deterministic, rng_collection=rng_collection, rngs=rngs)
+        _hooks.check_method("PerExampleWeightNoise", method, mode)
+        if _hook_of(layer) is None:
+            raise TypeError(
+                "PerExampleWeightNoise: layer must be an nnx.Linear, nnx.LinearGeneral, nnx.Einsum or nnx.Conv, got a "
+                f"{type(layer).__name__}. For one sample of any module's weights, take njx.WeightNoise."
+            )
+        self.layer, self.method, self.mode = layer, method, mode
+        self._add(std=std)
+
+    def __call__(
+        self, inputs: jax.Array, *args: Any, deterministic: bool | None = None, rngs: Streams = None, **kwargs: Any
+    ) -> jax.Array:
+        """Calls the layer.
+
+        Args:
+          inputs: an array whose first axis is of examples.
+          *args, **kwargs: what the layer takes beside.
+          deterministic: True for no noise; goes before what the constructor was given.
+          rngs: Rngs, an RngStream or a JAX key; goes before what the constructor was given.
+
+        Returns:
+          What the layer returns.
+        """
+        key, layer = self._key(deterministic, rngs), self.layer
+        if key is not None:
+            name, make = _hook_of(layer)  # pyright: ignore[reportGeneralTypeIssues] checked at construction
+            layer = nnx.with_attributes(layer, **{name: make(self.method, key, self._amount("std"), self.mode)})
+        return layer(inputs, *args, **kwargs)  # pyright: ignore[reportCallIssue]
+
+
+class DropConnectLinear(NoiseLayer, nnx.Linear):
+    """A linear layer that drops connections: each weight is 0 with probability `rate`, in one draw for a call.
+
+    Args:
+      in_features, out_features: as in `nnx.Linear`.
+      rate: the probability that a weight is dropped, in [0, 1]; traced values clamp. What is kept is divided by
+        1 - rate. The bias is kept.
+      deterministic, rng_collection: as in `Dropout`.
+      rngs: Rngs, for the parameters and for the noise.
+      **options: as in `nnx.Linear`.
+
+    References:
+      Wan et al., "Regularization of neural networks using DropConnect", ICML 2013.
+
+    Example:
+      >>> import jax.numpy as jnp, noisejax.nnx as njx
+      >>> from flax import nnx
+      >>> layer = njx.DropConnectLinear(3, 4, rate=0.5, rngs=nnx.Rngs(0))
+      >>> layer(jnp.ones((2, 3))).shape
+      (2, 4)
+    """
+
+    collections: ClassVar = ("dropout",)
+    ranges: ClassVar = {"rate": _checks.rate}
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        *,
+        rate: float | jax.Array,
+        deterministic: bool | None = False,
+        rng_collection: str = "dropout",
+        rngs: nnx.Rngs,
+        **options: Any,
+    ):
+        NoiseLayer.__init__(self, deterministic=deterministic, rng_collection=rng_collection, rngs=rngs)
+        stream = self.rngs
+        nnx.Linear.__init__(self, in_features, out_features, rngs=rngs, **options)
+        self.rngs = stream
+        self._add(rate=rate)
+
+    def __call__(
+        self, inputs: jax.Array, *, deterministic: bool | None = None, rngs: Streams = None, **options: Any
+    ) -> jax.Array:
+        """Applies the layer.
+
+        Args:
+          inputs: (..., in_features).
+          deterministic: True for no noise; goes before what the constructor was given.
+          rngs: Rngs, an RngStream or a JAX key; goes before what the constructor was given.
+          **options: as in `nnx.Linear`.
+
+        Returns:
+          (..., out_features).
+        """
+        key, layer = self._key(deterministic, rngs), self
+        if key is not None:
+            product = _hooks.dropped(self.dot_general, key, self._amount("rate"))
+            layer = nnx.with_attributes(self, dot_general=product)
+        return nnx.Linear.__call__(layer, inputs, **options)
+
+
+class NoisyLinear(NoiseLayer):
+    """NoisyNet's linear layer: factorised noise on weights and bias, whose strength is trained.
+
+    Args:
+      in_features, out_features: the sizes of the last axis.
+      sigma: the paper's sigma_0: all strengths start at ``sigma / sqrt(in_features)``. They are `nnx.Param`s,
+        `kernel_std` and `bias_std`, and trained.
+      use_bias: whether there is a bias.
+      mode: `'example'` draws for each example, `'batch'` once for a call, as the paper does for DQN. Static.
+      dtype, param_dtype, precision: as in `nnx.Linear`.
+      deterministic, rng_collection: as in `ActivationNoise`.
+      rngs: Rngs, for the parameters and for the noise.
+
+    References:
+      Fortunato et al., "Noisy networks for exploration", ICLR 2018, equations 9 to 11; section 3.2 for the start.
+
+    Example:
+      >>> import jax.numpy as jnp, noisejax.nnx as njx
+      >>> from flax import nnx
+      >>> layer = njx.NoisyLinear(3, 4, rngs=nnx.Rngs(0))
+      >>> layer(jnp.ones((2, 3))).shape
+      (2, 4)
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        *,
+        sigma: float = 0.5,
+        use_bias: bool = True,
+        mode: str = "example",
+        dtype: Any = None,
+        param_dtype: Any = jnp.float32,
+        precision: Any = None,
+        deterministic: bool | None = False,
+        rng_collection: str = "noise",
+        rngs: nnx.Rngs,
+    ):
+        super().__init__(deterministic=deterministic, rng_collection=rng_collection, rngs=rngs)
+        _checks.one_of("NoisyLinear", "mode", mode, ("example", "batch"))
+        self.in_features, self.out_features, self.mode = in_features, out_features, mode
+        self.dtype, self.precision = dtype, precision
+        bound = in_features**-0.5
+
+        def uniform(shape):
+            return (bound * _sample.symmetric_uniform(words(rngs.params(), "noisy_linear", shape))).astype(param_dtype)
+
+        self.kernel = nnx.Param(uniform((in_features, out_features)))
+        self.kernel_std = nnx.Param(jnp.full((in_features, out_features), sigma * bound, param_dtype))
+        self.bias = nnx.Param(uniform((out_features,))) if use_bias else nnx.data(None)
+        self.bias_std = nnx.Param(jnp.full((out_features,), sigma * bound, param_dtype)) if use_bias else nnx.data(None)
+
+    def __call__(self, inputs: jax.Array, *, deterministic: bool | None = None, rngs: Streams = None) -> jax.Array:
+        """Applies the layer.
+
+        Args:
+          inputs: (B, ..., in_features).
+          deterministic: True for no noise; goes before what the constructor was given.
+          rngs: Rngs, an RngStream or a JAX key; goes before what the constructor was given.
+
+        Returns:
+          (B, ..., out_features).
+        """
+        key = self._key(deterministic, rngs)
+        held = (self.kernel, self.kernel_std, self.bias, self.bias_std)
+        values = (inputs, *(None if v is None else v.get_value() for v in held))
+        x, w, std, bias, bias_std = promote_dtype(values, dtype=self.dtype)
+        if key is None:
+            y = jnp.einsum("...i,io->...o", x, w, precision=self.precision)
+            return y if bias is None else y + bias.reshape((1,) * (y.ndim - 1) + bias.shape)
+        extra: Any = () if bias is None else (bias, bias_std)
+        return weights.noisy_net(key, x, w, std, *extra, mode=self.mode, precision=self.precision)
+
+
+def _hook_of(layer: Any) -> tuple[str, Callable] | None:
+    """The attribute by which a layer names the product that it calls, and what makes a noisy one."""
+    if isinstance(layer, (nnx.Linear, nnx.LinearGeneral)):
+        return "dot_general", _hooks.dot_general
+    if isinstance(layer, nnx.Einsum):
+        return "einsum_op", _hooks.einsum
+    if isinstance(layer, nnx.Conv):
+        return "conv_general_dilated", _hooks.conv_general_dilated
+    return None
