@@ -1,0 +1,76 @@
+"""Compiles jitted functions for TPUs on a machine that has none: launches, temporaries, the compiler's own estimate.
+
+`libtpu`, in the version that the installed jax names, is fetched once by pip and not installed. A TPU's instructions
+are not counted: its compiler estimates the cycles of each kernel, and what is reported is that estimate over a copy's.
+"""
+
+import functools
+import math
+import os
+import pathlib
+import re
+from collections.abc import Iterable
+from importlib.metadata import requires, version
+
+import jax
+import jax.numpy as jnp
+from jax.experimental import topologies
+
+from benchmarks._h200 import launched, unpacked
+
+TOPOLOGIES = {"TPU v5e": "v5e:2x2", "TPU v6e": "v6e:2x2"}  # the smallest there are; one chip of them is used
+
+
+def rows(programs: Iterable[tuple]) -> list[dict]:
+    """A row for each forward program of `benchmarks.instructions.programs` and each TPU."""
+    found, copies = [], {}
+    for name, dtype, shape, direction, function, arguments in programs:
+        if direction != "forward" or name.startswith("jax.random"):
+            continue
+        for device in TOPOLOGIES:
+            sharding = target(device)
+            shapes = jax.tree.map(lambda a, s=sharding: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=s), arguments)
+            compiled = jax.jit(function).lower(*shapes).compile()
+            text = compiled.as_text()
+            size = math.prod(arguments[-1].shape)
+            written = [max((n for n, _ in arrays), default=0) for arrays in launched(text).values()]
+            launches = sum(1000 * n >= size for n in written)
+            cycles = sum(int(n) for n in re.findall(r'"estimated_cycles":"(\d+)"', text[text.index("ENTRY") :]))
+            copies.setdefault((device, dtype), cycles / size)  # the copy comes first
+            found.append(
+                {
+                    "program": name,
+                    "device": device,
+                    "dtype": jnp.dtype(dtype).name,
+                    "shape": shape,
+                    "launches": launches,
+                    "tiny launches": len(written) - launches,
+                    "temporary bytes": compiled.memory_analysis().temp_size_in_bytes,
+                    "estimated cycles, x copy": round(cycles / size / copies[device, dtype], 2),
+                }
+            )
+    return found
+
+
+@functools.cache
+def target(device: str) -> jax.sharding.Sharding:
+    jax.devices()
+    os.environ["TPU_LIBRARY_PATH"] = str(_library())
+    for name, value in {  # or it asks the network what it is
+        "TPU_SKIP_MDS_QUERY": "1",
+        "TPU_ACCELERATOR_TYPE": "v5litepod-4",
+        "TPU_WORKER_HOSTNAMES": "localhost",
+    }.items():
+        os.environ.setdefault(name, value)
+    topology = topologies.get_topology_desc(platform="tpu", topology_name=TOPOLOGIES[device])
+    return jax.sharding.SingleDeviceSharding(topology.devices[0])
+
+
+def library_version() -> str:
+    return next(p.name.split("-")[1] for p in _library().parent.parent.glob("libtpu-*.dist-info"))
+
+
+@functools.cache
+def _library() -> pathlib.Path:
+    wanted = next((r for r in requires("jax") or [] if r.startswith("libtpu")), "libtpu").split(";")[0].strip()
+    return unpacked(f"tpu-{version('jax')}", wanted) / "libtpu" / "libtpu.so"
