@@ -6,6 +6,7 @@ A way that does not have one of them has None.
 """
 
 import importlib.util
+import math
 import os
 from collections.abc import Callable
 
@@ -34,10 +35,15 @@ NOISEJAX = {
 
 
 def ways(
-    job: str, size: int, dtype, *, implementations: tuple[str, ...] = IMPLEMENTATIONS, compiled_torch: bool = False
+    job: str,
+    shape: tuple[int, ...],
+    dtype,
+    *,
+    implementations: tuple[str, ...] = IMPLEMENTATIONS,
+    compiled_torch: bool = False,
 ) -> dict[str, tuple[Callable, Callable | None]]:
-    """For one job, size and dtype, every way to do it that this machine has; the first is a copy."""
-    x = data(size, dtype)
+    """For one job, shape and dtype, every way to do it that this machine has; the first is a copy."""
+    x = data(shape, dtype)
     found = {"copy": copy(x), "noisejax": pair(NOISEJAX[job], jax.random.key(0), x)}
     if job == "dropout":
         layer = nnx.Dropout(RATE)
@@ -50,7 +56,7 @@ def ways(
         found[f"jax.random, {impl}"] = pair(IDIOMS[job], key, x)
     if jax.devices()[0].platform == "cpu" and jnp.dtype(dtype) == jnp.float32:
         found["numpy SFC64"] = _numpy(job, np.asarray(x)), None
-    return found | _torch(job, size, jnp.dtype(dtype).name, compiled_torch)
+    return found | _torch(job, shape, jnp.dtype(dtype).name, compiled_torch)
 
 
 def copy(x: jax.Array) -> tuple[Callable, Callable]:
@@ -72,8 +78,9 @@ def pair(noise: Callable, key: jax.Array, x: jax.Array) -> tuple[Callable, Calla
     return lambda: forward(key, x), both
 
 
-def data(size: int, dtype) -> jax.Array:
-    return jax.jit(lambda: jnp.sin(jnp.arange(size, dtype=jnp.float32)).astype(dtype))()
+def data(shape: tuple[int, ...], dtype) -> jax.Array:
+    values = jax.jit(lambda: jnp.sin(jnp.arange(math.prod(shape), dtype=jnp.float32)).astype(dtype).reshape(shape))
+    return values()
 
 
 # What people write today, with draws in float32 also where x is narrower: a bfloat16 normal of jax.random has 128
@@ -101,7 +108,7 @@ IDIOMS = {"gaussian": _normal, "dropout": _dropout, "chain of five": _five}
 
 
 def _numpy(job: str, x: np.ndarray) -> Callable:
-    rng, size, single = np.random.Generator(np.random.SFC64(0)), x.size, np.float32
+    rng, size, single = np.random.Generator(np.random.SFC64(0)), x.shape, np.float32
 
     def five():
         y = x + single(0.1) * rng.standard_normal(size, single)
@@ -117,7 +124,7 @@ def _numpy(job: str, x: np.ndarray) -> Callable:
     }[job]
 
 
-def _torch(job: str, size: int, dtype: str, compiled: bool) -> dict[str, tuple[Callable, Callable | None]]:
+def _torch(job: str, shape: tuple[int, ...], dtype: str, compiled: bool) -> dict[str, tuple[Callable, Callable | None]]:
     """Empty where torch is not installed, or cannot use the accelerator that jax uses."""
     if importlib.util.find_spec("torch") is None:
         return {}
@@ -141,7 +148,8 @@ def _torch(job: str, size: int, dtype: str, compiled: bool) -> dict[str, tuple[C
         "dropout": lambda x: F.dropout(x, RATE),
         "chain of five": five,
     }[job]
-    x = torch.sin(torch.arange(size, device=device, dtype=torch.float32)).to(getattr(torch, dtype))
+    x = torch.sin(torch.arange(math.prod(shape), device=device, dtype=torch.float32))
+    x = x.reshape(shape).to(getattr(torch, dtype))
     leaf = x.clone().requires_grad_()
 
     def way(function):

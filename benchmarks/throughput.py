@@ -4,6 +4,9 @@ Each time is that of a jitted call on an array that is there already. The limit 
 writes the result once, and forward and backward it does both twice. `% of copy` is a copy's time, measured in the same
 run, over that of the noise; GB/s counts the bytes that the copy moves. Two parts: three jobs done by every rival over
 sizes and dtypes, and every noise of the package at one size.
+
+Arrays are batches, (examples, 1024). Flat ones are measured at the main size too: XLA's loop over a flat array on
+several threads of a CPU counts in 64 bits, and takes almost twice as long as one over rows.
 """
 
 import functools
@@ -40,7 +43,7 @@ AMOUNTS = {
     "width": 8.0,
 }
 OPTIONS = {"drop_block": {"block_size": 3}, "patch_dropout": {"patch": 4}}
-# Those whose axes mean something act on pictures (B, 32, 32, 4) or series (B, 256, 16), the rest on a flat array.
+# Those whose axes mean something act on pictures (B, 32, 32, 4) or series (B, 256, 16), the rest on a batch of rows.
 PICTURES = {"channel_dropout", "pixel_dropout", "spatial_dropout", "random_erasing", "cutout", "coarse_dropout"}
 PICTURES |= {"grid_mask", "drop_block", "patch_dropout", "drop_path", "gaussian_snr"}
 SERIES = {"colored", "time_mask", "freq_mask", "swap"}
@@ -60,30 +63,31 @@ def headline() -> int:
 def deep(smoke: bool) -> Iterator[dict]:
     sizes = [2**28, 2**24, 2**20, 2**16] if measure.accelerator() else [2**16, 2**24, 2**22, 2**18]
     main = 2**12 if smoke else headline()
-    plan = [(main, jnp.float32, "forward")]
+    plan = [(main, jnp.float32, "forward", "")]
     if not smoke:
-        plan.append((main, jnp.bfloat16, "forward"))
-    plan.append((main, jnp.float32, "forward+backward"))
+        plan += [(main, jnp.bfloat16, "forward", ""), (main, jnp.float32, "forward", ", flat")]
+    plan.append((main, jnp.float32, "forward+backward", ""))
     if not smoke:
-        plan.append((main, jnp.bfloat16, "forward+backward"))
-        plan += [(s, d, "forward") for s in sizes for d in (jnp.float32, jnp.bfloat16)]
-    for size, dtype, mode in plan:
+        plan.append((main, jnp.bfloat16, "forward+backward", ""))
+        plan += [(s, d, "forward", "") for s in sizes for d in (jnp.float32, jnp.bfloat16)]
+    for size, dtype, mode, form in plan:
         which = ("forward", "forward+backward").index(mode)
         full = size == main and not smoke
         for job in rivals.NOISEJAX:
             impls = rivals.IMPLEMENTATIONS if full and job != "chain of five" else rivals.FEW
-            found = rivals.ways(job, size, dtype, implementations=impls, compiled_torch=full)
+            array = (size,) if form else (size // 1024, 1024)
+            found = rivals.ways(job, array, dtype, implementations=impls, compiled_torch=full)
             timed = {way: pair[which] for way, pair in found.items() if pair[which] is not None}
             if job == "chain of five" and mode == "forward" and full:
-                timed |= _stages(size, dtype)
+                timed |= _stages(array, dtype)
             seconds = measure.interleaved(timed, budget=2.0 if full else 0.1 if smoke else 0.8)
             for way, time in seconds.items():
-                yield _row(job, mode, size, dtype, way, time, seconds["copy"], seconds["noisejax"])
+                yield _row(job + form, mode, size, dtype, way, time, seconds["copy"], seconds["noisejax"])
         jax.clear_caches()
 
 
-def _stages(size: int, dtype) -> dict[str, Callable]:
-    key, x = jax.random.key(0), rivals.data(size, dtype)
+def _stages(array: tuple[int, ...], dtype) -> dict[str, Callable]:
+    key, x = jax.random.key(0), rivals.data(array, dtype)
     return {f"{f.__name__} alone": rivals.pair(nj.bind(f, **a), key, x)[0] for f, a in rivals.CHAIN}
 
 
@@ -94,14 +98,14 @@ def all_noises(smoke: bool) -> Iterator[dict]:
         for name, noise, shape in noises(size):
             if smoke and name not in ("gaussian", "mask", "cutout", "time_mask"):
                 continue
-            x = (jnp.abs(rivals.data(size, jnp.float32)) * (200 if dtype == jnp.uint8 else 1)).astype(dtype)
-            key, x = jax.random.key(0), x.reshape(shape)
+            key, x = jax.random.key(0), jnp.abs(rivals.data(shape, jnp.float32))
+            x = (x * (200 if dtype == jnp.uint8 else 1)).astype(dtype)
             try:
                 jax.eval_shape(noise, key, x)
             except TypeError:  # not a noise of this dtype, or not of arrays
                 continue
             timed[name] = functools.partial(jax.jit(noise), key, x)
-        x = rivals.data(size, dtype)
+        x = rivals.data((size // 1024, 1024), dtype)
         seconds = measure.interleaved({"copy": rivals.copy(x)[0], **timed}, budget=0.2 if smoke else 4.0)
         for name, time in seconds.items():
             yield _row(
@@ -134,7 +138,7 @@ def _say(once: str) -> None:
 def shape(name: str, size: int) -> tuple[int, ...]:
     if name in PICTURES:
         return (size // 4096, 32, 32, 4)
-    return (size // 4096, 256, 16) if name in SERIES else (size,)
+    return (size // 4096, 256, 16) if name in SERIES else (size // 1024, 1024)
 
 
 def _row(job, mode, size, dtype, way, seconds, copy, ours) -> dict:
@@ -159,7 +163,7 @@ def show(rows: list[dict]) -> None:
         return f"{row['ms']:.3g} ({row['% of copy']:.0f}%)"
 
     for mode in ("forward", "forward+backward"):
-        for job in rivals.NOISEJAX:
+        for job in (name + form for form in ("", ", flat") for name in rivals.NOISEJAX):
             some = [r for r in rows if r["mode"] == mode and r["job"] == job and r["noisejax is faster"] is not None]
             if some:
                 print(f"\n{job}, {mode}: ms (% of copy)")
