@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from noisejax import _checks
-from noisejax._stream import Stream, words
+from noisejax._stream import stage, words
 from noisejax.nnx._layer import NoiseLayer
 
 
@@ -132,7 +132,7 @@ def functional(model: Any, *, deterministic: bool = True, method: str = "__call_
 
 def _derived(key: jax.Array, path: tuple, like: jax.Array) -> jax.Array:
     """A key, or an array of keys, of the kind and the shape of another."""
-    stream = Stream(key, tuple(map(str, path)))
+    stream = stage(key, *map(str, path))
     size = jax.eval_shape(jax.random.key_data, like).shape[-1]
     data = [words(stream, f"reseed.{n}", like.shape) for n in range(size)]
     return jax.random.wrap_key_data(jnp.stack(data, axis=-1), impl=jax.random.key_impl(like))
