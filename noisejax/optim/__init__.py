@@ -1,0 +1,53 @@
+"""Noise on the optimizer's side, as `optax` transforms: on gradients, in updates, in weights, and in rounding.
+
+Every transform is a `GradientTransformationExtraArgs` that starts with the key. Its state is the key's data and a count
+of its steps: plain arrays, which any checkpoint stores and gives back to the bit. The draw at an element depends on the
+key, the step, the path of the parameter in its tree and the element's index, and on nothing else: adding a parameter
+moves no other's noise, and a sharded tree has the noise of an unsharded one.
+"""
+
+from noisejax.optim._additive import (
+    AnticorrelatedNoiseState as AnticorrelatedNoiseState,
+    add_anticorrelated_noise as add_anticorrelated_noise,
+    add_noise as add_noise,
+    annealed_std as annealed_std,
+    apply_noise as apply_noise,
+)
+from noisejax.optim._langevin import (
+    PreconditionedSGLDState as PreconditionedSGLDState,
+    add_langevin_noise as add_langevin_noise,
+    preconditioned_sgld as preconditioned_sgld,
+    sgld as sgld,
+)
+from noisejax.optim._perturbed import perturbed_gradients as perturbed_gradients
+from noisejax.optim._private import (
+    add_private_noise as add_private_noise,
+    clipped_sum as clipped_sum,
+    differentially_private_aggregate as differentially_private_aggregate,
+)
+from noisejax.optim._rounding import (
+    apply_updates as apply_updates,
+    stochastic_round as stochastic_round,
+    stochastic_rounding as stochastic_rounding,
+)
+from noisejax.optim._streams import NoiseState as NoiseState
+
+__all__ = [
+    "AnticorrelatedNoiseState",
+    "NoiseState",
+    "PreconditionedSGLDState",
+    "add_anticorrelated_noise",
+    "add_langevin_noise",
+    "add_noise",
+    "add_private_noise",
+    "annealed_std",
+    "apply_noise",
+    "apply_updates",
+    "clipped_sum",
+    "differentially_private_aggregate",
+    "perturbed_gradients",
+    "preconditioned_sgld",
+    "sgld",
+    "stochastic_round",
+    "stochastic_rounding",
+]

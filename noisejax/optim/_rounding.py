@@ -1,0 +1,160 @@
+"""Stochastic rounding: low-precision parameters that keep small updates, in expectation."""
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import lax
+
+from noisejax import _checks, _sample
+from noisejax._stream import Stream, stream as stream_of, words_like
+from noisejax.optim import _streams
+
+_NARROW = (jnp.bfloat16, jnp.float16)
+
+
+def stochastic_round(key: jax.Array | Stream, x: jax.Array, dtype: jax.typing.DTypeLike = jnp.bfloat16) -> jax.Array:
+    """x in a narrower dtype: one of its two neighbours there, so that the expectation is x.
+
+    A value at the share p of the way from the neighbour below to the one above becomes the one above with probability
+    p, exactly; a value that the dtype has stays as it is, -0 included. Subnormal numbers round in the same way. What no
+    average can hold stays on this side of it: a finite x beyond the largest finite number becomes that number.
+    Infinities and NaN stay what they are. No gradient passes.
+
+    Args:
+      key: a JAX key.
+      x: an array of float32 (float64 is rounded to it first), bfloat16 or float16.
+      dtype: bfloat16 or float16.
+
+    Returns:
+      An array of x's shape, of that dtype.
+
+    References:
+      Gupta, Agrawal, Gopalakrishnan and Narayanan, "Deep learning with limited numerical precision", ICML 2015; Croci,
+      Fasi, Higham, Mary and Mikaitis, "Stochastic rounding: implementation, error analysis and applications", Royal
+      Society Open Science 9(3), 2022.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, noisejax.optim
+      >>> x = jnp.full(10_000, 1.001)  # bfloat16 has 1 and 1.0078125 here
+      >>> y = noisejax.optim.stochastic_round(jax.random.key(0), x)
+      >>> sorted(set(y.tolist())), bool(abs(y.astype(float).mean() - 1.001) < 1e-4)
+      ([1.0, 1.0078125], True)
+    """
+    if not isinstance(key, Stream):
+        _checks.key("stochastic_round", key)
+    _checks.array("stochastic_round", x, _checks.floats)
+    if dtype not in _NARROW:
+        raise ValueError(f"stochastic_round: dtype must be bfloat16 or float16, got {dtype!r}.")
+    x = lax.stop_gradient(jnp.asarray(x))
+    if x.dtype == dtype:
+        return x
+    x = x.astype(jnp.float32)
+    w = words_like(key, "stochastic_round", x)
+    rounded = _to_bfloat16(w, x) if dtype == jnp.bfloat16 else _to_float16(w, x)
+    return jnp.where(jnp.isfinite(x), rounded, x.astype(dtype))
+
+
+def _to_bfloat16(w: jax.Array, x: jax.Array) -> jax.Array:
+    # bfloat16 is the upper half of float32: 16 random bits, added to the lower half, carry with the right probability,
+    # for either sign and for subnormals. In integers, since processors may flush subnormal floats to 0.
+    u = jnp.uint32
+    bits = lax.bitcast_convert_type(x, u) + (w >> u(16))
+    upper = (bits >> u(16)).astype(jnp.uint16)
+    overflow = (upper & jnp.uint16(0x7FFF)) == jnp.uint16(0x7F80)
+    return lax.bitcast_convert_type(jnp.where(overflow, upper - jnp.uint16(1), upper), jnp.bfloat16)
+
+
+def _to_float16(w: jax.Array, x: jax.Array) -> jax.Array:
+    size = jnp.minimum(abs(x), jnp.float32(65504))
+    below = lax.bitcast_convert_type(size.astype(jnp.float16), jnp.uint16)
+    nearest = lax.bitcast_convert_type(below, jnp.float16).astype(jnp.float32)
+    below = below - (nearest > size).astype(jnp.uint16)
+    low, high = (
+        lax.bitcast_convert_type(bits, jnp.float16).astype(jnp.float32) for bits in (below, below + jnp.uint16(1))
+    )
+    up = (size > low) & _sample.bernoulli(w, (size - low) / (high - low))
+    sign = (lax.bitcast_convert_type(x, jnp.uint32) >> jnp.uint32(16)).astype(jnp.uint16) & jnp.uint16(0x8000)
+    return lax.bitcast_convert_type(below + up.astype(jnp.uint16) | sign, jnp.float16)
+
+
+def apply_updates(key: jax.Array, params: optax.Params, updates: optax.Updates) -> optax.Params:
+    """`optax.apply_updates` with stochastic rounding: ``params + updates`` in float32, then `stochastic_round`.
+
+    Nearest rounding loses every update below half a unit in the last place, a 512th to a 256th of a bfloat16 parameter;
+    here it is kept in expectation. Parameters of other dtypes are updated as optax does.
+
+    Args:
+      key: a JAX key, a new one for every step.
+      params: a tree of parameters.
+      updates: a tree of the same structure; its dtypes may be wider than those of the parameters.
+
+    Returns:
+      The new parameters, in the dtypes of the old ones.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, noisejax.optim
+      >>> params, updates = jnp.ones(10_000, jnp.bfloat16), jnp.full(10_000, 0.001, jnp.bfloat16)
+      >>> new = noisejax.optim.apply_updates(jax.random.key(0), params, updates)
+      >>> new.dtype, bool(abs(new.astype(float).mean() - 1.001) < 1e-4)
+      (dtype(bfloat16), True)
+    """
+    _checks.key("apply_updates", key)
+
+    def new(path, p, u):
+        if p is None:
+            return None
+        if p.dtype not in _NARROW:
+            return optax.apply_updates(p, u)
+        stream = _streams.at_path(stream_of(key), "stochastic_round", path)
+        return stochastic_round(stream, p.astype(jnp.float32) + u.astype(jnp.float32), p.dtype)
+
+    return jax.tree_util.tree_map_with_path(new, params, updates, is_leaf=lambda x: x is None)
+
+
+def stochastic_rounding(key: jax.Array) -> optax.GradientTransformationExtraArgs:
+    """Stochastic rounding of the parameters where the train step calls `optax.apply_updates`, as Flax's steps do.
+
+    For bfloat16 and float16 parameters it replaces the update u by the float32 difference ``q - p``, where q is p + u
+    rounded by `stochastic_round`: optax adds it in float32 and casts, which gives q. Updates of other parameters pass.
+
+    It stands last, outside of every other wrapper: ``optax.chain(optax.MultiSteps(...).gradient_transformation(),
+    stochastic_rounding(key))``. An update of 0 leaves the parameter as it is. Where jax_numpy_dtype_promotion is
+    "strict", optax cannot add float32 to bfloat16: use `apply_updates`, which also saves the float32 differences.
+
+    Args:
+      key: a JAX key.
+
+    Returns:
+      A `optax.GradientTransformationExtraArgs` with a `NoiseState`; its update needs the parameters.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, optax, noisejax.optim
+      >>> optimizer = optax.chain(optax.sgd(1e-3), noisejax.optim.stochastic_rounding(jax.random.key(0)))
+      >>> params = jnp.ones(10_000, jnp.bfloat16)
+      >>> state = optimizer.init(params)
+      >>> updates, state = optimizer.update(-jnp.ones_like(params), state, params)
+      >>> with jax.numpy_dtype_promotion("standard"):  # as it is by default
+      ...     params = optax.apply_updates(params, updates)
+      >>> params.dtype, bool(abs(params.astype(float).mean() - 1.001) < 1e-4)
+      (dtype(bfloat16), True)
+    """
+    _checks.key("stochastic_rounding", key)
+
+    def update(updates, state, params=None, **extra_args):
+        del extra_args
+        if params is None:
+            raise ValueError(
+                "stochastic_rounding: it rounds params + updates, so it needs the parameters: update(g, state, params)."
+            )
+
+        def difference(stream, u, p):
+            if p.dtype not in _NARROW:
+                return u
+            old = p.astype(jnp.float32)
+            new = stochastic_round(stream, old + u.astype(jnp.float32), p.dtype).astype(jnp.float32)
+            return jnp.where(new == old, 0, new - old)  # inf - inf would be NaN
+
+        updates = _streams.leafwise(difference, "stochastic_round", (_streams.at_step(key, state),), updates, params)
+        return updates, state._replace(count=_streams.following(state.count))
+
+    return optax.GradientTransformationExtraArgs(lambda params: _streams.init(key), update)
