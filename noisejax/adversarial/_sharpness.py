@@ -221,7 +221,8 @@ def _adversary(function: str, name: str, amount, ascent: Callable) -> optax.Grad
 
     def update(updates, state, params=None):
         now = jnp.asarray(amount(state.count) if callable(amount) else amount).astype(jnp.float32)
-        return ascent(jax.tree.map(jnp.negative, updates), params, now), _Count(optax.safe_increment(state.count))
+        count = jnp.asarray(optax.safe_increment(state.count))
+        return ascent(jax.tree.map(jnp.negative, updates), params, now), _Count(count)
 
     return optax.GradientTransformation(lambda params: _Count(jnp.zeros((), jnp.int32)), update)
 

@@ -195,11 +195,11 @@ def counter(function: str, key, predict: Callable, x, noise: Callable, num_class
 
 
 def _count(predict, key, noise, x, ids, span, copies: int, classes: int) -> jax.Array:
-    stream, noise = stage(key, "smoothing"), per_example(noise, ids)
+    stream, each = stage(key, "smoothing"), per_example(noise, ids)
     end = span[0] + span[1]
 
     def answer(number):  # of the classifier to one noisy copy of every example
-        outputs = predict(noise(fold(stream, number), x))
+        outputs = predict(_noise.apply(each, fold(stream, number), x)[0])
         if outputs.ndim == 1:
             return outputs.astype(jnp.int32)
         best = jnp.argmax(outputs, axis=-1).astype(jnp.int32)
