@@ -1,7 +1,8 @@
-"""Hand-written kernels against what XLA makes of their specifications: in context on a GPU, agreement elsewhere.
+"""Hand-written kernels against what XLA makes of their specifications: in context on a GPU, compiled for one elsewhere.
 
-A kernel moves into the package when it wins here, inside the computation that it is for. Without a GPU it is
-interpreted on small arrays and compared with its specification, and nothing is timed.
+A kernel moves into the package when it wins here, inside the computation that it is for. Without a GPU each is
+interpreted on small arrays and compared with its specification, and compiled for an H200, if this machine can do that:
+launches, and bytes of temporaries. Nothing is timed then.
 """
 
 from collections.abc import Callable, Iterator
@@ -11,65 +12,77 @@ import jax.numpy as jnp
 import numpy as np
 
 import noisejax as nj
-from benchmarks import measure
+from benchmarks import _h200, measure
 from benchmarks.kernels.dropout_norm import dropout_norm
 from benchmarks.kernels.noisy_matmul import noisy_matmul
 from benchmarks.kernels.normal_pairs import normal_pairs
 
 
 def run(smoke: bool) -> Iterator[dict]:
-    timed = jax.default_backend() == "gpu" and not smoke
+    gpu = jax.default_backend() == "gpu"
     for dtype in (jnp.bfloat16, jnp.float32):
-        for name, job in jobs(dtype, large=timed).items():
-            ways = {way: jax.jit(lambda how=how, job=job: job(how)) for way, how in implementations(timed).items()}
-            row = {"kernel": name, "dtype": jnp.dtype(dtype).name, "differs by": difference(*ways.values())}
-            if timed:
-                if "gaussian" in name:
-                    ways |= baselines(dtype)
-                seconds = measure.interleaved(ways)
-                row |= {f"{way} ms": 1e3 * time for way, time in seconds.items()}
-                row["kernel is faster"] = seconds["XLA"] / seconds["kernel"]
+        for name, (job, small, large) in jobs().items():
+            key = jax.random.key_data(jax.random.key(0))
+            row = {"kernel": name, "dtype": jnp.dtype(dtype).name}
+            arrays = [key, *(jnp.cos(jnp.arange(np.prod(s))).astype(dtype).reshape(s) for s in small)]
+            row["differs by"] = difference(
+                *(jax.jit(job, static_argnums=0)(how, *arrays) for how in ("xla", "pallas" if gpu else "interpret"))
+            )
+            if gpu and not smoke:
+                row |= timed(job, [key, *(jnp.ones(s, dtype) for s in large)])
+            elif not smoke:
+                row |= compiled(job, [jax.ShapeDtypeStruct((2,), jnp.uint32), *(jnp.ones(s, dtype) for s in large)])
             yield row
 
 
-def implementations(timed: bool) -> dict[str, str]:
-    return {"XLA": "xla", "kernel": "pallas" if timed else "interpret"}
+def jobs() -> dict[str, tuple[Callable, list, list]]:
+    """What the kernels are for: a function of the implementation, key data and arrays, and small and large shapes."""
+    n, wrap = 4096, jax.random.wrap_key_data
 
-
-def jobs(dtype, large: bool) -> dict[str, Callable]:
-    """What the kernels are for: name -> a function of the implementation."""
-    key, n = jax.random.key(0), 4096 if large else 128
-    weights, rows, scale = jnp.ones((n, n), dtype) / n, jnp.ones((n, n), dtype), jnp.ones(n, dtype)
-    flat = jnp.ones(2**24 if large else 4096, dtype)
-
-    def products(batch: int) -> Callable:
+    def products(how, key, x, w):
         # Two layers with what stands between them, so that a fusion which the kernel prevents is counted against it.
-        x = jnp.ones((batch, n), dtype)
+        hidden = jax.nn.gelu(noisy_matmul(wrap(key), x, w, 0.01, implementation=how))
+        return noisy_matmul(jax.random.fold_in(wrap(key), 1), hidden, w, 0.01, implementation=how)
 
-        def job(how):
-            hidden = jax.nn.gelu(noisy_matmul(key, x, weights, 0.01, implementation=how))
-            return noisy_matmul(jax.random.fold_in(key, 1), hidden, weights, 0.01, implementation=how)
-
-        return job
-
-    def norm(how):
+    def norm(how, key, x, scale):
         # The sum feeds the next layer, the norm this one: both are read again.
-        h, y = dropout_norm(key, jax.nn.gelu(rows), rows, scale, 0.1, implementation=how)
+        h, y = dropout_norm(wrap(key), jax.nn.gelu(x), x, scale, 0.1, implementation=how)
         return h + jax.nn.gelu(y)
 
-    batches = (1, 16, 64, 256) if large else (8,)
-    named = {f"noisy matmul twice, batch {b}, {n} features": products(b) for b in batches}
-    named["gelu, dropout, residual, RMSNorm, gelu"] = norm
-    named["gaussian, two normals from a word"] = lambda how: normal_pairs(key, flat, 0.1, implementation=how)
+    def pairs(how, key, x):
+        return normal_pairs(wrap(key), x, 0.1, implementation=how)
+
+    named = {
+        f"noisy matmul twice, batch {b}": (products, [(8, 128), (128, 128)], [(b, n), (n, n)]) for b in (1, 16, 256)
+    }
+    named["gelu, dropout, residual, RMSNorm, gelu"] = norm, [(8, 128), (128,)], [(n, n), (n,)]
+    named["gaussian, two normals from a word"] = pairs, [(4096,)], [(2**24,)]
     return named
 
 
-def baselines(dtype) -> dict[str, Callable]:
-    key, flat = jax.random.key(0), jnp.ones(2**24, dtype)
-    copy, gaussian = jax.jit(lambda x: x * jnp.asarray(1.5, dtype)), jax.jit(nj.bind(nj.gaussian, std=0.1))
-    return {"copy": lambda: copy(flat), "nj.gaussian": lambda: gaussian(key, flat)}
+def timed(job: Callable, arrays: list) -> dict:
+    run = jax.jit(job, static_argnums=0)
+    ways = {"XLA": lambda: run("xla", *arrays), "kernel": lambda: run("pallas", *arrays)}
+    if job.__name__ == "pairs":
+        x, key = arrays[1], jax.random.wrap_key_data(arrays[0])
+        copy, gaussian = jax.jit(lambda x: x * jnp.asarray(1.5, x.dtype)), jax.jit(nj.bind(nj.gaussian, std=0.1))
+        ways |= {"copy": lambda: copy(x), "nj.gaussian": lambda: gaussian(key, x)}
+    seconds = measure.interleaved(ways)
+    row = {f"{way} ms": 1e3 * time for way, time in seconds.items()}
+    return row | {"kernel is faster": seconds["XLA"] / seconds["kernel"]}
 
 
-def difference(one: Callable, other: Callable) -> float:
-    pairs = zip(jax.tree.leaves(one()), jax.tree.leaves(other()), strict=True)
+def compiled(job: Callable, arrays: list) -> dict:
+    row = {}
+    for way, how in {"XLA": "xla", "kernel": "compile"}.items():
+        try:
+            program = _h200.compile_for(lambda *a, how=how: job(how, *a), *arrays)
+        except _h200.Unavailable:
+            return {}
+        row |= {f"{way} launches": program.launches + program.tiny, f"{way} temporary bytes": program.temporary}
+    return row
+
+
+def difference(one, other) -> float:
+    pairs = zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True)
     return max(float(np.abs(np.asarray(a, np.float32) - np.asarray(b, np.float32)).max()) for a, b in pairs)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import jax
 
-IMPLEMENTATIONS = (None, "xla", "pallas", "interpret")
+IMPLEMENTATIONS = (None, "xla", "pallas", "interpret", "compile")
 
 
 def dispatch(name: str, implementation: str | None, reason: str | None, specification: Callable, kernel: Callable):
@@ -13,7 +13,8 @@ def dispatch(name: str, implementation: str | None, reason: str | None, specific
     Args:
       name: of the operation, for errors.
       implementation: None or "xla" for the specification, "pallas" for the kernel on a GPU, "interpret" for the kernel
-        run by Pallas' interpreter, on any machine. None is "xla" as long as no device has shown the kernel to win.
+        run by Pallas' interpreter, on any machine, "compile" for the kernel whatever the backend, to compile it for a
+        GPU that is not there. None is "xla" as long as no device has shown the kernel to win.
       reason: why the kernel cannot take these arguments, or None if it can: a predicate's answer, since a lowering
         error comes too late to fall back from.
       specification: a function without arguments.
