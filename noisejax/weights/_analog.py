@@ -23,7 +23,7 @@ def _relative_to(x: jax.Array, to, channel_axis) -> None:
     _checks.one_of("relative", "to", to, ("absmax", "std"))
 
 
-@array_noise(_checks.floats, options=_relative_to, std=_checks.nonnegative)
+@array_noise(_checks.floats, sees="batch", options=_relative_to, std=_checks.nonnegative)
 def relative(
     key: jax.Array,
     x: jax.Array,
@@ -65,7 +65,9 @@ def relative(
     return x + std * scale * _normal(key, "relative", x)
 
 
-@array_noise(_checks.floats, time=_checks.nonnegative, nu=_checks.nonnegative, nu_std=_checks.nonnegative)
+@array_noise(
+    _checks.floats, sees="element", time=_checks.nonnegative, nu=_checks.nonnegative, nu_std=_checks.nonnegative
+)
 def conductance_drift(
     key: jax.Array,
     x: jax.Array,
@@ -103,7 +105,7 @@ def conductance_drift(
     return x * jnp.exp(-exponent * jnp.log1p(jnp.maximum(time, 0) / first_read))
 
 
-@array_noise(_checks.floats, scale=_checks.nonnegative)
+@array_noise(_checks.floats, sees="batch", scale=_checks.nonnegative)
 def programming_noise(
     key: jax.Array,
     x: jax.Array,
@@ -144,7 +146,7 @@ def programming_noise(
     return _pair(x, _scale.axes("programming_noise", x, channel_axis), where, cell)
 
 
-@array_noise(_checks.floats, time=_checks.nonnegative, scale=_checks.nonnegative)
+@array_noise(_checks.floats, sees="batch", time=_checks.nonnegative, scale=_checks.nonnegative)
 def read_noise(
     key: jax.Array,
     x: jax.Array,
@@ -189,7 +191,7 @@ def read_noise(
     return _pair(x, _scale.axes("read_noise", x, channel_axis), where, cell)
 
 
-@array_noise(_checks.floats, time=_checks.nonnegative, scale=_checks.nonnegative)
+@array_noise(_checks.floats, sees="batch", time=_checks.nonnegative, scale=_checks.nonnegative)
 def phase_change(
     key: jax.Array,
     x: jax.Array,

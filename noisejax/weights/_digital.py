@@ -14,7 +14,7 @@ from noisejax.weights import _scale
 _bits = _checks.Range("at least 2", lambda v: v >= 2, "inf, and every number from 24 on, is the identity.")
 
 
-@array_noise(_checks.floats, bits=_bits)
+@array_noise(_checks.floats, sees="batch", bits=_bits)
 def fake_quantize(
     key: jax.Array,
     x: jax.Array,
@@ -68,7 +68,7 @@ def _blocks(x: jax.Array, block_size, axis, **_) -> None:
         raise TypeError(f"quant_noise: axis must be an integer, got {axis!r}.")
 
 
-@array_noise(_checks.floats, options=_blocks, rate=_checks.rate, bits=_bits)
+@array_noise(_checks.floats, sees="batch", options=_blocks, rate=_checks.rate, bits=_bits)
 def quant_noise(
     key: jax.Array,
     x: jax.Array,
@@ -146,7 +146,7 @@ def _positions(x: jax.Array, bits) -> int:
     return mask
 
 
-@array_noise(_checks.numbers, options=lambda x, bits: _positions(x, bits) and None, rate=_checks.rate)
+@array_noise(_checks.numbers, sees="element", options=lambda x, bits: _positions(x, bits) and None, rate=_checks.rate)
 def bit_flips(key: jax.Array, x: jax.Array, rate: float | jax.Array, *, bits: str | int | tuple = "all") -> Hit:
     """Memory faults: every bit of every weight flips with probability `rate`, independently of all others.
 
@@ -162,7 +162,8 @@ def bit_flips(key: jax.Array, x: jax.Array, rate: float | jax.Array, *, bits: st
       where, lengths: padding, see `noisejax.Noise`.
 
     Returns:
-      An array of x's shape and dtype. Each bit's probability is exact to 2**-32.
+      An array of x's shape and dtype. Each bit's probability is exact to 2**-32. (What a NaN carries in its other bits
+      is the platform's business.)
 
     References:
       Stutz et al., "Bit error robustness for energy-efficient DNN accelerators", MLSys 2021 (uniform, independent flips
@@ -226,6 +227,7 @@ def _flips(key, tag: str, x: jax.Array, rate, width: int, mask: int) -> jax.Arra
 
 
 def _quantized(key, tag, x, bits, symmetric, over, rounding, where) -> jax.Array:
+    bits = jnp.asarray(bits).astype(x.dtype)
     precise = bits >= 24  # float32 holds no finer grid; a bits of inf would make it NaN
     bits = jnp.clip(bits, 2, 24)
     if symmetric:

@@ -9,7 +9,7 @@ from noisejax._stream import words_like
 from noisejax.weights import _scale
 
 
-@array_noise(_checks.floats, rate=_checks.rate)
+@array_noise(_checks.floats, sees="element", rate=_checks.rate)
 def drop_connect(key: jax.Array, x: jax.Array, rate: float | jax.Array, *, rescale: bool = True) -> Hit:
     """DropConnect: each weight is 0 with probability `rate`.
 
@@ -42,7 +42,7 @@ def drop_connect(key: jax.Array, x: jax.Array, rate: float | jax.Array, *, resca
     return Hit(hit, 0.0, x / jnp.where(keep > 0, keep, 1) if rescale else None)
 
 
-@array_noise(_checks.floats, rate=_checks.rate, flip=_checks.rate)
+@array_noise(_checks.floats, sees="element", rate=_checks.rate, flip=_checks.rate)
 def ternary_mask(key: jax.Array, x: jax.Array, rate: float | jax.Array, flip: float | jax.Array = 0.0) -> Hit:
     """A mask of -1, 0 and 1 on the weights: 0 with probability `rate`; of the rest, -1 with probability `flip`.
 
@@ -81,7 +81,7 @@ def _stuck(x: jax.Array, value, channel_axis) -> None:
         _checks.one_of("stuck_at", "value", each, _STUCK)
 
 
-@array_noise(_checks.floats, options=_stuck, rate=_checks.rate)
+@array_noise(_checks.floats, sees="batch", options=_stuck, rate=_checks.rate)
 def stuck_at(
     key: jax.Array,
     x: jax.Array,
