@@ -96,11 +96,11 @@ class Kernel:
 
 @dataclasses.dataclass(frozen=True)
 class Program:
-    """What the compiler made of a function."""
+    """What the compiler made of a function. A kernel that writes less than a thousandth of its output is tiny."""
 
-    kernels: list[Kernel]
-    launches: int  # of kernels that write at least a thousandth of the largest array
-    tiny: int  # of other kernels: sums on the key, scalars
+    kernels: list[Kernel]  # that are not
+    launches: int  # of these, and of copies and library calls
+    tiny: int  # launches of others: sums on the key, scalars
     temporary: int  # bytes
     size: int  # elements of the largest output
 
@@ -118,23 +118,22 @@ def compile_for(function: Callable, *arguments) -> Program:
     """Compiles `function` of arrays (or their shapes and dtypes) for one H200, and reads the machine code."""
     sharding = target()
     shapes = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=sharding), arguments)
+    size = max(math.prod(out.shape) for out in jax.tree.leaves(jax.eval_shape(function, *shapes)))
     with tempfile.TemporaryDirectory(prefix="noisejax-h200-") as folder:
         os.environ["NOISEJAX_CUBINS"] = folder
         try:
             compiled = jax.jit(function).lower(*shapes).compile()
-            code = {}
-            for cubin in pathlib.Path(folder).glob("*.cubin"):
-                code.update(_disassemble(cubin))
         finally:
             del os.environ["NOISEJAX_CUBINS"]
-    outputs = jax.tree.leaves(jax.eval_shape(function, *shapes))
-    size = max(math.prod(out.shape) for out in outputs)
-    found = launched(compiled.as_text())
-    kernels = [_kernel(name, code[name], shapes) for name, shapes in found.items() if name in code]
-    written = [max((n for n, _ in shapes), default=0) for shapes in found.values()]
-    launches = sum(1000 * n >= size for n in written)
+        written = launched(compiled.as_text())
+        large = {name: arrays for name, arrays in written.items() if any(1000 * n >= size for n, _ in arrays)}
+        code = {}
+        for cubin in pathlib.Path(folder).glob("*.cubin"):
+            if any(f".text.{name}\0".encode() in cubin.read_bytes() for name in large):  # listing takes half a second
+                code.update(_disassemble(cubin))
+    kernels = [_kernel(name, code[name], arrays) for name, arrays in large.items() if name in code]
     temporary = compiled.memory_analysis().temp_size_in_bytes
-    return Program(kernels, launches, len(written) - launches, temporary, size)
+    return Program(kernels, len(large), len(written) - len(large), temporary, size)
 
 
 def budget(bytes_per_element: int) -> float:
