@@ -1,4 +1,4 @@
-from noisejax import labels as labels
+from noisejax import labels as labels, weights as weights
 from noisejax._blocks import drop_block as drop_block, patch_dropout as patch_dropout
 from noisejax._choose import choose as choose, sometimes as sometimes
 from noisejax._compose import (
