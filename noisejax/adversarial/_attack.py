@@ -70,7 +70,8 @@ def attack(
       keep: `'last'`, the last step's example (with `success`, the last one for which it held), as PGD is defined; or
         `'best'`, the one with the highest loss on the way, start and end included (with `success`, among those for
         which it held, if any).
-      lookahead: ``lookahead(delta, state) -> delta``, where the gradient is taken if not at delta: NI-FGSM.
+      lookahead: ``lookahead(delta, state) -> delta``, where the gradient is taken if not at delta: NI-FGSM. That point
+        may lie outside of the bounds.
       start: the perturbation to start from, of x's shape; with it nothing is drawn, and `random_start` does not count.
       ids: integers of shape (B,): example i's start is drawn from ``(key, ids[i])`` alone.
       unroll: how many steps of the scan are unrolled; on CPUs, where convolutions inside a loop are slow, steps.
@@ -96,7 +97,7 @@ def attack(
     x = checked("attack", key, loss, x, threat, args, steps=steps, restarts=restarts, eot=eot)
     _checks.one_of("attack", "keep", keep, ("last", "best"))
     threat = threat.fitted(x)
-    x, threat, args = jax.lax.stop_gradient((x, threat, args))
+    x, threat = jax.lax.stop_gradient((x, threat))
     tx = optax.with_extra_args_support(tx)
     values = on_batch("attack", loss, x, args, eot)
     held = None if success is None else on_batch("attack success", success, x, args, eot)
@@ -118,8 +119,8 @@ def attack(
             delta, state, best = carry
 
             def objective(delta):
-                at = delta if lookahead is None else lookahead(delta, state)
-                each = values(trials(step), threat.perturbed(x, at))
+                point = threat.perturbed(x, delta) if lookahead is None else threat.ahead(x, lookahead(delta, state))
+                each = values(trials(step), point)
                 return -jnp.sum(each), each
 
             grads, each = jax.grad(objective, has_aux=True)(delta)
@@ -191,10 +192,11 @@ def on_batch(name: str, function: Callable, x, args: tuple, eot: int) -> Callabl
     Derivatives stop at whatever the function closes over, so that an attack inside of a training loss is not
     differentiated: only the derivative in x is left.
     """
-    example = (jax.random.key(0), x, *args) if eot else (x, *args)
-    pure, closed = jax.closure_convert(function, *example)
+    example = (jax.random.key(0), x) if eot else (x,)
+    # args stay outside: of those that are NumPy's the function can still read, and refuse, the values.
+    pure, closed = jax.closure_convert(lambda *inputs: function(*inputs, *args), *example)
     closed = jax.lax.stop_gradient(closed)
-    result = jax.eval_shape(lambda *a: pure(*a, *closed), *example)
+    result = jax.eval_shape(lambda *inputs: pure(*inputs, *closed), *example)
     if getattr(result, "shape", None) != x.shape[:1]:
         got = f"shape {result.shape}" if hasattr(result, "shape") else f"a {type(result).__name__}"
         raise ValueError(
@@ -204,8 +206,8 @@ def on_batch(name: str, function: Callable, x, args: tuple, eot: int) -> Callabl
 
     def call(keys, x):
         if not eot:
-            return pure(x, *args, *closed).astype(jnp.float32)
-        each = jax.vmap(lambda key: pure(key, x, *args, *closed))(keys)
+            return pure(x, *closed).astype(jnp.float32)
+        each = jax.vmap(lambda key: pure(key, x, *closed))(keys)
         return jnp.mean(each.astype(jnp.float32), axis=0)
 
     return call

@@ -236,10 +236,9 @@ def _composed(predict: Callable, loss: Callable, sign: int | None) -> Callable:
 
 def _checked(name: str, logits, labels, classes: int = 2) -> jax.Array:
     if logits.ndim != 2 or logits.shape[1] < classes:
-        few = logits.ndim == 2
-        hint = "With fewer, attack with cross_entropy or margin." if few and classes > 2 else "It is of logits."
+        hint = " With fewer, attack with cross_entropy or margin." if classes > 2 else ""
         raise ValueError(
-            f"{name}: logits must have shape (B, classes), classes >= {classes}, got {logits.shape}. {hint}"
+            f"{name}: logits must have shape (B, classes), of at least {classes} classes, got {logits.shape}.{hint}"
         )
     _check_labels(name, "labels", logits, labels)
     return logits.astype(jnp.float32)

@@ -124,8 +124,8 @@ def pgd(
         ``targeted(predict)``, whose args are the targets. With eot, ``loss(key, x, *args)``.
       x: floats of shape (B, ...), inside the bounds.
       threat: what may be done to x, as ``Linf(8 / 255, bounds=(0, 1))``.
-      step_size: a scalar, one per example (B,), or of x's rank; None for 2.5 eps / steps (for `L0`, the width of the
-        bounds).
+      step_size: a scalar, one per example (B,), or of x's rank; None for 2.5 eps / steps (for `L0`, ten times
+        the width of the bounds: the gradient alone says which features change).
       args: arrays with x's leading axis, as (labels,).
       steps: how many gradients are taken. Static.
       random_start, restarts, eot, **options: as `attack` has them.
@@ -147,7 +147,7 @@ def pgd(
       >>> attack(jax.random.key(0), x, y, 0.25).tolist()
       [[0.25, 0.25], [0.5, 0.75]]
     """
-    share = 1.0 if isinstance(threat, L0) else 2.5 / max(steps, 1)
+    share = 10.0 if isinstance(threat, L0) else 2.5 / max(steps, 1)
     tx = optax.chain(scale_by_steepest(), _step(step_size, share))
     return attack(
         key, tx, loss, x, threat, args, steps=steps, random_start=random_start, restarts=restarts, eot=eot, **options

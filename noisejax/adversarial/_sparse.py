@@ -1,5 +1,6 @@
 """Threats that change few features: the L1 ball, and the k features of L0."""
 
+import math
 from typing import Any, ClassVar
 
 import jax
@@ -53,24 +54,25 @@ class L1(Threat):
         cap = size if room is None else jnp.minimum(size, _rows(jnp.where(delta > 0, room[1], -room[0])))
         cap = jnp.maximum(cap, 0)
         eps = jnp.reshape(self.eps, (-1, 1))
-        knots = jnp.concatenate([size, size - cap], axis=1)
+        top = jnp.max(size, axis=1, keepdims=True, initial=0)  # counted from here, what matters keeps its digits
+        knots = jnp.concatenate([size, size - cap], axis=1) - top
         slopes = jnp.concatenate([jnp.ones_like(size), -jnp.ones_like(size)], axis=1)
-        falling, slopes = jax.lax.sort((-knots, slopes), dimension=1)
+        falling, slopes = jax.lax.sort((-knots, slopes), dimension=1, num_keys=1)
         knots = -falling
-        slope = jnp.cumsum(slopes, axis=1)
-        sums = jnp.cumsum(slopes * knots, axis=1) - slope * knots  # what is left of the sum where t is that knot
+        sums = jnp.cumsum(slopes * knots, axis=1) - jnp.cumsum(slopes, axis=1) * knots  # the sum where t is that knot
         above = sums > eps
-        first = jnp.max(jnp.where(above, knots, 0), axis=1, keepdims=True)
-        last = jnp.min(jnp.where(above, jnp.inf, knots), axis=1, keepdims=True)
-        middle = jnp.where(jnp.isfinite(last), (first + last) / 2, first)
+        first = jnp.max(jnp.where(above, knots, -top), axis=1, keepdims=True)
+        last = jnp.min(jnp.where(above, 0, knots), axis=1, keepdims=True)
+        middle = top + (first + last) / 2
         # Which elements are cut and which capped between those two knots is known now, and with them t, without the
         # running sums and their rounding.
-        capped, cut = size - cap >= middle, (size > middle) & (size - cap < middle)
-        total = jnp.sum(jnp.where(cut, size, 0) + jnp.where(capped, cap, 0), axis=1, keepdims=True)
+        rest, edge = size - middle, size - cap - middle
+        capped, cut = edge >= 0, (rest > 0) & (edge < 0)
+        total = jnp.sum(jnp.where(cut, rest, 0) + jnp.where(capped, cap, 0), axis=1, keepdims=True)
         count = jnp.sum(cut, axis=1, keepdims=True).astype(jnp.float32)
-        t = jnp.where(count > 0, (total - eps) / jnp.maximum(count, 1), middle)
+        t = divided(total - eps, count)
         inside = jnp.sum(cap, axis=1, keepdims=True) <= eps
-        moved = jnp.where(inside, cap, jnp.clip(size - t, 0, cap))
+        moved = jnp.where(inside, cap, jnp.clip(rest - t, 0, cap))
         moved = moved * jnp.minimum(divided(eps, jnp.sum(moved, axis=1, keepdims=True), 1), 1)
         return jnp.sign(delta) * moved.reshape(delta.shape)
 
@@ -84,7 +86,7 @@ class L1(Threat):
 
     def _steepest(self, grad, x, delta):
         grad = _unblocked(self, grad, x, delta)
-        features = grad[:1].size
+        features = math.prod(grad.shape[1:])
         chosen = _top(jnp.abs(grad), jnp.float32(max(1, round(self.top * features)))) & (grad != 0)
         return divided(jnp.where(chosen, jnp.sign(grad), 0), column(self.norm(chosen.astype(jnp.float32)), grad))
 
@@ -141,7 +143,6 @@ class L0(Threat):
         return self.free(jnp.where(_top(score, self.eps), low + u * (high - low) - x, 0))
 
     def _steepest(self, grad, x, delta):
-        grad = _unblocked(self, grad, x, delta)
         return divided(grad, max_abs(grad))
 
     def _units(self, changed):

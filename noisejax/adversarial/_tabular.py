@@ -19,6 +19,8 @@ class Tabular(Threat):
     for an integer, one in [0, 1] for each category), from there x is made valid, and gradients go straight through that
     (`derive` is differentiated). A row that cannot be made valid inside the ball becomes its clean row.
 
+    A step moves relaxed categories by shares of [0, 1]: the default step_size of `pgd` and its kin knows that.
+
     Args:
       threat: `Linf`, `L2` or `L1` of the numeric columns, with bounds as wide as x and columns that may not change left
         out of `mutable`. Columns of categories and derived ones do not count for it.
@@ -95,7 +97,7 @@ class Tabular(Threat):
         return self.threat.norm(jnp.where(self._numeric(delta), delta, 0))
 
     def reach(self, x):
-        return self.threat.reach(x)
+        return jnp.where(self._is(x, self._in_groups()), 1, self.threat.reach(x))
 
     def free(self, delta):
         free = delta if self.threat.mutable is None else self.threat.free(delta)
@@ -138,6 +140,8 @@ class Tabular(Threat):
         kept = _column(threat._inside(jax.lax.stop_gradient(point), x, 1e-6))
         return jnp.where(kept, point, straight_through(x, x + delta))
 
+    ahead = perturbed
+
     def _inside(self, point, x, atol):
         """Numeric columns inside the ball, all inside the bounds, and those that may not change unchanged."""
         delta = point - x
@@ -178,18 +182,27 @@ class Tabular(Threat):
         return jnp.sum(jnp.stack(changed, axis=1), axis=1, dtype=jnp.int32)
 
     def _project(self, delta, x):
-        return jnp.where(self._is(x, self._in_groups()), jnp.clip(delta, -x, 1 - x), self._ball(x).project(delta, x))
+        result = self._ball(x).project(delta, x)
+        for group in self.categories:  # each relaxed category into the simplex
+            columns = np.array(group)
+            p = (x + delta)[:, columns]
+            largest = -jnp.sort(-p, axis=1)
+            size = jnp.arange(1, len(group) + 1, dtype=x.dtype)[None]
+            excess = jnp.max((jnp.cumsum(largest, axis=1) - 1) / size, axis=1, keepdims=True)
+            result = result.at[:, columns].set(jnp.maximum(p - excess, 0) - x[:, columns])
+        return result
 
     def _draw(self, stream, x, surface):
         u = _sample.uniform(each(stream, "adversarial.categories", x))
         return jnp.where(self._is(x, self._in_groups()), u - x, self._ball(x)._draw(stream, x, surface))
 
     def _steepest(self, grad, x, delta):
-        # Categories move by shares of [0, 1], whatever the unit in which the numeric columns' steps are counted.
-        category, reach = self._is(x, self._in_groups()), self.threat.reach(x)
-        largest = max_abs(jnp.where(category, grad, 0))
-        switch = divided(divided(grad, largest), reach)
-        return jnp.where(category, switch, self._ball(x).steepest(grad, x, delta))
+        result = self._ball(x).steepest(grad, x, delta)
+        for group in self.categories:
+            columns = np.array(group)
+            tangent = grad[:, columns] - jnp.mean(grad[:, columns], axis=1, keepdims=True)
+            result = result.at[:, columns].set(divided(tangent, max_abs(tangent)))
+        return result
 
     def _ball(self, x):
         """The threat to the numeric columns alone."""

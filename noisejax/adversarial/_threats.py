@@ -102,6 +102,10 @@ class Threat:
         point = x + delta
         return straight_through(threat.into_bounds(point), point)
 
+    def ahead(self, x: jax.Array, delta: jax.Array) -> jax.Array:
+        """Where the gradient is taken for a perturbation that may leave the threat: NI-FGSM's lookahead."""
+        return x + delta
+
     def steepest(self, grad: jax.Array, x: jax.Array, delta: jax.Array) -> jax.Array:
         """The direction of length 1 in which a function with this gradient rises most; 0 where the gradient is 0.
 
