@@ -130,7 +130,7 @@ def _fold_in(generator: str, data, number):
 
 def _pair(generator: str, data, tag: str, shape: tuple[int, ...], offset: Any):
     stream = Stream(data, generator=generator)
-    return jnp.stack([words(stream, f"{tag}.{half}", shape, offset=offset) for half in (0, 1)], axis=-1)
+    return _stream.pair_of(stream, *(words(stream, f"{tag}.{half}", shape, offset=offset) for half in (0, 1)))
 
 
 @functools.partial(jax.jit, static_argnums=(0, 2, 3), inline=True)

@@ -38,8 +38,8 @@ def in_shard_map(noise: Callable, spec: PartitionSpec) -> Noise:
 
     Example:
       >>> import jax, jax.numpy as jnp, noisejax as nj
-      >>> from jax.sharding import PartitionSpec as P
-      >>> mesh = jax.make_mesh((jax.device_count(),), ("data",))
+      >>> from jax.sharding import AxisType, PartitionSpec as P
+      >>> mesh = jax.make_mesh((jax.device_count(),), ("data",), axis_types=(AxisType.Auto,))
       >>> key, x = jax.random.key(0), jnp.ones((8, 16))
       >>> noise = nj.bind(nj.dropout, rate=0.5)
       >>> local = nj.in_shard_map(noise, P("data"))

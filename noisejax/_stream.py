@@ -68,8 +68,8 @@ def fold(key: "jax.Array | Stream", ids: jax.Array) -> Stream:
     """
     parent = stream(key)
     low, high = two_words(jnp.asarray(ids))
-    pair = [_word(parent, tag, low, high) for tag in ("fold.0", "fold.1")]
-    return dataclasses.replace(parent, key=jnp.stack(pair, axis=-1), path=())
+    pair = pair_of(parent, *(_word(parent, tag, low, high) for tag in ("fold.0", "fold.1")))
+    return dataclasses.replace(parent, key=pair, path=())
 
 
 def one_example(key: Stream) -> Stream:
@@ -95,14 +95,21 @@ def jax_key(key: "jax.Array | Stream") -> jax.Array:
             "that draws from a JAX key would draw the same in every shard. Call it outside of in_shard_map, with a key "
             "into which jax.lax.axis_index is folded."
         )
-    pair = [_word(key, tag, jnp.uint32(0), None) for tag in ("key.0", "key.1")]
-    return _typed(key, jnp.stack(pair, axis=-1))
+    return _typed(key, pair_of(key, *(_word(key, tag, jnp.uint32(0), None) for tag in ("key.0", "key.1"))))
 
 
 def keys(key: "jax.Array | Stream", ids: jax.Array) -> jax.Array:
     """Typed JAX keys, one for each of `ids`, of the key's own type where that is one of ours."""
     folded = fold(key, ids)
     return _typed(folded, folded.key)
+
+
+def pair_of(parent: Stream, first: jax.Array, second: jax.Array) -> jax.Array:
+    """The data of a new key: two words of its parent."""
+    pair = jnp.stack([first, second], axis=-1)
+    # XLA would compute a key anew at each of its uses in a block, of which Threefry has thirty, and those of its parent
+    # likewise: compiling one split took minutes. The short generator is worth its fusion, also into its children.
+    return pair if parent.generator in (None, "mix") else lax.optimization_barrier(pair)
 
 
 def _typed(parent: Stream, data: jax.Array) -> jax.Array:

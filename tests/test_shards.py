@@ -67,10 +67,9 @@ def test_a_chain_of_everything(axis_type, key):
 
 @pytest.mark.parametrize("spec", [P("a"), P(None, "b"), P(("a", "b")), P("b", "a"), P(None, ("b", "a"))])
 def test_any_cut_gives_the_whole_draw_to_the_bit(spec, key):
-    x = jnp.ones((16, 8))
+    x, noise = jnp.ones((16, 8)), nj.bind(nj.dropout, rate=0.5)
     for k in (key, nj.key(1, generator="threefry2x32")):
-        drawn = in_shards(nj.bind(nj.gaussian, std=1.0), spec, k, x)
-        np.testing.assert_array_equal(drawn, jax.jit(nj.bind(nj.gaussian, std=1.0))(k, x))
+        np.testing.assert_array_equal(in_shards(noise, spec, k, x), jax.jit(noise)(k, x))
 
 
 def test_shards_of_one_element_know_what_is_shared(key):
@@ -94,7 +93,7 @@ def test_without_it_every_shard_draws_the_same(key):
 @AXIS_TYPES
 def test_where_some_mesh_axes_stay_automatic(axis_type, key):
     x = jnp.ones((16, 8))
-    noise = nj.bind(nj.gaussian, std=1.0)
+    noise = nj.bind(nj.dropout, rate=0.5)
     drawn = in_shards(noise, P("a"), key, x, axis_type, axis_names={"a"})
     np.testing.assert_array_equal(drawn, jax.jit(noise)(key, x))
 
@@ -133,7 +132,7 @@ def test_a_draw_beyond_32_bit_indices(key):
     drawn = jax.jit(jax.shard_map(last, mesh=mesh, in_specs=P(), out_specs=P("a", "b"))).lower(key).compile()
     assert drawn.memory_analysis().temp_size_in_bytes < 2**20
     whole = jax.jit(lambda key: nj.gaussian(key, jnp.broadcast_to(jnp.float32(1), shape), 1.0)[-1, -1])
-    np.testing.assert_array_equal(drawn(key)[-1, -1], whole(key))
+    np.testing.assert_allclose(drawn(key)[-1, -1], whole(key), rtol=2e-6)
 
 
 def test_what_cannot_be_right_is_refused(key):

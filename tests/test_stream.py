@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+import noisejax as nj
 import twin
 from noisejax import _stream
 from noisejax._generators import GENERATORS, hash_words, threefry2x32
@@ -180,6 +181,17 @@ def test_all_64_bits_of_an_id_count_and_its_dtype_does_not(key):
         assert drawn(jnp.array([-1], jnp.int32)) == wide[-1:]
     assert wide[0] == small[0]
     assert len({tuple(pair) for pair in wide}) == 5
+
+
+def test_ids_that_jax_would_cut_are_refused(key):
+    noise, x = nj.bind(nj.gaussian, std=1.0), jnp.zeros((2, 3))
+    for ids in (np.array([1, 2**40]), [1, 2**40], np.array([-1, 2**31])):
+        with pytest.raises(ValueError, match="ids must fit into 32 bits unless jax_enable_x64 is set"):
+            nj.per_example(noise, ids)
+    with pytest.raises(TypeError, match="ids must be integers"):
+        nj.per_example(noise, np.array([0.5, 1.0]))
+    drawn = nj.per_example(noise, np.array([1, 2**31 + 5]))(key, x)
+    np.testing.assert_array_equal(drawn, nj.per_example(noise, jnp.array([1, 2**31 + 5], jnp.uint32))(key, x))
 
 
 def test_a_traced_offset_of_64_bits_loses_none(key):
