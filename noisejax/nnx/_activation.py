@@ -70,7 +70,7 @@ class ActivationNoise(BoundNoiseLayer):
         key = self._key(deterministic, rngs)
         if key is None:
             return inputs
-        return _noise.apply(self.bound(), key, inputs, where=where, lengths=lengths)[0]
+        return _noise.apply(self._bound(), key, inputs, where=where, lengths=lengths)[0]
 
 
 class GaussianNoise(ArrayNoiseLayer):
@@ -89,7 +89,7 @@ class GaussianNoise(ArrayNoiseLayer):
       (2, 3)
     """
 
-    noise = staticmethod(_continuous.gaussian)
+    _function = staticmethod(_continuous.gaussian)
 
     def __init__(
         self,

@@ -17,11 +17,11 @@ class BoundNoiseLayer(NoiseLayer):
 
     noise: Any  # a Noise whose leaves are Variables
 
-    def bound(self) -> Noise:
+    def _bound(self) -> Noise:
         """The noise with its amounts as they are now."""
         return jax.tree.map(lambda held: held.get_value(), self.noise, is_leaf=_is_variable)
 
-    def amounts(self) -> Iterator[tuple[str, Amount, Callable | None]]:
+    def _amounts(self) -> Iterator[tuple[str, Amount, Callable | None]]:
         for function, name, held in _owned(self.noise):
             if isinstance(held, Amount):
                 spec = getattr(function, "__noise__", None)

@@ -38,7 +38,7 @@ class Dropout(ArrayNoiseLayer, nnx.Dropout):
       [1.0, 1.0]
     """
 
-    noise = staticmethod(_masking.dropout)
+    _function = staticmethod(_masking.dropout)
     options = ("broadcast_dims",)
     collections: ClassVar = ("dropout",)
 
@@ -73,7 +73,7 @@ class GaussianDropout(RateLayer):
       (2, 3)
     """
 
-    noise = staticmethod(_masking.gaussian_dropout)
+    _function = staticmethod(_masking.gaussian_dropout)
 
 
 class AlphaDropout(RateLayer):
@@ -93,7 +93,7 @@ class AlphaDropout(RateLayer):
       2
     """
 
-    noise = staticmethod(_masking.alpha_dropout)
+    _function = staticmethod(_masking.alpha_dropout)
 
 
 class SpatialDropout(RateLayer):
@@ -114,7 +114,7 @@ class SpatialDropout(RateLayer):
       True
     """
 
-    noise = staticmethod(_masking.spatial_dropout)
+    _function = staticmethod(_masking.spatial_dropout)
 
 
 class DropPath(ArrayNoiseLayer):
@@ -146,7 +146,7 @@ class DropPath(ArrayNoiseLayer):
       (4, 3)
     """
 
-    noise = staticmethod(_masking.drop_path)
+    _function = staticmethod(_masking.drop_path)
     options = ("mode", "scale_by_keep")
     collections: ClassVar = ("dropout",)
 
@@ -187,7 +187,7 @@ class DropBlock(ArrayNoiseLayer):
       (2, 14, 14, 8)
     """
 
-    noise = staticmethod(_blocks.drop_block)
+    _function = staticmethod(_blocks.drop_block)
     options = ("block_size", "broadcast_dims", "axes", "scale_by_keep")
     collections: ClassVar = ("dropout",)
 

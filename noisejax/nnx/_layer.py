@@ -47,15 +47,15 @@ class NoiseLayer(nnx.Module):
         if deterministic is not None:
             self.deterministic = deterministic
 
-    def amounts(self) -> Iterator[tuple[str, Amount, Callable | None]]:
+    def _amounts(self) -> Iterator[tuple[str, Amount, Callable | None]]:
         """The amounts that can be set: name, Variable, range."""
         for name, held in vars(self).items():
             if isinstance(held, Amount):
                 yield name, held, self.ranges.get(name)
 
-    def set_amount(self, name: str, value: Any) -> int:
+    def _set_amount(self, name: str, value: Any) -> int:
         """Sets all amounts of a name, and says how many there are."""
-        found = [(held, inside) for own, held, inside in self.amounts() if own == name]
+        found = [(held, inside) for own, held, inside in self._amounts() if own == name]
         for held, inside in found:
             held.set_value(like(f"{type(self).__name__}: {name}", value, held.get_value(), inside))
         if found and self.idle:
@@ -65,7 +65,7 @@ class NoiseLayer(nnx.Module):
     def __setattr__(self, name: str, value: Any):
         # `layer.rate = 0.2` sets what the Variable holds, as Flax's own `rate` is set: `set_attributes` too.
         if isinstance(vars(self).get(name), Amount) and not isinstance(value, nnx.Variable):
-            self.set_amount(name, value)
+            self._set_amount(name, value)
         else:
             super().__setattr__(name, value)
 
@@ -140,13 +140,13 @@ class NoiseLayer(nnx.Module):
 class ArrayNoiseLayer(NoiseLayer):
     """A layer around one array noise, whose amounts and options it has as attributes of the same names."""
 
-    noise: ClassVar[Callable[..., jax.Array]]
+    _function: ClassVar[Callable[..., jax.Array]]
     options: ClassVar[tuple[str, ...]] = ()
 
     def __init_subclass__(cls, **keywords: Any):
         super().__init_subclass__(**keywords)
-        if hasattr(cls, "noise"):
-            cls.ranges = cls.noise.__noise__.ranges  # pyright: ignore[reportFunctionMemberAccess] every array noise has it
+        if hasattr(cls, "_function"):
+            cls.ranges = cls._function.__noise__.ranges  # pyright: ignore[reportFunctionMemberAccess] every array noise has it
 
     def __call__(
         self,
@@ -173,8 +173,8 @@ class ArrayNoiseLayer(NoiseLayer):
         if key is None:
             return inputs
         keywords = {name: getattr(self, name) for name in self.options}
-        keywords |= {name: self._amount(name) for name, _, _ in self.amounts()}
-        return type(self).noise(key, inputs, where=where, lengths=lengths, **keywords)
+        keywords |= {name: self._amount(name) for name, _, _ in self._amounts()}
+        return type(self)._function(key, inputs, where=where, lengths=lengths, **keywords)
 
 
 class RateLayer(ArrayNoiseLayer):

@@ -41,9 +41,9 @@ def set_amounts(model: Any, *filters: Any, **amounts: Any) -> None:
         if isinstance(layer, NoiseLayer) and any(match(path, layer) for match in matches)
     ]
     for name, value in amounts.items():
-        having = [layer for layer in layers if any(name == own for own, _, _ in layer.amounts())]
+        having = [layer for layer in layers if any(name == own for own, _, _ in layer._amounts())]
         if not having:
-            known = sorted({f"{type(layer).__name__}.{own}" for layer in layers for own, _, _ in layer.amounts()})
+            known = sorted({f"{type(layer).__name__}.{own}" for layer in layers for own, _, _ in layer._amounts()})
             raise ValueError(
                 f"set_amounts: no layer that was asked for has an amount {name!r}; there are {known}. "
                 "What is static (PatchDropout's rate) is set with model.set_attributes, and compiles again."
@@ -55,7 +55,7 @@ def set_amounts(model: Any, *filters: Any, **amounts: Any) -> None:
                 "for all, or an array of the shape that a stack of layers holds."
             )
         for layer, each in zip(having, values, strict=True):
-            layer.set_amount(name, each)
+            layer._set_amount(name, each)
 
 
 def reseed(model: Any, key: jax.Array) -> None:

@@ -74,7 +74,7 @@ class WeightNoise(BoundNoiseLayer):
         if key is None:
             return self.module(*args, **kwargs)  # pyright: ignore[reportCallIssue] whatever can be called
         clean = jax.tree.map(lambda leaf: leaf, nnx.state(self.module, nnx.Param))
-        nnx.update(self.module, weights.perturb(key, clean, self.bound(), only=self.only))
+        nnx.update(self.module, weights.perturb(key, clean, self._bound(), only=self.only))
         try:
             return self.module(*args, **kwargs)  # pyright: ignore[reportCallIssue]
         finally:
@@ -283,12 +283,12 @@ class NoisyLinear(NoiseLayer):
         """
         key = self._key(deterministic, rngs)
         held = (self.kernel, self.kernel_std, self.bias, self.bias_std)
-        values = (inputs, *(None if v is None else v.get_value() for v in held))
-        x, w, std, bias, bias_std = promote_dtype(values, dtype=self.dtype)
+        values: Any = (inputs, *(None if v is None else v.get_value() for v in held))
+        x, w, std, bias, bias_std = tuple(promote_dtype(values, dtype=self.dtype))
         if key is None:
             y = jnp.einsum("...i,io->...o", x, w, precision=self.precision)
             return y if bias is None else y + bias.reshape((1,) * (y.ndim - 1) + bias.shape)
-        extra: Any = () if bias is None else (bias, bias_std)
+        extra = () if bias is None else (bias, bias_std)
         return weights.noisy_net(key, x, w, std, *extra, mode=self.mode, precision=self.precision)
 
 
