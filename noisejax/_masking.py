@@ -347,4 +347,5 @@ def drop_path(
 
 def _rescaled(x: jax.Array, rate: float | jax.Array) -> jax.Array:
     """x / (1 - rate), with the rate clamped, and at rate 1, where nothing is kept, something finite."""
-    return x / jnp.where(rate < 1, 1 - jnp.where(rate > 0, rate, 0), 1)
+    # A product with the reciprocal, to an ulp: a division is three instructions more for every element.
+    return x * (1 / jnp.where(rate < 1, 1 - jnp.where(rate > 0, rate, 0), 1))
