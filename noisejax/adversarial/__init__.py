@@ -31,6 +31,7 @@ from noisejax.adversarial._losses import (
     targeted_dlr as targeted_dlr,
     untargeted as untargeted,
 )
+from noisejax.adversarial._patch import patch as patch
 from noisejax.adversarial._pgd import (
     adam_pgd as adam_pgd,
     bim as bim,
@@ -52,7 +53,7 @@ from noisejax.adversarial._smoothing import (
 )
 from noisejax.adversarial._sparse import L0 as L0, L1 as L1
 from noisejax.adversarial._tabular import Tabular as Tabular
-from noisejax.adversarial._threats import L2 as L2, Linf as Linf, Threat as Threat, patch as patch
+from noisejax.adversarial._threats import L2 as L2, Linf as Linf, Threat as Threat
 from noisejax.adversarial._transforms import (
     per_example as per_example,
     project_onto as project_onto,

@@ -1,0 +1,1 @@
+"""Attacks against the reference implementations, on the same weights."""
