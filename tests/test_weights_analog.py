@@ -103,8 +103,8 @@ PROGRAMMED_WEIGHTS = [-1.055138, -0.32146842, 0.0, 0.10762538, 0.63871368, 2.063
 
 @pytest.fixture
 def ones(monkeypatch):
-    """Every draw of the plus cells is 1; the minus cells' is -1, which leaves a cell at 0 where it is."""
-    draw = lambda key, tag, x: jnp.full_like(x, -1.0 if tag.endswith("-") else 1.0)  # noqa: E731
+    """Every draw of a used cell is 1; an idle cell's is -1, which leaves it at 0."""
+    draw = lambda key, tag, x: jnp.full_like(x, -1.0 if tag.endswith("idle") else 1.0)  # noqa: E731
     monkeypatch.setattr(_analog, "_normal", draw)
 
 

@@ -140,8 +140,8 @@ def programming_noise(
       (5,)
     """
 
-    def cell(g, sign):
-        return _programmed(g, scale * _normal(key, f"programming_noise.{sign}", x))
+    def cell(g, name):
+        return _programmed(g, scale * _normal(key, f"programming_noise.{name}", x))
 
     return _pair(x, _scale.axes("programming_noise", x, channel_axis), where, cell)
 
@@ -185,8 +185,8 @@ def read_noise(
       (5,)
     """
 
-    def cell(g, sign):
-        return _read(g, g, time, scale * _normal(key, f"read_noise.{sign}", x))
+    def cell(g, name):
+        return _read(g, g, time, scale * _normal(key, f"read_noise.{name}", x))
 
     return _pair(x, _scale.axes("read_noise", x, channel_axis), where, cell)
 
@@ -239,16 +239,16 @@ def phase_change(
     """
     over = _scale.axes("phase_change", x, channel_axis)
 
-    def programmed(g, sign):
-        return _programmed(g, scale * _normal(key, f"phase_change.programming{sign}", x))
+    def programmed(g, name):
+        return _programmed(g, scale * _normal(key, f"phase_change.programming.{name}", x))
 
-    def cell(g, sign):
-        start, log_g = programmed(g, sign), jnp.log(jnp.maximum(g, 1e-7))
+    def cell(g, name):
+        start, log_g = programmed(g, name), jnp.log(jnp.maximum(g, 1e-7))
         mean = jnp.clip(0.0244 - 0.0155 * log_g, 0.049, 0.1)
         spread = jnp.clip(-0.0059 - 0.0125 * log_g, 0.008, 0.045)
-        exponent = scale * jnp.abs(mean + spread * _normal(key, f"phase_change.drift{sign}", x))
+        exponent = scale * jnp.abs(mean + spread * _normal(key, f"phase_change.drift.{name}", x))
         drifted = start * jnp.exp(-exponent * jnp.log1p(jnp.maximum(time, 0) / _FIRST_READ))
-        return _read(drifted, start, time, scale * _normal(key, f"phase_change.read{sign}", x))
+        return _read(drifted, start, time, scale * _normal(key, f"phase_change.read.{name}", x))
 
     y = _pair(x, over, where, cell)
     if not compensate:
@@ -263,15 +263,15 @@ def phase_change(
 
 
 def _pair(x: jax.Array, over: tuple[int, ...], where, cell) -> jax.Array:
-    """The weights after `cell` (g, sign) has acted on both cells of each, g in units of the largest conductance.
+    """The weights after `cell` (g, name) has acted on both cells of each, g in units of the largest conductance.
 
     Written as what is added, so that no noise is exactly none; weights that are not finite stay as they are.
     """
     largest, finite = _scale.absmax(x, over, where), jnp.where(jnp.isfinite(x), x, 0)
     g = jax.lax.stop_gradient(finite) / jnp.where(largest > 0, largest, 1)
-    plus, minus = jnp.maximum(g, 0), jnp.maximum(-g, 0)
-    change = (cell(plus, "+") - plus) - (cell(minus, "-") - minus)
-    return x + largest * change
+    size = jnp.abs(g)
+    change = (cell(size, "used") - size) - cell(jnp.zeros((), x.dtype), "idle")
+    return x + largest * jnp.where(g < 0, -change, change)
 
 
 def _programmed(g: jax.Array, noise: jax.Array) -> jax.Array:
@@ -280,7 +280,7 @@ def _programmed(g: jax.Array, noise: jax.Array) -> jax.Array:
 
 def _read(g: jax.Array, start: jax.Array, time, noise: jax.Array) -> jax.Array:
     """A cell as read that was programmed to `start` and has g now."""
-    q = jnp.minimum(0.0088 / jnp.maximum(start, 1e-4) ** 0.65, 0.2)  # 0.2 below 0.008 already
+    q = jnp.minimum(0.0088 * jnp.exp(-0.65 * jnp.log(jnp.maximum(start, 1e-4))), 0.2)  # 0.2 below 0.008 already
     seconds = jnp.maximum(time, 0) + _FIRST_READ
     return jnp.maximum(g + g * q * jnp.sqrt(jnp.log((seconds + _READ_TIME) / (2 * _READ_TIME))) * noise, 0)
 

@@ -115,8 +115,11 @@ class _Einsum:
 
     def gather(self, v: jax.Array) -> jax.Array:
         """The product of v, of x's shape, with a weight of ones; broadcastable to the result."""
-        kept = [label for label in self.y if label in self.x]
-        v = jnp.einsum(f"{self.x}->{''.join(kept)}", v)
+        kept = "".join(label for label in self.y if label in self.x)
+        summed = "".join(label for label in self.x if label not in kept)
+        # A product with ones and no sum: on a CPU a sum computes what it sums, draws above all, one by one.
+        ones = jnp.ones([v.shape[self.x.index(label)] for label in summed], v.dtype)
+        v = jnp.einsum(f"{self.x},{summed}->{kept}", v, ones, precision=lax.Precision.HIGHEST)
         return lax.expand_dims(v, [axis for axis, label in enumerate(self.y) if label not in self.x])
 
     def on_outputs(self, std: jax.Array) -> jax.Array | None:
@@ -136,21 +139,17 @@ class _Convolution:
         self.features = self.features_out = (ndim - 1,)
 
     def multiply(self, x: jax.Array, w: jax.Array) -> jax.Array:
-        return self._convolve(x, w, self.conv.feature_group_count)
+        return self._convolve(x, w, self.conv.feature_group_count, self.precision)
 
     def gather(self, v: jax.Array) -> jax.Array:
         groups = self.conv.feature_group_count
-        if groups == 1:
-            v = jnp.sum(v, axis=-1, keepdims=True)
-        else:
-            v = jnp.sum(v.reshape(*v.shape[:-1], groups, v.shape[-1] // groups), axis=-1)
-        v = self._convolve(v, jnp.ones((*self.w_shape[:-2], 1, groups), v.dtype), groups)
+        v = self._convolve(v, jnp.ones((*self.w_shape[:-1], groups), v.dtype), groups, lax.Precision.HIGHEST)
         return v if groups == 1 else jnp.repeat(v, self.w_shape[-1] // groups, axis=-1)
 
     def on_outputs(self, std: jax.Array) -> jax.Array | None:
         return None if math.prod(std.shape[:-1]) != 1 else std
 
-    def _convolve(self, x: jax.Array, w: jax.Array, groups: int) -> jax.Array:
+    def _convolve(self, x: jax.Array, w: jax.Array, groups: int, precision: Any) -> jax.Array:
         spatial, conv = self.ndim - 2, self.conv
 
         def each(value):
@@ -168,7 +167,7 @@ class _Convolution:
             rhs_dilation=each(conv.kernel_dilation),
             dimension_numbers=lax.ConvDimensionNumbers(outer, inner, outer),
             feature_group_count=groups,
-            precision=self.precision,
+            precision=precision,
             preferred_element_type=_wide(x),
         )
 
