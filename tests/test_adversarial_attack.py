@@ -261,6 +261,22 @@ def test_a_slot_that_is_free_takes_the_next_example(key):
     assert int(refilled.passes) * slots < full / 2  # less than half of the work
 
 
+def test_slots_average_over_keys(key):
+    tx = optax.chain(adversarial.scale_by_steepest(), adversarial.scale_by_reach(0.5))
+
+    def noisy(key, x, y):
+        return loss(x, y) + jax.random.normal(key, x.shape[:1])
+
+    def high(key, x, y):
+        return noisy(key, x, y) > 1
+
+    def run(key, eps):
+        return adversarial.evaluate(key, tx, noisy, X, Linf(eps, None), (Y,), success=high, steps=2, slots=3, eot=4)
+
+    with jax.enable_x64(True):
+        assert jax.eval_shape(run, key, 0.1).success.shape == (B,)
+
+
 def test_transforms_one_by_one():
     grads = jnp.asarray(RNG.normal(size=(3, 4, 2)), jnp.float32).at[2].set(0)
     for order in (1, 2, np.inf):

@@ -217,7 +217,8 @@ def keys_of_steps(key, eot: int) -> Callable:
     """``f(step)``: the keys of that step, new in every step; None without eot."""
     if not eot:
         return lambda step: None
-    return lambda step: keys(stage(key, "adversarial", "eot"), step * eot + jnp.arange(eot))
+    draws = jnp.arange(eot, dtype=jnp.int32)
+    return lambda step: keys(stage(key, "adversarial", "eot"), jnp.asarray(step).astype(jnp.int32) * eot + draws)
 
 
 def measured(values: Callable, held: Callable | None, point, trial) -> Best:
