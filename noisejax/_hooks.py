@@ -1,5 +1,6 @@
 """Per-example weight noise inside layers that others wrote: the products they call, replaced by noisy ones."""
 
+import functools
 import string
 from collections.abc import Callable
 from typing import Any
@@ -7,8 +8,9 @@ from typing import Any
 import jax
 from jax import lax
 
-from noisejax import weights
+from noisejax import _sample, weights
 from noisejax._checks import one_of
+from noisejax._stream import words
 
 METHODS = {
     "flipout": weights.flipout,
@@ -88,6 +90,12 @@ def dropped(product: Callable | None, key, rate: jax.Array) -> Callable:
         return (product or lax.dot_general)(x, weights.drop_connect(key, w, rate), *arguments, **keywords)
 
     return drop
+
+
+@functools.partial(jax.jit, static_argnums=(1, 2, 3))
+def uniform_start(key, shape: tuple[int, ...], bound: float, dtype: Any) -> jax.Array:
+    """How NoisyNet's means start: uniform on [-bound, bound]."""
+    return (bound * _sample.symmetric_uniform(words(key, "noisy_linear", shape))).astype(dtype)
 
 
 def _laid_out(y: jax.Array, out_sharding: Any) -> jax.Array:

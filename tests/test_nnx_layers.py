@@ -288,4 +288,4 @@ def test_linear_rates():
 def test_tabulate_shows_the_layers():
     model = nnx.Sequential(nnx.Linear(8, 8, rngs=nnx.Rngs(0)), njx.Dropout(0.5, rngs=nnx.Rngs(0)))
     model.layers.append(njx.ActivationNoise(nj.bind(nj.gaussian, std=0.1), rngs=nnx.Rngs(0)))
-    assert "ActivationNoise" in nnx.tabulate(model, X)
+    assert "ActivationNoise" in nnx.tabulate(model, X, console_kwargs={"width": 240})

@@ -143,7 +143,7 @@ def test_noisy_linear(key):
     expected = nj.weights.noisy_net(key, x, *values)
     np.testing.assert_allclose(layer(x, rngs=key), expected, rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(layer(x, deterministic=True), x @ values[0] + values[2][None], rtol=1e-4, atol=1e-5)
-    gradient = nnx.grad(lambda layer: (layer(x) ** 2).sum())(layer)
+    gradient = nnx.jit(nnx.grad(lambda layer: (layer(x) ** 2).sum()))(layer)
     assert sorted(gradient) == ["bias", "bias_std", "kernel", "kernel_std"]
     assert all(bool(jnp.any(leaf != 0)) for leaf in jax.tree.leaves(gradient))
     small = njx.NoisyLinear(4, 3, use_bias=False, sigma=0.1, mode="batch", dtype=jnp.bfloat16, rngs=nnx.Rngs(0))

@@ -8,8 +8,7 @@ import jax
 import jax.numpy as jnp
 from flax.linen.dtypes import promote_dtype
 
-from noisejax import _checks, _hooks, _noise, _sample, weights
-from noisejax._stream import words
+from noisejax import _checks, _hooks, _noise, weights
 from noisejax.linen._layer import NoiseModule
 
 
@@ -183,7 +182,7 @@ class NoisyLinear(NoiseModule):
         bound, shape = inputs.shape[-1] ** -0.5, (inputs.shape[-1], self.features)
 
         def uniform(key, shape, dtype):
-            return (bound * _sample.symmetric_uniform(words(key, "noisy_linear", shape))).astype(dtype)
+            return _hooks.uniform_start(key, shape, bound, dtype)
 
         def constant(key, shape, dtype):
             return jnp.full(shape, self.sigma * bound, dtype)

@@ -9,8 +9,7 @@ import jax.numpy as jnp
 from flax import nnx
 from flax.nnx.nn.dtypes import promote_dtype
 
-from noisejax import _checks, _hooks, _sample, weights
-from noisejax._stream import words
+from noisejax import _checks, _hooks, weights
 from noisejax.nnx._bound import BoundNoiseLayer
 from noisejax.nnx._layer import NoiseLayer, Streams
 
@@ -263,7 +262,7 @@ class NoisyLinear(NoiseLayer):
         bound = in_features**-0.5
 
         def uniform(shape):
-            return (bound * _sample.symmetric_uniform(words(rngs.params(), "noisy_linear", shape))).astype(param_dtype)
+            return _hooks.uniform_start(rngs.params(), shape, bound, param_dtype)
 
         self.kernel = nnx.Param(uniform((in_features, out_features)))
         self.kernel_std = nnx.Param(jnp.full((in_features, out_features), sigma * bound, param_dtype))
