@@ -265,7 +265,7 @@ def test_slots_average_over_keys(key):
     tx = optax.chain(adversarial.scale_by_steepest(), adversarial.scale_by_reach(0.5))
 
     def noisy(key, x, y):
-        return loss(x, y) + jax.random.normal(key, x.shape[:1])
+        return loss(x, y) + jax.random.normal(key, x.shape[:1], jnp.float32)
 
     def high(key, x, y):
         return noisy(key, x, y) > 1

@@ -46,6 +46,13 @@ def test_losses_are_their_formulas():
     assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(both(certain)))
 
 
+def test_cross_entropy_keeps_its_gradient_where_the_softmax_rounds_to_one():
+    sure = jnp.asarray([[30.0, 0.0, -1.0]])
+    grad = jax.jit(jax.grad(lambda z: adversarial.cross_entropy(z, np.array([0])).sum()))(sure)[0]
+    others = np.exp([-30.0, -31.0])
+    np.testing.assert_allclose(grad, [-others.sum(), *others], rtol=1e-5)
+
+
 def test_losses_of_models():
     y, key = jnp.asarray(Y), jax.random.key(0)
     np.testing.assert_array_equal(adversarial.untargeted(identity)(Z, y), adversarial.cross_entropy(Z, y))

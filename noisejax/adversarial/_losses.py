@@ -9,7 +9,10 @@ import numpy as np
 
 
 def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
-    """``log sum_j exp(z_j) - z_y``.
+    """``log sum_j exp(z_j) - z_y``, computed as ``log(1 + sum_{j != y} exp(z_j - z_y))``.
+
+    So the gradient keeps its digits where the softmax of the label rounds to 1: what models that are very sure of
+    themselves would otherwise hide from an attack.
 
     Args:
       logits: floats of shape (B, classes).
@@ -25,7 +28,8 @@ def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
       [0.6930000185966492]
     """
     logits = _checked("cross_entropy", logits, labels)
-    return jax.nn.logsumexp(logits, axis=-1) - _at(logits, labels)
+    others = jax.nn.logsumexp(jnp.where(_is(logits, labels), -jnp.inf, logits), axis=-1)
+    return jax.nn.softplus(others - _at(logits, labels))
 
 
 def margin(logits: jax.Array, labels: jax.Array) -> jax.Array:
