@@ -27,6 +27,7 @@ PAGE = ROOT / "docs" / "concepts" / "stream.md"
 START, END = "<!-- quality: made by battery.py table -->", "<!-- /quality -->"
 FOLDER = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "noisejax-quality"
 CHOSEN, REJECTED = "mix14b", ("mix13", "mix13b", "mix14")
+PEERS = ("tf13", "tf20", "philox10", "pcg4dw", "fin2")
 BATTERIES = {"small": "SmallCrush", "crush": "Crush", "big": "BigCrush", "rabbit": "Rabbit", "practrand": "PractRand"}
 SPECIAL = {
     "dups": "equal words",
@@ -191,7 +192,7 @@ def collect(folder: Path) -> list[dict]:
     tests = {}
     for record in load(folder):
         options = record["options"].replace("-r C", "").strip() if record["axis"] != "dups" else ""  # it takes none
-        if record["candidate"] not in (CHOSEN, *REJECTED) or "-r" in options:
+        if record["candidate"] not in (CHOSEN, *REJECTED, *PEERS) or "-r" in options:
             continue  # -r: another rule for the high index word, given up; C is the one there is
         output = folder / "out" / record["output"]
         amount, flagged, complete = record["amount"], record["flagged"], record["complete"]
@@ -208,7 +209,7 @@ def collect(folder: Path) -> list[dict]:
     for path in sorted((folder / "out").glob("practrand_*.txt")):
         match, text = FILES.fullmatch(path.name), path.read_text()
         amount, flagged = practrand(text)
-        if not match or path.name in recorded or match[1] not in (CHOSEN, *REJECTED) or amount is None:
+        if not match or path.name in recorded or match[1] not in (CHOSEN, *REJECTED, *PEERS) or amount is None:
             continue
         axis = match[2] + (f":{match[3]}" if match[3] else "")
         made = datetime.datetime.fromtimestamp(path.stat().st_mtime).isoformat(timespec="seconds")
@@ -280,7 +281,7 @@ def table(rows: list[dict]) -> str:
     flagged = [(row, said) for row in chosen if row["battery"] in BATTERIES for said in row["flagged"]]
     lines += ["", f"All that was flagged on the way ({len(flagged)} in {len(chosen)} tests):", ""]
     lines += [f"- {BATTERIES[row['battery']]}, `{row['axis']}`: {tidy(said)}" for row, said in flagged] or ["- nothing"]
-    lines += ["", "Of the rejected ones, on the axes where they were flagged:", ""]
+    lines += ["", "Of the rejected ones and of the peers, on the axes where they were flagged:", ""]
     lines += ["| generator | axis | battery | worst of what was flagged | verdict |", "|---|---|---|---|---|"]
     clean = []
     for row in (row for row in rows if row["generator"] != CHOSEN):
@@ -294,7 +295,7 @@ def table(rows: list[dict]) -> str:
     versions = ", ".join(sorted({row["version"].split(" (")[0] for row in rows}))
     lines += [
         "",
-        f"Their other {len(clean)} tests were clean or at most unusual. {versions}; {dates[0]} to {dates[-1]}.",
+        f"Their other {len(clean)} tests ({names(sorted({row['generator'] for row in clean}))}) were clean or at most unusual. {versions}; {dates[0]} to {dates[-1]}.",
     ]
     return "\n".join(lines)
 
