@@ -45,6 +45,7 @@ def section(folder: pathlib.Path) -> str:
 def throughput(rows: list[dict]) -> Iterator[str]:
     """The three jobs at the size at which every rival was measured."""
     rows = [r for r in rows if r["mode"] == "forward" and r["noisejax is faster"] is not None]
+    rows = [r for r in rows if not r["job"].endswith(", flat")]
     size = next((r["size"] for r in rows if r["way"] == "jax.random, rbg"), rows[0]["size"])
     table: dict[tuple, dict] = {}
     for row in rows:
