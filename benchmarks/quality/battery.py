@@ -293,10 +293,9 @@ def table(rows: list[dict]) -> str:
         lines.append(f"| {row['generator']} | `{row['axis']}` | {battery} | {said} | {row['verdict']} |")
     dates = sorted(row["date"][:10] for row in rows)
     versions = ", ".join(sorted({row["version"].split(" (")[0] for row in rows}))
-    lines += [
-        "",
-        f"Their other {len(clean)} tests ({names(sorted({row['generator'] for row in clean}))}) were clean or at most unusual. {versions}; {dates[0]} to {dates[-1]}.",
-    ]
+    generators = names(sorted({row["generator"] for row in clean}))
+    said = f"Their other {len(clean)} tests ({generators}) were clean or at most unusual."
+    lines += ["", f"{said} {versions}; {dates[0]} to {dates[-1]}."]
     return "\n".join(lines)
 
 
