@@ -5,6 +5,7 @@ out. Attacks start from the clean picture, so that nothing is drawn.
 """
 
 import importlib.util
+import os
 from collections.abc import Callable, Iterator
 
 import jax
@@ -105,9 +106,9 @@ def times(model: Model, budget: float, *, peers: bool, unroll: int = 1) -> Itera
     if peers and importlib.util.find_spec("torchattacks"):
         import torchattacks
 
-        rivals["torchattacks"] = _torchattacks(model, torchattacks.PGD, eps, step, random_start=False)
+        rivals |= _threads("torchattacks", _torchattacks(model, torchattacks.PGD, eps, step, random_start=False))
     if peers and importlib.util.find_spec("foolbox"):
-        rivals["foolbox, torch"] = _foolbox(model, "linf", step, "torch")
+        rivals |= _threads("foolbox, torch", _foolbox(model, "linf", step, "torch"))
         rivals["foolbox, JAX"] = _foolbox(model, "linf", step, "jax")
     seconds = measure.interleaved(rivals, budget=budget)
     for way, time in seconds.items():
@@ -145,6 +146,21 @@ def sweep(model: Model, budget: float) -> dict:
         "compilations, vmap": all_at_once._cache_size(),
         **{f"{way} ms": 1e3 * time for way, time in seconds.items()},
     }
+
+
+def _threads(name: str, call: Callable) -> dict[str, Callable]:
+    """A way of torch's on one core and on all: more threads make small models slower, and a busy machine more so."""
+    import torch
+
+    def on(threads):
+        def run():
+            torch.set_num_threads(threads)
+            return call()
+
+        return run
+
+    cores = os.cpu_count() or 1
+    return {f"{name}, {n} thread{'s' * (n > 1)}": on(n) for n in sorted({1, cores})}
 
 
 def _torchattacks(model: Model, attack, eps, step, **options):

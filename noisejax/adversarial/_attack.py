@@ -131,7 +131,10 @@ def attack(
 
         best = nothing(x) if keep == "best" or success is not None else None
         carry = delta, tx.init(jnp.zeros_like(x)), best
-        (delta, _, best), _ = jax.lax.scan(body, carry, jnp.arange(steps), unroll=unroll)
+        if steps == 1:  # one turn of a loop is still a loop, in which convolutions are slow on CPUs
+            (delta, _, best), _ = body(carry, jnp.int32(0))
+        else:
+            (delta, _, best), _ = jax.lax.scan(body, carry, jnp.arange(steps), unroll=unroll)
         point = threat.perturbed(x, delta)
         return judge(best, point, steps) if tracks else Best(point, *nothing(x)[1:])
 
