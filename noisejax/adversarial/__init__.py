@@ -19,6 +19,7 @@ from noisejax.adversarial._certify import (
     guarantee as guarantee,
 )
 from noisejax.adversarial._evaluate import Evaluation as Evaluation, evaluate as evaluate
+from noisejax.adversarial._fab import fab as fab
 from noisejax.adversarial._losses import (
     classified_as as classified_as,
     cross_entropy as cross_entropy,
@@ -52,6 +53,7 @@ from noisejax.adversarial._smoothing import (
     smoothed_predict as smoothed_predict,
 )
 from noisejax.adversarial._sparse import L0 as L0, L1 as L1
+from noisejax.adversarial._square import square as square
 from noisejax.adversarial._tabular import Tabular as Tabular
 from noisejax.adversarial._threats import L2 as L2, Linf as Linf, Threat as Threat
 from noisejax.adversarial._transforms import (
@@ -93,6 +95,7 @@ __all__ = [
     "cross_entropy",
     "dlr",
     "evaluate",
+    "fab",
     "fgsm",
     "gsam",
     "guarantee",
@@ -116,6 +119,7 @@ __all__ = [
     "scale_by_top_sign",
     "smoothed_counts",
     "smoothed_predict",
+    "square",
     "targeted",
     "targeted_dlr",
     "untargeted",
