@@ -4,6 +4,11 @@ A whole attack is a function of a key and arrays: inside one `jax.jit`, with tra
 sharded. Needs optax: ``pip install noisejax[optax]``.
 """
 
+from noisejax.adversarial._apgd import (
+    apgd as apgd,
+    scale_by_apgd as scale_by_apgd,
+    scale_by_sparse_apgd as scale_by_sparse_apgd,
+)
 from noisejax.adversarial._attack import attack as attack
 from noisejax.adversarial._bounds import (
     interval_bounds as interval_bounds,
@@ -18,8 +23,15 @@ from noisejax.adversarial._certify import (
     certify_at as certify_at,
     guarantee as guarantee,
 )
+from noisejax.adversarial._embeddings import freelb as freelb, smart as smart, symmetric_kl as symmetric_kl
 from noisejax.adversarial._evaluate import Evaluation as Evaluation, evaluate as evaluate
 from noisejax.adversarial._fab import fab as fab
+from noisejax.adversarial._guard import (
+    OverfittingGuard as OverfittingGuard,
+    OverfittingState as OverfittingState,
+    gradient_alignment as gradient_alignment,
+    overfitting_guard as overfitting_guard,
+)
 from noisejax.adversarial._losses import (
     classified_as as classified_as,
     cross_entropy as cross_entropy,
@@ -32,6 +44,7 @@ from noisejax.adversarial._losses import (
     targeted_dlr as targeted_dlr,
     untargeted as untargeted,
 )
+from noisejax.adversarial._meter import flops as flops, overhead as overhead
 from noisejax.adversarial._patch import patch as patch
 from noisejax.adversarial._pgd import (
     adam_pgd as adam_pgd,
@@ -56,6 +69,7 @@ from noisejax.adversarial._sparse import L0 as L0, L1 as L1
 from noisejax.adversarial._square import square as square
 from noisejax.adversarial._tabular import Tabular as Tabular
 from noisejax.adversarial._threats import L2 as L2, Linf as Linf, Threat as Threat
+from noisejax.adversarial._training import alp as alp, free as free, mart as mart, trades as trades
 from noisejax.adversarial._transforms import (
     per_example as per_example,
     project_onto as project_onto,
@@ -65,6 +79,7 @@ from noisejax.adversarial._transforms import (
     scale_by_step as scale_by_step,
     scale_by_top_sign as scale_by_top_sign,
 )
+from noisejax.adversarial._virtual import vat as vat
 from noisejax.adversarial._weights import (
     AdversarialWeightsState as AdversarialWeightsState,
     adversarial_weights as adversarial_weights,
@@ -80,10 +95,14 @@ __all__ = [
     "Evaluation",
     "Guarantee",
     "Linf",
+    "OverfittingGuard",
+    "OverfittingState",
     "Tabular",
     "Threat",
     "adam_pgd",
     "adversarial_weights",
+    "alp",
+    "apgd",
     "asam",
     "attack",
     "awp",
@@ -97,31 +116,44 @@ __all__ = [
     "evaluate",
     "fab",
     "fgsm",
+    "flops",
+    "free",
+    "freelb",
+    "gradient_alignment",
     "gsam",
     "guarantee",
     "interval_bounds",
     "kl",
     "margin",
     "margin_bounds",
+    "mart",
     "mi_fgsm",
     "misclassified",
     "ni_fgsm",
     "normalized",
+    "overfitting_guard",
+    "overhead",
     "patch",
     "per_example",
     "pgd",
     "project_onto",
     "sam",
+    "scale_by_apgd",
     "scale_by_norm",
     "scale_by_reach",
+    "scale_by_sparse_apgd",
     "scale_by_steepest",
     "scale_by_step",
     "scale_by_top_sign",
+    "smart",
     "smoothed_counts",
     "smoothed_predict",
     "square",
+    "symmetric_kl",
     "targeted",
     "targeted_dlr",
+    "trades",
     "untargeted",
+    "vat",
     "worst_case_logits",
 ]

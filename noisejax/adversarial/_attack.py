@@ -36,7 +36,7 @@ def attack(
     success: Callable | None = None,
     keep: str = "last",
     lookahead: Callable | None = None,
-    start: jax.Array | None = None,
+    start: jax.Array | Callable | None = None,
     ids: jax.Array | None = None,
     unroll: int = 1,
 ) -> jax.Array:
@@ -72,7 +72,8 @@ def attack(
         which it held, if any).
       lookahead: ``lookahead(delta, state) -> delta``, where the gradient is taken if not at delta: NI-FGSM. That point
         may lie outside of the bounds.
-      start: the perturbation to start from, of x's shape; with it nothing is drawn, and `random_start` does not count.
+      start: the perturbation to start from, of x's shape, or ``start(key, x, ids)`` that draws one in each restart, as
+        ``threat.boundary``; with it `random_start` does not count.
       ids: integers of shape (B,): example i's start is drawn from ``(key, ids[i])`` alone.
       unroll: how many steps of the scan are unrolled; on CPUs, where convolutions inside a loop are slow, steps.
 
@@ -109,10 +110,12 @@ def attack(
         return now if best is None else _settle(best, now, keep)
 
     def restart(number):
-        if start is not None:
-            delta = jnp.asarray(start, jnp.float32)
-        else:
+        if start is None:
             delta = threat.sample(fold(key, number), x, ids) if random_start else jnp.zeros_like(x)
+        elif callable(start):
+            delta = start(fold(key, number), x, ids)
+        else:
+            delta = jnp.asarray(start, jnp.float32)
         delta = threat.project(delta, x)
 
         def body(carry, step):

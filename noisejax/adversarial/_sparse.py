@@ -1,6 +1,7 @@
 """Threats that change few features: the L1 ball, and the k features of L0."""
 
 import math
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import jax
@@ -13,7 +14,7 @@ from noisejax.adversarial._threats import Threat, column, divided, each, max_abs
 class L1(Threat):
     """The absolute changes of an example sum to at most eps.
 
-    The projection onto the intersection of ball and box is exact: one sort per example, no loop.
+    The projection onto the intersection of ball and box is exact, and needs no sort.
 
     Args:
       eps: at least 0; a scalar, or one per example (B,).
@@ -48,29 +49,17 @@ class L1(Threat):
 
     def _project(self, delta, x):
         # The nearest point moves every element towards 0 by one and the same amount, until it meets 0 or its cap: it is
-        # min(max(|d| - t, 0), cap). Their sum falls in t along straight lines between the places where an element
-        # meets its cap (slope -1 from there) or 0 (slope +1).
+        # min(max(|d| - t, 0), cap). Their sum falls in t. Between the floats around the t that is looked for, it is a
+        # straight line, since it bends only at floats: so t is known once that line is.
         size, room = _rows(jnp.abs(delta)), self.room(x)
         cap = size if room is None else jnp.minimum(size, _rows(jnp.where(delta > 0, room[1], -room[0])))
         cap = jnp.maximum(cap, 0)
         eps = jnp.reshape(self.eps, (-1, 1))
-        top = jnp.max(size, axis=1, keepdims=True, initial=0)  # counted from here, what matters keeps its digits
-        knots = jnp.concatenate([size, size - cap], axis=1) - top
-        slopes = jnp.concatenate([jnp.ones_like(size), -jnp.ones_like(size)], axis=1)
-        falling, slopes = jax.lax.sort((-knots, slopes), dimension=1, num_keys=1)
-        knots = -falling
-        sums = jnp.cumsum(slopes * knots, axis=1) - jnp.cumsum(slopes, axis=1) * knots  # the sum where t is that knot
-        above = sums > eps
-        first = jnp.max(jnp.where(above, knots, -top), axis=1, keepdims=True)
-        last = jnp.min(jnp.where(above, 0, knots), axis=1, keepdims=True)
-        middle = top + (first + last) / 2
-        # Which elements are cut and which capped between those two knots is known now, and with them t, without the
-        # running sums and their rounding.
-        rest, edge = size - middle, size - cap - middle
-        capped, cut = edge >= 0, (rest > 0) & (edge < 0)
+        below = last_level(lambda t: jnp.sum(jnp.clip(size - t, 0, cap), axis=1, keepdims=True) > eps, size)
+        rest, capped = size - below, size - cap > below  # counted from there, what matters keeps its digits
+        cut = (rest > 0) & ~capped
         total = jnp.sum(jnp.where(cut, rest, 0) + jnp.where(capped, cap, 0), axis=1, keepdims=True)
-        count = jnp.sum(cut, axis=1, keepdims=True).astype(jnp.float32)
-        t = divided(total - eps, count)
+        t = divided(total - eps, jnp.sum(cut, axis=1, keepdims=True).astype(jnp.float32))
         inside = jnp.sum(cap, axis=1, keepdims=True) <= eps
         moved = jnp.where(inside, cap, jnp.clip(rest - t, 0, cap))
         moved = moved * jnp.minimum(divided(eps, jnp.sum(moved, axis=1, keepdims=True), 1), 1)
@@ -151,6 +140,20 @@ class L0(Threat):
 
 def _rows(x: jax.Array) -> jax.Array:
     return x.reshape(x.shape[0], -1)
+
+
+def last_level(holds: Callable, rows: jax.Array) -> jax.Array:
+    """The largest float, at least 0, where a condition holds that fails from some level on; one per row, as a column.
+
+    Its bits are found from the highest to the lowest: 31 looks at the rows, which cost less than sorting them.
+    """
+
+    def bit(number, found):
+        trial = found | jax.lax.shift_left(jnp.int32(1), 30 - number)
+        return jnp.where(holds(jax.lax.bitcast_convert_type(trial, jnp.float32)), trial, found)
+
+    nothing = jnp.zeros_like(jnp.sum(rows, axis=1, keepdims=True), jnp.int32)
+    return jax.lax.bitcast_convert_type(jax.lax.fori_loop(jnp.int32(0), jnp.int32(31), bit, nothing), jnp.float32)
 
 
 def _unblocked(threat: Threat, grad, x, delta):
