@@ -370,6 +370,14 @@ def test_the_meter_counts_every_turn_of_a_loop(key):
     for k in (1, 3):
         floor = k * 2 * (first + rest) + forward + backward
         assert adversarial.flops(functools.partial(trained, k=k), params) == pytest.approx(floor, rel=0.1)
+
+    def freelb(params):
+        loss = adversarial.untargeted(functools.partial(predict, params))
+        return adversarial.freelb(key, loss, x, L2(0.1, None), args=(y,), steps=3).mean()
+
+    # One backward for both gradients: that in x comes on top, but for the last of the perturbations.
+    floor = 3 * (forward + backward) + 2 * first
+    assert adversarial.flops(jax.grad(freelb), params) == pytest.approx(floor, rel=0.1)
     floor = (forward + backward + first) / (forward + backward)
     assert adversarial.overhead(free, plain, params) == pytest.approx(floor, rel=0.1)
 

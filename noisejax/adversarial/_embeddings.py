@@ -53,8 +53,8 @@ def freelb(
 
     References:
       Zhu et al., "FreeLB: enhanced adversarial training for natural language understanding", ICLR 2020, algorithm 1.
-      There one backward gives both gradients; here, where the loss may be weighted by its caller, each ascent has a
-      backward of its own.
+      There one backward gives both gradients. So it does here if the caller takes the plain mean, since XLA then merges
+      the two; with weights on the examples each ascent has a backward of its own.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -73,14 +73,15 @@ def freelb(
     room = jnp.sum(counted, axis=tuple(range(1, at.ndim)))
     reach = jnp.asarray(magnitude).astype(jnp.float32) * column(divided(1, jnp.sqrt(room)), at)
     u = _sample.symmetric_uniform(each(rows(stage(key, "training"), ids, at), "adversarial.freelb", at))
-    delta, total = given.project(reach * u, at), 0.0
+    delta, total = given.project(reach * u, at), jnp.float32(0)
 
     def value(delta):
         values = loss(x + delta.astype(x.dtype), *args)
         if getattr(values, "shape", None) != at.shape[:1]:
             got = getattr(values, "shape", None) or type(values).__name__
             raise ValueError(f"freelb: the loss must give one number per example, of shape {at.shape[:1]}, got {got}.")
-        return jnp.sum(values.astype(jnp.float32)), values.astype(jnp.float32)
+        # Scaled as in the mean of what is returned, so that XLA sees one backward and not two.
+        return jnp.mean(values.astype(jnp.float32) / steps), values.astype(jnp.float32)
 
     for step in range(steps):
         if step == steps - 1:
