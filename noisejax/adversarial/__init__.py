@@ -4,6 +4,7 @@ A whole attack is a function of a key and arrays: inside one `jax.jit`, with tra
 sharded. Needs optax: ``pip install noisejax[optax]``.
 """
 
+from noisejax.adversarial._adaptive_norm import ddn as ddn, fmn as fmn
 from noisejax.adversarial._apgd import (
     apgd as apgd,
     scale_by_apgd as scale_by_apgd,
@@ -45,6 +46,7 @@ from noisejax.adversarial._losses import (
     untargeted as untargeted,
 )
 from noisejax.adversarial._meter import flops as flops, overhead as overhead
+from noisejax.adversarial._minimum_norm import cw as cw, deepfool as deepfool
 from noisejax.adversarial._patch import patch as patch
 from noisejax.adversarial._pgd import (
     adam_pgd as adam_pgd,
@@ -112,11 +114,15 @@ __all__ = [
     "classified_as",
     "clopper_pearson",
     "cross_entropy",
+    "cw",
+    "ddn",
+    "deepfool",
     "dlr",
     "evaluate",
     "fab",
     "fgsm",
     "flops",
+    "fmn",
     "free",
     "freelb",
     "gradient_alignment",

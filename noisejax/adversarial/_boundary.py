@@ -1,11 +1,13 @@
 """What attacks on logits share: the model, the nearest decision boundary to first order, and the way to a plane."""
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from noisejax.adversarial._attack import checked
 from noisejax.adversarial._losses import _check_labels, classified_as, margin, misclassified
 from noisejax.adversarial._sparse import L0, L1
 from noisejax.adversarial._threats import L2, Linf, Threat, column, divided, max_abs
@@ -13,11 +15,29 @@ from noisejax.adversarial._threats import L2, Linf, Threat, column, divided, max
 _FAR = 1e18  # the room where there are no bounds: finite, so that it can be multiplied by 0
 
 
+class Nearest(NamedTuple):
+    """The smallest perturbation so far that fools the model, for each example."""
+
+    delta: jax.Array
+    size: jax.Array  # its norm, (B,); infinite where there is none
+
+
 def of_norm(name: str, threat: Threat, norms: tuple[type, ...] = (Linf, L2, L1)) -> None:
     """The threat is one of those whose geometry the attack knows."""
     if type(threat) not in norms:
         known = " or ".join(ball.__name__ for ball in norms)
         raise TypeError(f"{name}: threat must be {known}, got {threat!r}.")
+
+
+def prepared(name, key, logits_fn, x, labels, threat, norms, steps, targeted=False, restarts=1):
+    """x as float32, the threat fitted to it, the labels and the model, after all that the host knows is found right."""
+    x = checked(name, key, logits_fn, x, threat, (labels,), steps=steps, restarts=restarts)
+    of_norm(name, threat, norms)
+    logits_of = model(name, logits_fn, x, labels)
+    if not isinstance(targeted, bool):
+        raise TypeError(f"{name}: targeted must be True or False, got {targeted!r}. It is static.")
+    x, threat = jax.lax.stop_gradient((x, threat.fitted(x)))
+    return x, threat, jnp.asarray(labels), logits_of
 
 
 def model(name: str, logits_fn: Callable, x: jax.Array, labels) -> Callable:
@@ -180,6 +200,12 @@ def shortened(judged: Callable, delta: jax.Array, steps: int) -> jax.Array:
 
     high = jax.lax.fori_loop(0, steps, step, (low, low_value, high, high_value))[2]
     return delta * column(jnp.where(success, high, 1), delta)
+
+
+def inside(threat: Threat, x, best: Nearest) -> jax.Array:
+    """The adversarial examples: x where no perturbation was found that the threat allows."""
+    allowed = jnp.isfinite(best.size) & threat.contains(best.delta, x)
+    return threat.perturbed(x, jnp.where(column(allowed, x), best.delta, 0))
 
 
 def host_number(name: str, what: str, value, low: float, high: float = np.inf) -> None:

@@ -1,33 +1,27 @@
 """FAB: the nearest adversarial example, by steps onto the nearest decision boundary that are drawn back to x."""
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from noisejax._stream import fold
-from noisejax.adversarial._attack import checked, choose
+from noisejax.adversarial._attack import choose
 from noisejax.adversarial._boundary import (
+    Nearest,
     fooled,
     host_number,
+    inside,
     lead,
-    model,
     nearest,
-    of_norm,
+    prepared,
     rivals,
     shortened,
     towards,
 )
-from noisejax.adversarial._threats import Threat, column
-
-
-class Nearest(NamedTuple):
-    """The smallest perturbation so far that fools the model, for each example."""
-
-    delta: jax.Array
-    size: jax.Array  # its norm, (B,); infinite where there is none
+from noisejax.adversarial._sparse import L1
+from noisejax.adversarial._threats import L2, Linf, Threat, column
 
 
 def fab(
@@ -88,16 +82,13 @@ def fab(
       >>> round(float(threat.norm(x_adv - x)[0]), 3)  # as far as the boundary is
       0.671
     """
-    x = checked("fab", key, logits_fn, x, threat, (labels,), steps=steps, restarts=restarts)
-    of_norm("fab", threat)
+    x, threat, labels, logits_of = prepared(
+        "fab", key, logits_fn, x, labels, threat, (Linf, L2, L1), steps, False, restarts
+    )
     if targets is not None and (not isinstance(targets, (int, np.integer)) or targets < 1):
         raise ValueError(f"fab: targets must be an integer, at least 1, or None, got {targets!r}. It is static.")
     for what, value, limit in (("alpha_max", alpha_max, 1), ("beta", beta, 1), ("eta", eta, np.inf)):
         host_number("fab", what, value, 0, limit)
-    logits_of = model("fab", logits_fn, x, labels)
-    labels = jnp.asarray(labels)
-    threat = threat.fitted(x)
-    x, threat = jax.lax.stop_gradient((x, threat))
 
     def judged(delta):
         logits = logits_of(threat.perturbed(x, delta))
@@ -137,9 +128,3 @@ def fab(
         delta = shortened(judged, best.delta, refine)
         best = Nearest(delta, jnp.where(jnp.isfinite(best.size), threat.norm(delta), jnp.inf))
     return jax.lax.stop_gradient(inside(threat, x, best))
-
-
-def inside(threat: Threat, x, best: Nearest) -> jax.Array:
-    """The adversarial examples: x where no perturbation was found that the threat allows."""
-    allowed = jnp.isfinite(best.size) & threat.contains(best.delta, x)
-    return threat.perturbed(x, jnp.where(column(allowed, x), best.delta, 0))

@@ -9,10 +9,10 @@ import jax.numpy as jnp
 
 from noisejax import _sample
 from noisejax._stream import fold, words
-from noisejax.adversarial._attack import Best, checked, choose
-from noisejax.adversarial._boundary import fooled, host_number, lead, model, of_norm
+from noisejax.adversarial._attack import Best, choose
+from noisejax.adversarial._boundary import fooled, host_number, lead, prepared
 from noisejax.adversarial._sparse import L1
-from noisejax.adversarial._threats import Linf, Threat, divided, one, rows
+from noisejax.adversarial._threats import L2, Linf, Threat, divided, one, rows
 
 _HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)  # of the windows' area, after so many queries
 
@@ -73,15 +73,13 @@ def square(
       >>> adversarial.misclassified(logits_fn)(x_adv, labels).tolist()
       [True]
     """
-    x = checked("square", key, logits_fn, x, threat, (labels,), steps=queries, restarts=restarts)
-    of_norm("square", threat)
+    norms = (Linf, L2, L1)
+    x, threat, labels, logits_of = prepared(
+        "square", key, logits_fn, x, labels, threat, norms, queries, targeted, restarts
+    )
     host_number("square", "p_init", p_init, 0, 1)
     if x.ndim not in (2, 3, 4):
         raise ValueError(f"square: x must be (B, H, W, C), (B, H, W) or (B, D), got shape {x.shape}.")
-    logits_of = model("square", logits_fn, x, labels)
-    labels = jnp.asarray(labels)
-    threat = threat.fitted(x)
-    x, threat = jax.lax.stop_gradient((x, threat))
 
     def judged(delta) -> Best:
         logits = logits_of(threat.perturbed(x, delta))
