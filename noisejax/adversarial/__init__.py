@@ -68,6 +68,7 @@ from noisejax.adversarial._smoothing import (
     smoothed_predict as smoothed_predict,
 )
 from noisejax.adversarial._sparse import L0 as L0, L1 as L1
+from noisejax.adversarial._spatial import spatial as spatial
 from noisejax.adversarial._square import square as square
 from noisejax.adversarial._tabular import Tabular as Tabular
 from noisejax.adversarial._threats import L2 as L2, Linf as Linf, Threat as Threat
@@ -81,6 +82,7 @@ from noisejax.adversarial._transforms import (
     scale_by_step as scale_by_step,
     scale_by_top_sign as scale_by_top_sign,
 )
+from noisejax.adversarial._universal import universal as universal
 from noisejax.adversarial._virtual import vat as vat
 from noisejax.adversarial._weights import (
     AdversarialWeightsState as AdversarialWeightsState,
@@ -154,11 +156,13 @@ __all__ = [
     "smart",
     "smoothed_counts",
     "smoothed_predict",
+    "spatial",
     "square",
     "symmetric_kl",
     "targeted",
     "targeted_dlr",
     "trades",
+    "universal",
     "untargeted",
     "vat",
     "worst_case_logits",
