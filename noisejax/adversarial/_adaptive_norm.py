@@ -69,7 +69,7 @@ def ddn(
       >>> round(float(threat.norm(x_adv - x)[0]), 1)
       0.7
     """
-    x, threat, labels, logits_of = prepared("ddn", key, logits_fn, x, labels, threat, (L2,), steps, targeted)
+    x, threat, labels, logits_of = prepared("ddn", key, logits_fn, x, labels, threat, (L2,), targeted, steps=steps)
 
     def value(logits):
         return -cross_entropy(logits, labels) if targeted else cross_entropy(logits, labels)
@@ -135,7 +135,7 @@ def fmn(
       0.5
     """
     norms = (Linf, L2, L1, L0)
-    x, threat, labels, logits_of = prepared("fmn", key, logits_fn, x, labels, threat, norms, steps, targeted)
+    x, threat, labels, logits_of = prepared("fmn", key, logits_fn, x, labels, threat, norms, targeted, steps=steps)
     host_number("fmn", "step_size", step_size, 0)
 
     def value(logits):

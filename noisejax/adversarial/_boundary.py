@@ -9,7 +9,7 @@ import numpy as np
 
 from noisejax.adversarial._attack import checked
 from noisejax.adversarial._losses import _check_labels, classified_as, margin, misclassified
-from noisejax.adversarial._sparse import L0, L1
+from noisejax.adversarial._sparse import L0, L1, last_level
 from noisejax.adversarial._threats import L2, Linf, Threat, column, divided, max_abs
 
 _FAR = 1e18  # the room where there are no bounds: finite, so that it can be multiplied by 0
@@ -29,13 +29,24 @@ def of_norm(name: str, threat: Threat, norms: tuple[type, ...] = (Linf, L2, L1))
         raise TypeError(f"{name}: threat must be {known}, got {threat!r}.")
 
 
-def prepared(name, key, logits_fn, x, labels, threat, norms, steps, targeted=False, restarts=1):
-    """x as float32, the threat fitted to it, the labels and the model, after all that the host knows is found right."""
-    x = checked(name, key, logits_fn, x, threat, (labels,), steps=steps, restarts=restarts)
+def prepared(name: str, key, logits_fn, x, labels, threat, norms, targeted: bool = False, **counts: int):
+    """x as float32, the threat fitted to it, the labels and the model, after all that the host knows is found right.
+
+    Args:
+      norms: the threats whose geometry the attack knows.
+      counts: integers that are static, by their names.
+    """
+    if not hasattr(labels, "dtype"):
+        raise TypeError(f"{name}: labels must be an array of integers, got {labels!r}.")
+    x = checked(name, key, logits_fn, x, threat, (labels,))
     of_norm(name, threat, norms)
-    logits_of = model(name, logits_fn, x, labels)
+    for what, count in counts.items():
+        least = 0 if what in ("steps", "queries") else 1
+        if not isinstance(count, (int, np.integer)) or isinstance(count, bool) or count < least:
+            raise ValueError(f"{name}: {what} must be an integer, at least {least}, got {count!r}. It is static.")
     if not isinstance(targeted, bool):
         raise TypeError(f"{name}: targeted must be True or False, got {targeted!r}. It is static.")
+    logits_of = model(name, logits_fn, x, labels)
     x, threat = jax.lax.stop_gradient((x, threat.fitted(x)))
     return x, threat, jnp.asarray(labels), logits_of
 
@@ -120,7 +131,7 @@ def dual_norm(threat: Threat, grad: jax.Array) -> jax.Array:
 def towards(threat: Threat, x: jax.Array, normal: jax.Array, rise: jax.Array) -> jax.Array:
     """The smallest change d in the threat's norm with ``<normal, d> = rise`` that keeps x inside the bounds.
 
-    Where the bounds leave no such d, the one that comes closest. Exact, by one sort per example.
+    Where the bounds leave no such d, the one that comes closest. Exact.
 
     Args:
       threat: `Linf`, `L2` or `L1`; its eps does not matter.
@@ -148,16 +159,14 @@ def _level(threat: Threat, rate, cap, need):
     speed = jnp.ones_like(rate) if isinstance(threat, Linf) else rate
     slope = rate * speed
     knots = divided(cap, speed)  # the t at which an element meets its cap
-    ordered, slopes = jax.lax.sort((knots, slope), dimension=1, num_keys=1)
-    sums = jnp.cumsum(slopes * ordered, axis=1)
-    left = jnp.sum(slope, axis=1, keepdims=True) - jnp.cumsum(slopes, axis=1)
-    enough = sums + ordered * jnp.maximum(left, 0) >= need
-    # Which elements have met their caps is known now, and with it t, without the running sums and their rounding.
-    last = jnp.max(jnp.where(enough, 0, ordered), axis=1, keepdims=True)
-    met = knots <= last
+    # Between the floats around the t that is looked for, the sum is a straight line: which elements have met their caps
+    # is known there, and with it t.
+    below = last_level(lambda t: jnp.sum(rate * jnp.minimum(t * speed, cap), axis=1, keepdims=True) < need, rate)
+    met = knots <= below
     rest = need - jnp.sum(jnp.where(met, rate * cap, 0), axis=1, keepdims=True)
-    t = jnp.maximum(divided(rest, jnp.sum(jnp.where(met, 0, slope), axis=1, keepdims=True)), last)
-    return jnp.where(jnp.any(enough, axis=1, keepdims=True), jnp.minimum(t * speed, cap), cap)
+    t = jnp.maximum(divided(rest, jnp.sum(jnp.where(met, 0, slope), axis=1, keepdims=True)), below)
+    enough = jnp.sum(rate * cap, axis=1, keepdims=True) >= need
+    return jnp.where(enough, jnp.minimum(t * speed, cap), cap)
 
 
 def _greedy(rate, cap, need):

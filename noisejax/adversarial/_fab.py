@@ -82,11 +82,10 @@ def fab(
       >>> round(float(threat.norm(x_adv - x)[0]), 3)  # as far as the boundary is
       0.671
     """
+    norms, tries = (Linf, L2, L1), 1 if targets is None else targets
     x, threat, labels, logits_of = prepared(
-        "fab", key, logits_fn, x, labels, threat, (Linf, L2, L1), steps, False, restarts
+        "fab", key, logits_fn, x, labels, threat, norms, steps=steps, restarts=restarts, targets=tries
     )
-    if targets is not None and (not isinstance(targets, (int, np.integer)) or targets < 1):
-        raise ValueError(f"fab: targets must be an integer, at least 1, or None, got {targets!r}. It is static.")
     for what, value, limit in (("alpha_max", alpha_max, 1), ("beta", beta, 1), ("eta", eta, np.inf)):
         host_number("fab", what, value, 0, limit)
 

@@ -65,7 +65,7 @@ def deepfool(
       >>> round(float(threat.norm(x_adv - x)[0]), 2)  # 1.02 times the distance of the boundary
       0.68
     """
-    x, threat, labels, logits_of = prepared("deepfool", key, logits_fn, x, labels, threat, (L2, Linf), steps)
+    x, threat, labels, logits_of = prepared("deepfool", key, logits_fn, x, labels, threat, (L2, Linf), steps=steps)
     if candidates is not None and candidates < 2:
         raise ValueError(f"deepfool: candidates must be at least 2, the label and a rival, got {candidates!r}.")
     overshoot = jnp.asarray(overshoot, jnp.float32)
@@ -144,9 +144,9 @@ def cw(
       >>> round(float(threat.norm(x_adv - x)[0]), 2)
       0.67
     """
-    x, threat, labels, logits_of = prepared("cw", key, logits_fn, x, labels, threat, (L2,), steps, targeted)
-    if not isinstance(searches, int) or searches < 1:
-        raise ValueError(f"cw: searches must be an integer, at least 1, got {searches!r}. It is static.")
+    x, threat, labels, logits_of = prepared(
+        "cw", key, logits_fn, x, labels, threat, (L2,), targeted, steps=steps, searches=searches
+    )
     host_number("cw", "step_size", step_size, 0)
     host_number("cw", "initial_const", initial_const, 0)
     to_w, from_w = _stretched(threat)

@@ -75,7 +75,7 @@ def square(
     """
     norms = (Linf, L2, L1)
     x, threat, labels, logits_of = prepared(
-        "square", key, logits_fn, x, labels, threat, norms, queries, targeted, restarts
+        "square", key, logits_fn, x, labels, threat, norms, targeted, queries=queries, restarts=restarts
     )
     host_number("square", "p_init", p_init, 0, 1)
     if x.ndim not in (2, 3, 4):

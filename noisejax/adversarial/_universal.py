@@ -13,8 +13,7 @@ from noisejax import _sample
 from noisejax._stream import fold
 from noisejax.adversarial._attack import checked, on_batch
 from noisejax.adversarial._boundary import host_number, of_norm
-from noisejax.adversarial._sparse import L1
-from noisejax.adversarial._threats import L2, Linf, Threat
+from noisejax.adversarial._threats import Threat
 from noisejax.adversarial._transforms import scale_by_reach, scale_by_steepest, scale_by_step
 
 
@@ -67,7 +66,7 @@ def universal(
       [[0.125, -0.125]]
     """
     x = checked("universal", key, loss, x, threat, args, steps=epochs)
-    of_norm("universal", threat, (Linf, L2, L1))
+    of_norm("universal", threat)
     count = x.shape[0]
     if not isinstance(batch, (int, np.integer)) or not 1 <= batch <= max(count, 1):
         raise ValueError(f"universal: batch must be an integer from 1 to the {count} examples, got {batch!r}.")
