@@ -11,6 +11,7 @@ from noisejax.adversarial._apgd import (
     scale_by_sparse_apgd as scale_by_sparse_apgd,
 )
 from noisejax.adversarial._attack import attack as attack
+from noisejax.adversarial._autoattack import Robustness as Robustness, autoattack as autoattack
 from noisejax.adversarial._bounds import (
     interval_bounds as interval_bounds,
     margin_bounds as margin_bounds,
@@ -101,6 +102,7 @@ __all__ = [
     "Linf",
     "OverfittingGuard",
     "OverfittingState",
+    "Robustness",
     "Tabular",
     "Threat",
     "adam_pgd",
@@ -109,6 +111,7 @@ __all__ = [
     "apgd",
     "asam",
     "attack",
+    "autoattack",
     "awp",
     "bim",
     "certify",

@@ -119,13 +119,14 @@ def apgd(
         return attack(key, tx, loss, x, threat, args, steps=steps, start=first, restarts=restarts, **common, **options)
     part = math.ceil(0.3 * steps)
 
-    def descended(key, x, ids):
+    def descended(key: Any, x, ids):
         """Where the attacks in the wider balls lead to."""
         before = surface(_widened(threat, 3.0))(key, x, ids) if drawn else start
         kept = {name: value for name, value in options.items() if name not in ("keep", "success")}
         for factor in (3.0, 2.0):
+            place: Any = stage(key, "adversarial", f"apgd.{factor}")
             there = attack(
-                stage(key, "adversarial", f"apgd.{factor}"),
+                place,
                 transform(part),
                 loss,
                 x,
@@ -187,9 +188,9 @@ def scale_by_apgd(steps: int, rho: float = 0.75) -> optax.GradientTransformation
             reduced=none == 0,
         )
 
-    def update(grads, state, params=None, *, value=None, x=None, threat=None, **extra):
+    def update(updates, state, params=None, *, value: Any = None, x: Any = None, threat: Any = None, **extra):
         del extra
-        delta, ascent, value = _seen("scale_by_apgd", grads, params, value, x, threat)
+        delta, ascent, value = _seen("scale_by_apgd", updates, params, value, x, threat)
         first = state.count == 0
         best, best_grad, best_value = choose(
             first | (value > state.best_value),
@@ -256,9 +257,9 @@ def scale_by_sparse_apgd(steps: int, top: float | None = None) -> optax.Gradient
         zeros, none = jnp.zeros_like(params), _zero(params)
         return SparseApgdState(jnp.int32(0), none + 1, none, none, zeros, zeros, none)
 
-    def update(grads, state, params=None, *, value=None, x=None, threat=None, **extra):
+    def update(updates, state, params=None, *, value: Any = None, x: Any = None, threat: Any = None, **extra):
         del extra
-        delta, ascent, value = _seen("scale_by_sparse_apgd", grads, params, value, x, threat)
+        delta, ascent, value = _seen("scale_by_sparse_apgd", updates, params, value, x, threat)
         features = math.prod(x.shape[1:])
         first = state.count == 0
         best, best_grad, best_value = choose(

@@ -1,0 +1,332 @@
+"""AutoAttack: several attacks after one another, each on the examples that withstood those before."""
+
+import functools
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
+from jax.sharding import NamedSharding, PartitionSpec
+from jax.tree_util import Partial
+
+from noisejax._stream import fold, keys, stage
+from noisejax.adversarial import _suspect
+from noisejax.adversarial._apgd import apgd
+from noisejax.adversarial._attack import checked
+from noisejax.adversarial._boundary import model as model_of, rivals
+from noisejax.adversarial._fab import fab
+from noisejax.adversarial._losses import cross_entropy, dlr, margin, misclassified, targeted_dlr, untargeted
+from noisejax.adversarial._sparse import L1
+from noisejax.adversarial._square import square
+from noisejax.adversarial._threats import L2, Linf, Threat
+
+VERSIONS = {
+    "standard": ("apgd-ce", "apgd-t", "fab-t", "square"),
+    "plus": ("apgd-ce", "apgd-dlr", "fab", "square", "apgd-t", "fab-t"),
+    "rand": ("apgd-ce", "apgd-dlr"),
+}
+ATTACKS = VERSIONS["plus"]
+
+
+class Robustness(NamedTuple):
+    """What `autoattack` found out about N examples.
+
+    Args:
+      x: the adversarial examples, float32; x itself where none was found.
+      robust: (N,) booleans: classified right, and by no attack fooled.
+      found_by: (N,) integers: the attack, numbered as in `accuracy`, that found x; 0 where x is misclassified as it
+        is, -1 for robust ones.
+      accuracy: the share of examples that was left after each attack, by its name; ``"clean"`` is the first, the robust
+        accuracy the last.
+      evaluations: at how many points each attack asked the model, with or without a gradient, fillers of batches
+        included; for square, which stops early, at most.
+      warnings: what casts doubt on the result, as sentences. They are given as Python warnings, too.
+    """
+
+    x: jax.Array
+    robust: np.ndarray
+    found_by: np.ndarray
+    accuracy: dict[str, float]
+    evaluations: dict[str, int]
+    warnings: tuple[str, ...]
+
+
+class _Run(NamedTuple):
+    """What a stage compiles for."""
+
+    attack: str
+    steps: int
+    targets: int
+    restarts: int
+    eot: int
+
+
+def autoattack(
+    key: jax.Array,
+    logits_fn: Callable,
+    x: jax.Array,
+    labels: jax.Array,
+    threat: Threat,
+    *,
+    version: str | tuple[str, ...] = "standard",
+    steps: int = 100,
+    queries: int = 5000,
+    eot: int | None = None,
+    batch_size: int = 256,
+    ids: jax.Array | None = None,
+    report: Callable | None = None,
+) -> Robustness:
+    """AutoAttack: the robust accuracy of a classifier, by attacks that have nothing to tune.
+
+    The attacks run one after the other, and so do their restarts and targets; each sees only the examples that are
+    still classified right, gathered into full batches, and always starts from the clean ones. An example counts as
+    fooled if the model, asked once more, misclassifies it, and if it is inside the threat.
+
+    This is a program for the host, which compiles its stages by itself: do not call it within `jax.jit`. The batches
+    have at most five sizes, and for each a stage compiles once per model. To attack many models of one shape in turn
+    without compiling anew, give a ``jax.tree_util.Partial(function, params)``.
+
+    Args:
+      key: a JAX key.
+      logits_fn: ``logits_fn(x) -> (B, classes)``, before any softmax; a model that is random, ``logits_fn(key, x)``.
+      x: the clean examples, floats of shape (N, ...), inside the bounds. Where they are sharded along their first axis
+        over several devices, so are the batches.
+      labels: integers of shape (N,).
+      threat: `Linf`, `L2` or `L1`, as ``Linf(8 / 255, bounds=(0, 1))``.
+      version: `'standard'`: apgd-ce, apgd-t, fab-t, square; `'plus'`: all, with five restarts of apgd-ce, apgd-dlr and
+        fab; `'rand'`: apgd-ce and apgd-dlr, averaged over keys; or a tuple of names of attacks.
+      steps: of each run of apgd and fab.
+      queries: of square.
+      eot: over how many keys a model that is random is averaged; None for 20 with `'rand'`, and else 0, no key. An
+        example counts as fooled if it is for more than half of as many fresh keys, which no attack has seen.
+      batch_size: how many examples are attacked at a time.
+      ids: integers of shape (N,): example i is attacked with draws from ``(key, ids[i])`` alone, in whatever batch;
+        None for its position.
+      report: a function of a string, as ``print``, that is told the accuracy after each attack.
+
+    Returns:
+      A `Robustness`.
+
+    References:
+      Croce and Hein, "Reliable evaluation of adversarial robustness with an ensemble of diverse parameter-free
+      attacks", ICML 2020, with the settings and the warnings of their code; L1: "Mind the box", ICML 2021. Different:
+      a random model is judged by the majority of fresh draws, where the code takes a single one; fewer classes than
+      four do not fail; square has windows of its own for each example.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from noisejax import adversarial
+      >>> predict = lambda x: x @ jnp.eye(4)
+      >>> x, labels = jnp.array([[0.5, 0.25, 0.0, 0.0], [1.0, 0.0, 0.25, 0.0]]), jnp.array([0, 0])
+      >>> threat = adversarial.Linf(0.25, bounds=(0, 1))
+      >>> found = adversarial.autoattack(jax.random.key(0), predict, x, labels, threat, steps=10, queries=20)
+      >>> found.accuracy
+      {'clean': 1.0, 'apgd-ce': 0.5, 'apgd-t': 0.5, 'fab-t': 0.5, 'square': 0.5}
+      >>> found.robust.tolist()
+      [False, True]
+    """
+    names, eot = _plan(version, eot, steps, queries, batch_size)
+    if isinstance(x, Tracer) or isinstance(labels, Tracer):
+        raise TypeError(
+            "autoattack: it decides on the host which examples are left, and cannot be part of a compiled function. "
+            "Call it outside of jax.jit; it compiles its stages itself."
+        )
+    checked("autoattack", key, logits_fn, x, threat, (labels,), eot=eot)
+    if type(threat) not in (Linf, L2, L1):
+        raise TypeError(f"autoattack: threat must be Linf, L2 or L1, got {threat!r}.")
+    count = len(x)
+    if not count:
+        raise ValueError(f"autoattack: x must hold at least one example, got shape {np.shape(x)}.")
+    model_of("autoattack", functools.partial(logits_fn, jax.random.key(0)) if eot else logits_fn, x, labels)
+    data = _Data(logits_fn, key, x, labels, threat, ids, batch_size)
+
+    logits, right, flat = data.looked_at(eot)
+    classes = logits.shape[-1]
+    targets = 5 if isinstance(threat, L1) and version == "standard" else 9
+    suspicions = [] if eot else [*_suspect.randomness(logits_fn, jnp.asarray(x[:16], jnp.float32))]
+    suspicions += _suspect.of_logits(logits)
+    suspicions += _suspect.of_classes(classes, names, targets)
+    suspicions += _suspect.of_gradients(int(np.sum(flat & right)), int(right.sum()))
+
+    robust, found_by = right.copy(), np.where(right, -1, 0).astype(np.int32)
+    x_adv = data.x.copy()
+    accuracy, evaluations = {"clean": float(robust.mean())}, {"clean": count * max(eot, 1)}
+    for number, name in enumerate(names, 1):
+        evaluations[name] = 0
+        for run, turn in _runs(name, version, steps, queries, min(targets, classes - 1), eot, threat):
+            parts = [*data.parts(np.flatnonzero(robust))]
+            for part, found in [(part, data.attacked(part, run, turn)) for part in parts]:
+                point, fooled = jax.device_get(found)
+                place = part[fooled]
+                x_adv[place], robust[place], found_by[place] = point[fooled], False, number
+            evaluations[name] += _cost(run) * sum(map(len, parts))
+        accuracy[name] = float(robust.mean())
+        if report is not None:
+            report(f"{name}: {accuracy[name]:.2%} of {count} examples are left")
+    suspicions += _suspect.of_square(accuracy)
+    for text in suspicions:
+        warnings.warn(f"autoattack: {text}", UserWarning, stacklevel=2)
+    return Robustness(jnp.asarray(x_adv), robust, found_by, accuracy, evaluations, tuple(suspicions))
+
+
+def _plan(version, eot, steps, queries, batch_size) -> tuple[tuple[str, ...], int]:
+    """The attacks' names, and the number of keys, after the options were found right."""
+    names = VERSIONS.get(version) if isinstance(version, str) else version
+    if not isinstance(names, tuple) or not names or not set(names) <= set(ATTACKS) or len(set(names)) < len(names):
+        raise ValueError(
+            f"autoattack: version must be one of {', '.join(map(repr, VERSIONS))}, or a tuple of some of "
+            f"{', '.join(map(repr, ATTACKS))}, each once, got {version!r}."
+        )
+    for what, value in (("steps", steps), ("queries", queries), ("batch_size", batch_size)):
+        if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < 1:
+            raise ValueError(f"autoattack: {what} must be an integer, at least 1, got {value!r}.")
+    eot = (20 if version == "rand" else 0) if eot is None else eot
+    blind = [name for name in names if not name.startswith("apgd")]
+    if eot and blind:
+        raise ValueError(
+            f"autoattack: {', '.join(blind)} cannot average over keys. Of a random model take version='rand', or a "
+            "tuple of 'apgd-ce', 'apgd-dlr' and 'apgd-t'."
+        )
+    if version == "rand" and not eot:
+        raise ValueError(f"autoattack: version='rand' averages over keys: eot must be at least 1, got {eot!r}.")
+    return names, eot
+
+
+def _runs(name: str, version, steps: int, queries: int, targets: int, eot: int, threat) -> Iterator[tuple[_Run, int]]:
+    """The runs of an attack, between which those that fell are left out."""
+    thorough = version == "plus" or (version == "standard" and isinstance(threat, L1) and name == "apgd-ce")
+    restarts = 5 if thorough and name in ("apgd-ce", "apgd-dlr", "fab") else 1
+    if name.startswith("apgd"):
+        turns = targets if name == "apgd-t" else restarts
+        yield from ((_Run(name, steps, targets, 1, eot), turn) for turn in range(turns))
+    elif name == "square":
+        yield _Run(name, queries, 0, 1, 0), 0
+    else:
+        yield _Run(name, steps, targets, restarts, 0), 0
+
+
+def _cost(run: _Run) -> int:
+    """At how many points a run asks the model for one example, the last check included."""
+    if run.attack.startswith("fab"):
+        return run.restarts * 2 * run.steps * (run.targets if run.attack == "fab-t" else 1) + 7
+    return (run.steps + 2) * max(run.eot, 1) + (run.attack == "apgd-t")
+
+
+class _Data:
+    """The examples on the host, and batches of them on their way to the device."""
+
+    def __init__(self, logits_fn, key, x, labels, threat, ids, batch_size: int):
+        self.model = logits_fn if isinstance(logits_fn, Partial) else Partial(logits_fn)
+        self.key = stage(key, "adversarial", "autoattack")
+        self.threat = jax.device_get(threat.fitted(jnp.asarray(x, jnp.float32)))
+        self.split, shards = None, 1
+        sharding = getattr(x, "sharding", None)
+        if isinstance(sharding, NamedSharding) and sharding.spec and sharding.spec[0] is not None:
+            self.split = NamedSharding(sharding.mesh, PartitionSpec(sharding.spec[0]))
+            shards = len(x) // sharding.shard_shape(x.shape)[0]
+        self.x = np.asarray(jax.device_get(x)).astype(np.float32)
+        self.labels = np.asarray(jax.device_get(labels))
+        self.ids = np.arange(len(x), dtype=np.int32) if ids is None else np.asarray(jax.device_get(ids))
+        if self.ids.shape != self.labels.shape or not np.issubdtype(self.ids.dtype, np.integer):
+            raise ValueError(f"autoattack: ids must be integers of shape {self.labels.shape}, got {ids!r}.")
+        self.sizes = sorted({-(-max(batch_size // part, 1) // shards) * shards for part in (1, 2, 4, 8, 16)})
+
+    def parts(self, which: np.ndarray) -> Iterator[np.ndarray]:
+        """Batches of one size, the smallest that holds all, or else the largest. The last one repeats its last."""
+        size = next((size for size in self.sizes if size >= len(which)), self.sizes[-1])
+        for first in range(0, len(which), size):
+            part = which[first : first + size]
+            yield np.concatenate([part, np.full(size - len(part), part[-1])])
+
+    def put(self, part: np.ndarray) -> tuple:
+        count = len(self.x)
+
+        def gathered(leaf):
+            if np.shape(leaf)[:1] != (count,):
+                return jax.device_put(leaf)
+            return jax.device_put(np.asarray(leaf)[part], self.split)
+
+        return jax.tree.map(gathered, (self.x, self.labels, self.threat, self.ids))
+
+    def looked_at(self, eot: int) -> tuple[np.ndarray, ...]:
+        """The clean examples' logits, whether they are classified right, and whether the loss has no gradient there."""
+        parts = [*self.parts(np.arange(len(self.x)))]
+        found = [_look(self.model, self.key, *self.put(part), eot=eot) for part in parts]
+        found = [np.concatenate(leaves)[: len(self.x)] for leaves in zip(*jax.device_get(found), strict=True)]
+        return tuple(found)  # the fillers are at the end
+
+    def attacked(self, part: np.ndarray, run: _Run, turn: int) -> tuple[jax.Array, jax.Array]:
+        return _attacked(self.model, self.key, *self.put(part), jax.device_put(np.int32(turn)), run=run)
+
+
+@functools.partial(jax.jit, static_argnames="eot")
+def _look(model, key, x, labels, threat, ids, *, eot: int):
+    fresh = _fresh(key, 0, eot)
+    predict = model if fresh is None else functools.partial(model, fresh[0])
+    grad = jax.grad(lambda x: jnp.sum(cross_entropy(predict(x), labels)))(x)
+    flat = jnp.all(threat.free(grad) == 0, axis=tuple(range(1, x.ndim)))
+    return predict(x).astype(jnp.float32), ~_fooled(model, fresh, x, labels), flat
+
+
+@functools.partial(jax.jit, static_argnames="run")
+def _attacked(model, key, x, labels, threat, ids, turn, *, run: _Run):
+    """The adversarial examples of one run, and which of them count."""
+    place: Any = fold(stage(key, run.attack), turn)
+    fresh = _fresh(stage(key, run.attack), turn, run.eot)
+    if run.attack == "square":
+        x_adv = square(place, model, x, labels, threat, queries=run.steps, ids=ids)
+    elif run.attack.startswith("fab"):
+        targets = run.targets if run.attack == "fab-t" else None
+        x_adv = fab(place, model, x, labels, threat, steps=run.steps, restarts=run.restarts, targets=targets, ids=ids)
+    else:
+        x_adv = _apgd(place, fresh, model, x, labels, threat, ids, turn, run)
+    # Sums over many elements round: 1e-7 of their number.
+    inside = threat.contains(x_adv - x, x, atol=1e-6 + 1e-7 * threat.norm(jnp.ones_like(x[:1]))[0])
+    return x_adv, _fooled(model, fresh, x_adv, labels) & inside
+
+
+def _apgd(key, fresh, model, x, labels, threat, ids, turn, run: _Run) -> jax.Array:
+    predict = model if fresh is None else functools.partial(model, fresh[0])
+    classes = jax.eval_shape(predict, x).shape[-1]
+    args: tuple[Any, ...] = (labels,)
+    loss = {"apgd-ce": cross_entropy, "apgd-dlr": dlr if classes > 2 else margin, "apgd-t": targeted_dlr}[run.attack]
+    if run.attack == "apgd-t":
+        ranked = rivals(predict(x).astype(jnp.float32), labels, run.targets)
+        args = (labels, jnp.sum(jnp.where(jnp.arange(run.targets)[None] == turn, ranked, 0), axis=1))
+        loss = loss if classes > 3 else _gap
+    fooled = misclassified(model)
+    return apgd(
+        key,
+        untargeted(model, loss),
+        x,
+        threat,
+        args,
+        steps=run.steps,
+        eot=run.eot,
+        shrinking=isinstance(threat, L1),
+        success=(lambda key, x, *args: fooled(key, x, args[0])) if run.eot else (lambda x, *args: fooled(x, args[0])),
+        ids=ids,
+    )
+
+
+def _gap(logits, labels, targets):
+    """How far the target is ahead of the label, which cross-entropies of few classes differ by."""
+    return cross_entropy(logits, labels) - cross_entropy(logits, targets)
+
+
+def _fresh(key, turn, eot: int):
+    """Keys that no attack has seen."""
+    if not eot:
+        return None
+    return keys(fold(stage(key, "fresh"), jnp.asarray(turn)), jnp.arange(eot, dtype=jnp.int32))
+
+
+def _fooled(model, fresh, x, labels) -> jax.Array:
+    """Whether x is misclassified, by a random model for more than half of the keys."""
+    if fresh is None:
+        return misclassified(model)(x, labels)
+    wrong = jax.vmap(lambda key: misclassified(model)(key, x, labels))(fresh)
+    return jnp.mean(wrong.astype(jnp.float32), axis=0) > 0.5
