@@ -25,12 +25,15 @@ demo: $(VENV)/.ready-examples ## train on real tables with every kind of noise, 
 
 # One thread for the BLAS and OpenMP of scipy and scikit-learn: each worker has a core to itself, not two. XLA is left
 # as it is: measured with two workers on two cores, neither compiling nor running gains from fewer of its threads.
-.PHONY: test
-test: export OMP_NUM_THREADS ?= 1
-test: export OPENBLAS_NUM_THREADS ?= 1
-test: export MPLBACKEND = Agg
-test: $(VENV)/.ready-test ## run the tests
-	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
+.PHONY: test test-slow
+test test-slow: export OMP_NUM_THREADS ?= 1
+test test-slow: export OPENBLAS_NUM_THREADS ?= 1
+test test-slow: export MPLBACKEND = Agg
+test: $(VENV)/.ready-test ## run the tests, all laws over all noises among them
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not slow" $(ARGS)
+
+test-slow: $(VENV)/.ready-test ## run the tests that take longer, statistics and sweeps most of them
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m slow $(ARGS)
 
 .PHONY: lint
 lint: $(VENV)/.ready-lint ## check style, formatting and types

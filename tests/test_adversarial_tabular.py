@@ -41,6 +41,7 @@ THREATS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", THREATS)
 def test_adversarial_rows_could_exist_and_raise_the_loss(name, key):
     threat = THREATS[name]

@@ -100,6 +100,7 @@ def test_inject_hyperparams_moves_amounts_without_a_trace(factory, key):
     np.testing.assert_allclose(again["a"], updates["a"], rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("impl", ["threefry2x32", "rbg", "unsafe_rbg", "philox4x32", "threefry4x32"])
 def test_keys_of_every_implementation(impl):
     def noise(key):

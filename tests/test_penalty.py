@@ -69,6 +69,7 @@ def test_exact_for_a_linear_model_and_the_squared_loss():
         np.testing.assert_allclose(added, 0.5 * np.sum((2 * STD[:, None] * W[:, :3]) ** 2), rtol=1e-10)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("f", [linear, deep])
 def test_right_to_fourth_order_at_the_optimum(loss, f):
@@ -89,6 +90,7 @@ def test_right_to_fourth_order_at_the_optimum(loss, f):
             np.testing.assert_allclose(ratio, 16, rtol=0.02)  # a half of the noise, 1/16 of the error
 
 
+@pytest.mark.slow
 def test_away_from_the_optimum_the_difference_is_the_term_in_the_second_derivative():
     with jax.enable_x64(True):
         x, y = jnp.asarray(X), jnp.asarray(X @ W[:, :3])
@@ -101,6 +103,7 @@ def test_away_from_the_optimum_the_difference_is_the_term_in_the_second_derivati
         assert float(jnp.max(jnp.abs(second / penalty))) > 0.1, "the term that the penalty drops is not small here"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", LOSSES)
 def test_our_gaussian_noise_adds_the_penalty(loss, key):
     f, level = (linear, 1.0) if loss == "squared" else (linear, 0.05)
@@ -118,6 +121,7 @@ def test_our_gaussian_noise_adds_the_penalty(loss, key):
     assert abs(draws.mean() - penalty) < 4.4 * error  # fails by chance once in 1e5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", LOSSES)
 def test_the_estimate_is_unbiased_and_has_hutchinsons_variance(loss, key):
     x, std = jnp.asarray(X, jnp.float32), jnp.asarray(STD, jnp.float32)

@@ -55,6 +55,7 @@ def test_channels_share_and_examples_do_not(noise, amounts, name):
     assert len({h.tobytes() for h in hit}) > 20
 
 
+@pytest.mark.slow
 @families
 def test_axes_say_where_the_picture_is(noise, amounts, name):
     x = jnp.ones((6, 16, 14, 3))
@@ -86,6 +87,7 @@ def test_amounts_per_example(noise, amounts, name):
     np.testing.assert_array_equal(hit[1::2], drawn(noise, x, **amounts)[1::2])
 
 
+@pytest.mark.slow
 @families
 @pytest.mark.parametrize("shape", [(4, 1, 1, 3), (4, 1, 9, 1), (4, 9, 2, 1), (4, 0, 5, 3), (0, 5, 5, 3)])
 def test_pictures_of_any_size(noise, amounts, name, shape):
@@ -96,6 +98,7 @@ def test_pictures_of_any_size(noise, amounts, name, shape):
 # --- random erasing
 
 
+@pytest.mark.slow
 def test_erased_boxes_have_the_published_area_aspect_and_place():
     hit = drawn(nj.random_erasing, jnp.ones((1500, 96, 128, 1)), p=1.0, area=(0.05, 0.2))[..., 0]
     top, height, left, width = boxes(hit)
@@ -107,6 +110,7 @@ def test_erased_boxes_have_the_published_area_aspect_and_place():
     assert (top + height).max() == 96 and top.min() == 0
 
 
+@pytest.mark.slow
 def test_erased_boxes_fit_where_the_aspect_alone_would_not():
     """Published: draw again, ten times, then give up. Here the area always holds."""
     hit = drawn(nj.random_erasing, jnp.ones((200, 12, 200, 1)), p=1.0, area=(0.5, 0.9))[..., 0]
@@ -117,11 +121,13 @@ def test_erased_boxes_fit_where_the_aspect_alone_would_not():
     assert whole.all()
 
 
+@pytest.mark.slow
 def test_erasing_is_drawn_with_probability_p():
     hit = drawn(nj.random_erasing, jnp.ones((4000, 10, 10, 1)), p=0.3, area=(0.2, 0.4))
     assert close_to(hit.any((1, 2, 3)).sum(), 4000, 0.3)
 
 
+@pytest.mark.slow
 def test_erasing_by_normal_noise():
     x = jnp.full((30, 24, 24, 3), 5.0)
     arguments = {"p": 1.0, "fill": 2.0, "std": 0.5, "area": (0.4, 0.6)}
@@ -138,6 +144,7 @@ def test_erasing_by_normal_noise():
 # --- cutout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [1, 4, 7])
 def test_cutout_is_a_square_about_a_drawn_centre(size):
     """The squares, computed once more in NumPy from the words; they may leave the image."""
@@ -173,6 +180,7 @@ def test_cutout_larger_than_the_picture_and_along_other_axes():
 # --- coarse dropout
 
 
+@pytest.mark.slow
 def test_holes_lie_inside_with_uniform_sides():
     hit = drawn(nj.coarse_dropout, jnp.ones((3000, 50, 80, 1)), holes=1.0, height=(0.2, 0.4), width=(0.1, 0.1))
     top, height, left, width = boxes(hit[..., 0])
@@ -184,6 +192,7 @@ def test_holes_lie_inside_with_uniform_sides():
     assert (top + height).max() == 50
 
 
+@pytest.mark.slow
 def test_the_number_of_holes_and_its_fraction():
     x = jnp.ones((2000, 20, 20, 1))
     options = {"height": (0.05, 0.05), "width": (0.05, 0.05)}  # one pixel each
@@ -208,6 +217,7 @@ def test_every_pixel_of_a_grid_mask_is_hit_at_the_rate():
         assert np.abs(z).max() < stats.norm.isf(ALPHA / 2 / (2 * 63))
 
 
+@pytest.mark.slow
 def test_a_grid_mask_is_a_periodic_grid_of_squares():
     d = 8
     hit = drawn(nj.grid_mask, jnp.ones((200, 40, 48, 1)), rate=0.16, unit=(0.2, 0.2))[..., 0]
@@ -244,6 +254,7 @@ def test_bands_have_uniform_widths_and_places(noise, axis):
         assert stats.chisquare(np.bincount(start[width == w], minlength=16 - w)).pvalue > ALPHA / 6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("noise", "amounts", "name"), BANDS)
 def test_bands_edge_cases(noise, amounts, name):
     axis = 1 if noise is nj.time_mask else 2
@@ -264,6 +275,7 @@ def drawn_traced(noise, x, width):
     return nj.hits(nj.bind(noise, width=width))(KEY, x)
 
 
+@pytest.mark.slow
 def test_several_bands_are_a_union_of_independent_ones():
     x = jnp.ones((4000, 40, 2))
     one, four = (drawn(nj.time_mask, x, width=8.0, count=n)[..., 0] for n in (1, 4))
@@ -284,6 +296,7 @@ def test_time_bands_lie_within_the_lengths():
         assert stats.chisquare(widths).pvalue > ALPHA / 4  # uniform on 0 .. min(6, length): nothing is cut off
 
 
+@pytest.mark.slow
 def test_time_bands_know_padding_on_the_left_and_in_gaps():
     x = jnp.ones((2000, 12, 3))
     lengths = jnp.full(2000, 7)
@@ -307,6 +320,7 @@ def test_frequency_bands_span_all_channels_whatever_the_lengths():
     assert not cut[:, 2:].any()
 
 
+@pytest.mark.slow
 def test_bands_of_plain_series_and_of_one_example():
     x = jnp.ones((300, 25))
     series = drawn(nj.time_mask, x, width=9.0, axis=-1)

@@ -49,6 +49,7 @@ def test_tails(name):
             assert stats.binomtest(int(count), len(drawn), q).pvalue > ALPHA, (q, count)
 
 
+@pytest.mark.slow
 def test_normal_over_evenly_spaced_words_has_the_right_distribution_and_tails():
     """Every 257th of all words: the largest error of the distribution function, and the tails to |z| = 5."""
     w = np.arange(0, 2**32, 257, dtype=np.uint64).astype(np.uint32)
@@ -128,6 +129,7 @@ def below_half(drawn, reference):
     assert stats.binomtest(len(part), len(drawn), reference.cdf(0.5)).pvalue > ALPHA
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("alpha", [0.05, 0.5, 1.0, 3.0, 100.0])
 def test_gamma(alpha):
     key = jax.random.key(12)
@@ -136,6 +138,7 @@ def test_gamma(alpha):
     assert stats.kstest(drawn, lambda t: stats.gamma(alpha).cdf(np.exp(t))).pvalue > ALPHA
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("a", "b"), [(0.1, 0.1), (0.5, 2.0), (2.0, 5.0), (30.0, 2.0)])
 def test_beta(a, b):
     key = jax.random.key(13)

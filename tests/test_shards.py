@@ -30,6 +30,7 @@ def in_shards(noise, spec, key, x, axis_type=AxisType.Auto, **options):
         return np.asarray(compiled(key, sharded))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES, ids=ids)
 def test_every_noise_draws_its_part_or_refuses(case, key):
     """Cut along the leading and the last axis where it sees elements, else along the leading one, else refused."""

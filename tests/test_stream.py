@@ -55,6 +55,7 @@ def test_threefry_is_jax_s_too():
     np.testing.assert_array_equal(np.stack(ours)[:, 0], twin.threefry2x32(key[:, 0], counter[:, 0]))
 
 
+@pytest.mark.slow
 @every
 def test_words_of_either_generator_are_those_of_the_twin(generator):
     """Along the index, beyond 32 bits, at places; two halves, N-D and traced offsets, as one device or eight."""
@@ -146,6 +147,7 @@ def test_vmap_over_keys_equals_a_loop(key):
     np.testing.assert_array_equal(mapped, jnp.stack([words(k, "t", (3, 4)) for k in keys]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("impl", ["threefry2x32", "rbg", "unsafe_rbg", "philox4x32", "threefry4x32", "philox2x32"])
 def test_every_word_of_every_key_implementation_counts(impl):
     try:

@@ -30,6 +30,7 @@ def test_drop_connect_keeps_the_expectation_or_follows_the_paper(key):
     np.testing.assert_array_equal(drop_connect(key, jnp.ones(9), 1.0), 0)
 
 
+@pytest.mark.slow
 def test_ternary_mask_has_its_three_probabilities(key):
     y = np.asarray(ternary_mask(key, jnp.full(N, 2.0), 0.3, 0.2))
     counts = [(y == v).sum() for v in (0, -2, 2)]
@@ -62,6 +63,7 @@ def test_stuck_cells_of_channels_and_beside_padding(key):
         stuck_at(key, w, 0.1, value="one")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("to", ["absmax", "std"])
 @pytest.mark.parametrize("channel_axis", [None, -1])
 def test_relative_noise_has_the_scale_of_the_weights(to, channel_axis, key):
@@ -137,6 +139,7 @@ def test_programming_noise_is_distributed_as_numpy_draws_it(g, key):
     assert scipy.stats.ks_2samp(programming_noise(key, w)[:-1], expected).pvalue > 1e-4
 
 
+@pytest.mark.slow
 def test_phase_change_has_the_mean_and_the_spread_of_its_cells(key):
     w, time = np.full(N, 0.5, np.float32), 86400.0
     w[0] = 1.0
@@ -159,6 +162,7 @@ def test_phase_change_has_the_mean_and_the_spread_of_its_cells(key):
     assert scipy.stats.ks_2samp(np.asarray(mapped)[1:, 1] / 8, expected).pvalue > 1e-4
 
 
+@pytest.mark.slow
 def test_drift_compensation_restores_the_mean_size(key):
     w = jnp.asarray(np.random.default_rng(5).uniform(-1, 1, N), jnp.float32)
     year = 31536000.0
@@ -176,6 +180,7 @@ def test_the_same_device_drifts_further(key):
     assert float(year.mean()) < float(hour.mean())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("noise", [programming_noise, read_noise, phase_change])
 def test_gradients_go_straight_to_the_clean_weights(noise, key):
     w = jnp.linspace(-1, 1, 11)

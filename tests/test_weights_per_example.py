@@ -86,6 +86,7 @@ def threshold(count):
 CASES = [(f, p) for f in FUNCTIONS for p in PRODUCTS if not (f.startswith("low_rank") and p in ("conv", "groups"))]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("function", "name", "scalar"),
     [(f, p, scalar) for f, p in CASES for scalar in (False, True) if not scalar or p in ("tokens", "conv")],

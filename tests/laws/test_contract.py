@@ -13,15 +13,21 @@ from cases import CASES, ids
 every = pytest.mark.parametrize("case", CASES, ids=ids)
 
 
+def wide(x):
+    """As NumPy's: results are compared there, since in JAX every comparison would be compiled for every shape."""
+    return np.asarray(x).astype(np.float64)
+
+
 @every
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16, jnp.float16], ids=lambda d: d.__name__)
 def test_keeps_shape_and_dtype_and_stays_finite(case, dtype, key):
     x = case.array(dtype)
     y = case.bind()(key, x)
     assert (y.shape, y.dtype) == (x.shape, x.dtype)
+    before, after = wide(x), wide(y)
     if case.function.__name__ != "nonfinite":
-        assert bool(jnp.isfinite(y).all())
-    assert bool((y != x).any()), "the noise did nothing"
+        assert np.isfinite(after).all()
+    assert (after != before).any(), "the noise did nothing"
 
 
 @every
@@ -39,8 +45,6 @@ def test_float64_stays_float64_where_x64_is_on(case, key):
 def test_neutral_amounts_are_the_identity(case, dtype, key):
     x = case.array(dtype)
     np.testing.assert_array_equal(case.bind(**case.neutral)(key, x), x)
-    traced = jax.jit(lambda noise, key, x: noise(key, x))(case.bind(**case.neutral), key, x)
-    np.testing.assert_array_equal(traced, x)
 
 
 @every
@@ -51,8 +55,8 @@ def test_low_precision_is_the_rounded_float32_result(case, key):
     low = case.bind()(key, x)
     full = case.bind()(key, x.astype(jnp.float32)).astype(jnp.bfloat16)
     # jit may contract a multiply and an add, which can move the result across a rounding boundary.
-    assert float(nj.changed(low, full).mean()) < 0.02
-    np.testing.assert_allclose(low.astype(jnp.float32), full.astype(jnp.float32), rtol=0.01, atol=1e-6)
+    assert np.mean(np.asarray(low).view(np.uint16) != np.asarray(full).view(np.uint16)) < 0.02
+    np.testing.assert_allclose(wide(low), wide(full), rtol=0.01, atol=1e-6)
 
 
 @every
@@ -65,23 +69,23 @@ def test_uint8_images_round_and_saturate_or_are_refused(case, key):
     y = case.bind()(key, x)
     assert (y.shape, y.dtype) == (x.shape, jnp.uint8)
     if not case.measures:
-        wide = case.bind()(key, x.astype(jnp.float32))
-        expected = jnp.clip(jnp.round(jnp.nan_to_num(wide, nan=0.0)), 0, 255)
-        assert int(jnp.abs(y.astype(jnp.int32) - expected.astype(jnp.int32)).max()) <= 1
-        assert float((y != expected.astype(jnp.uint8)).mean()) < 0.02
+        exact = wide(case.bind()(key, x.astype(jnp.float32)))
+        expected = np.clip(np.round(np.nan_to_num(exact, nan=0.0)), 0, 255)
+        assert np.abs(wide(y) - expected).max() <= 1
+        assert np.mean(wide(y) != expected) < 0.02
 
 
 @every
 def test_integers_are_exact_or_refused(case, key):
     shape = case.x().shape
-    x = 2**24 + 1 + 2 * jnp.arange(math.prod(shape), dtype=jnp.int32).reshape(shape)  # float32 holds none of them
+    x = jnp.asarray(2**24 + 1 + 2 * np.arange(math.prod(shape), dtype=np.int32).reshape(shape))  # none is a float32
     if not case.integers:
         with pytest.raises(TypeError, match="int32"):
             case.bind()(key, x)
         return
     y = case.bind()(key, x)
     assert y.dtype == jnp.int32
-    assert bool((y == x).any()) and bool((y != x).any())
+    assert 0 < np.mean(np.asarray(y) == np.asarray(x)) < 1
 
 
 @every
@@ -89,27 +93,28 @@ def test_nan_and_inf_pass_where_they_are_not_hit(case, key):
     x = case.array()
     if case.measures:
         pytest.skip("it measures x, and a measure of NaN is NaN")
-    special = x.at[(0,) * x.ndim].set(jnp.nan).at[(-1,) * x.ndim].set(jnp.inf)
+    special = np.array(x)
+    special[(0,) * x.ndim], special[(-1,) * x.ndim] = np.nan, np.inf
     y = case.bind(**case.neutral)(key, special)
     np.testing.assert_array_equal(y, special)
     if case.hits and not case.gathers:
-        mask = nj.hits(case.bind())(key, special)
+        mask = np.asarray(nj.hits(case.bind())(key, special))
         y = case.bind()(key, special)
-        assert bool((jnp.isnan(y) == (jnp.isnan(special) & ~mask)).all()) or case.function.__name__ == "nonfinite"
+        assert (np.isnan(y) == (np.isnan(special) & ~mask)).all() or case.function.__name__ == "nonfinite"
 
 
 @every
 def test_padding_is_never_touched(case, key):
     x = case.array()
-    where = jnp.asarray(np.random.default_rng(1).random(x.shape) < 0.5)
-    y = case.bind()(key, x, where=where)
-    np.testing.assert_array_equal(jnp.where(where, 0, y), jnp.where(where, 0, x))
-    assert bool((y != x).any())
-    lengths = jnp.arange(x.shape[0]) % (x.shape[1] + 1)
-    y = case.bind()(key, x, lengths=lengths)
-    valid = jnp.arange(x.shape[1])[None] < lengths[:, None]
+    where = np.random.default_rng(1).random(x.shape) < 0.5
+    y = case.bind()(key, x, where=jnp.asarray(where))
+    np.testing.assert_array_equal(np.where(where, 0, y), np.where(where, 0, x))
+    assert (np.asarray(y) != np.asarray(x)).any()
+    lengths = np.arange(x.shape[0], dtype=np.int32) % (x.shape[1] + 1)
+    y = case.bind()(key, x, lengths=jnp.asarray(lengths))
+    valid = np.arange(x.shape[1])[None] < lengths[:, None]
     valid = valid.reshape(valid.shape + (1,) * (x.ndim - 2))
-    np.testing.assert_array_equal(jnp.where(valid, 0, y), jnp.where(valid, 0, x))
+    np.testing.assert_array_equal(np.where(valid, 0, y), np.where(valid, 0, x))
 
 
 @every
