@@ -1,0 +1,225 @@
+"""Auto-PGD and AutoAttack: the same examples fall as with the official code on the same weights, and the time it takes.
+
+``python -m benchmarks.run adversarial.autoattack``; without the official code (pyautoattack, torch) only the times and
+accuracies of noisejax are given.
+"""
+
+import contextlib
+import importlib.util
+import logging
+import os
+import time
+import warnings
+from collections.abc import Callable, Iterator
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from benchmarks import measure
+from benchmarks.adversarial import models
+from benchmarks.adversarial.models import Model, bound, from_torch, to_torch
+from noisejax import adversarial
+from noisejax.adversarial._boundary import rivals
+
+BALLS = {"linf": adversarial.Linf, "l2": adversarial.L2, "l1": adversarial.L1}
+OFFICIAL = {"linf": "Linf", "l2": "L2", "l1": "L1"}
+LOSSES = {"ce": adversarial.cross_entropy, "dlr": adversarial.dlr, "targeted dlr": adversarial.targeted_dlr}
+
+
+def run(smoke: bool) -> Iterator[dict]:
+    if smoke:
+        yield from single(models.digits(16), "linf", 10, {"dlr": adversarial.dlr})
+        yield whole(models.digits(16), "linf", 3, 5, version=("apgd-ce", "square"))
+        return
+    digits, fashion = models.digits(597), models.fashion(1000)
+    for model in (digits, None if fashion is None else fashion._replace(x=fashion.x[:256], y=fashion.y[:256])):
+        if model is not None:
+            for norm in BALLS:
+                yield from single(model, norm, 100, LOSSES)
+    for model in (digits, fashion):
+        if model is not None:
+            for norm in ("linf",) if model is fashion else BALLS:
+                yield whole(model, norm, 100, 5000)
+
+
+def show(rows: list[dict]) -> None:
+    for keys in {tuple(row): None for row in rows}:
+        measure.table([row for row in rows if tuple(row) == keys])
+
+
+def single(model: Model, norm: str, steps: int, losses: dict) -> Iterator[dict]:
+    """Auto-PGD from one and the same start, which noisejax draws."""
+    predict, key = quick(model), jax.random.key(0)
+    x, y = jnp.asarray(model.x), jnp.asarray(model.y)
+    threat = BALLS[norm](model.eps[norm], (0, 1))
+    start = threat.boundary(key, x)
+    third = rivals(predict(x), y, 2)[:, 1]
+    for name, loss in losses.items():
+        args = (y, third) if name == "targeted dlr" else (y,)
+
+        @jax.jit
+        def ours(x, start, args, loss=loss):
+            return adversarial.apgd(
+                key,
+                adversarial.untargeted(predict, loss),
+                x,
+                threat,
+                args,
+                steps=steps,
+                start=start,
+                success=lambda x, labels, *_: adversarial.misclassified(predict)(x, labels),
+            )
+
+        rivals_ = {"noisejax": lambda args=args, ours=ours: np.asarray(ours(x, start, args))}
+        if importlib.util.find_spec("pyautoattack"):
+            rivals_ |= _threads(model, _single(model, norm, name, steps, x + start, third))
+        found, seconds = {}, {}
+        for way, call in rivals_.items():
+            if way == "noisejax":
+                call()  # compiles
+            seconds[way] = []
+            for _ in range(3 if way == "noisejax" else 1):
+                begin = time.perf_counter()
+                found[way] = call()
+                seconds[way].append(time.perf_counter() - begin)
+        robust = {way: np.asarray(predict(point).argmax(-1) == y) for way, point in found.items()}
+        times = {way: min(of) for way, of in seconds.items()}
+        theirs = [way for way in found if way != "noisejax"]
+        fastest = min(theirs, key=times.__getitem__, default=None)
+        yield {
+            "model": model.name,
+            "attack": f"APGD-{steps} {norm}",
+            "loss": name,
+            "images": len(x),
+            "robust accuracy": float(robust["noisejax"].mean()),
+            "official": None if fastest is None else float(robust[fastest].mean()),
+            "flags that differ": None if fastest is None else int((robust["noisejax"] != robust[fastest]).sum()),
+            "ms": 1e3 * times["noisejax"],
+            "official ms": None if fastest is None else 1e3 * times[fastest],
+            "noisejax is faster": None if fastest is None else times[fastest] / times["noisejax"],
+        }
+
+
+def whole(model: Model, norm: str, steps: int, queries: int, version: str | tuple[str, ...] = "standard") -> dict:
+    """AutoAttack, standard version: once to compile, once more for the time; and the official code once per threads."""
+    predict = quick(model)
+    x, y = model.x, model.y
+    threat = BALLS[norm](model.eps[norm], (0, 1))
+    seconds, found = {}, None
+    for n, way in enumerate(("with compilation", "again")):
+        begin = time.perf_counter()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            found = adversarial.autoattack(
+                jax.random.key(n), predict, x, y, threat, version=version, steps=steps, queries=queries, batch_size=256
+            )
+        seconds[way] = time.perf_counter() - begin
+    assert found is not None
+    row = {
+        "model": model.name,
+        "attack": f"AutoAttack {norm}",
+        "images": len(x),
+        **{f"after {name}": value for name, value in found.accuracy.items()},
+        "s, with compilation": seconds["with compilation"],
+        "s": seconds["again"],
+    }
+    if importlib.util.find_spec("pyautoattack"):
+        official, robust = {}, None
+        for way, call in _threads(model, _whole(model, norm, steps, queries, version)).items():
+            begin = time.perf_counter()
+            robust = np.asarray(predict(call()).argmax(-1) == y)
+            official[way] = time.perf_counter() - begin
+        assert robust is not None
+        fastest = min(official.values())
+        row |= {
+            "official accuracy": float(robust.mean()),
+            "flags that differ": int((robust != found.robust).sum()),
+            "official s": fastest,
+            "noisejax is faster": fastest / seconds["again"],
+            "faster, with compilation": fastest / seconds["with compilation"],
+        }
+    return row
+
+
+def quick(model: Model) -> Callable:
+    """The model; a convnet as the matrix products that it is: XLA's convolutions inside of loops are slow on CPUs."""
+    if "k1" not in model.params:
+        return bound(model)
+    params = jax.tree.map(jnp.asarray, model.params)
+
+    def convolved(x, kernel, bias):
+        # Kernels of 4 by 4 in steps of 2: the pixels of four blocks of 2 by 2, side by side.
+        x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+        count, high, wide, channels = x.shape
+        high, wide = high // 2, wide // 2
+        blocks = x.reshape(count, high, 2, wide, 2, channels).transpose(0, 1, 3, 2, 4, 5)
+        blocks = blocks.reshape(count, high, wide, 4 * channels)
+        beside = [blocks[:, i : high - 1 + i, j : wide - 1 + j] for i in (0, 1) for j in (0, 1)]
+        matrix = kernel.reshape(2, 2, 2, 2, channels, -1).transpose(0, 2, 1, 3, 4, 5).reshape(16 * channels, -1)
+        return jax.nn.relu(jnp.concatenate(beside, axis=-1) @ matrix + bias)
+
+    def predict(x):
+        for n in (1, 2):
+            x = convolved(x, params[f"k{n}"], params[f"c{n}"])
+        return models.mlp(params, x)
+
+    assert np.allclose(predict(model.x[:8]), bound(model)(model.x[:8]), atol=1e-4)
+    return predict
+
+
+def _threads(model: Model, call: Callable) -> dict[str, Callable]:
+    """The official code on one core and on all: more threads make small models slower. A convnet gets all of them."""
+    import torch
+
+    def on(threads):
+        def run():
+            torch.set_num_threads(threads)
+            with warnings.catch_warnings(), _silent():
+                warnings.simplefilter("ignore")
+                return call()
+
+        return run
+
+    cores = os.cpu_count() or 1
+    counts = {cores} if "k1" in model.params else {1, cores}
+    return {f"official, {n} thread{'s' * (n > 1)}": on(n) for n in sorted(counts)}
+
+
+@contextlib.contextmanager
+def _silent():
+    logger = logging.getLogger("auto-attack")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+def _single(model: Model, norm: str, loss: str, steps: int, start, third) -> Callable:
+    import torch
+    from pyautoattack.autopgd_base import APGDAttack, APGDAttack_targeted
+
+    common = {"norm": OFFICIAL[norm], "eps": model.eps[norm], "n_iter": steps, "seed": 0, "device": "cpu"}
+    if loss == "targeted dlr":
+        attack = APGDAttack_targeted(model.torch(), **common)
+        attack.y_target = torch.tensor(np.asarray(third)).long()
+    else:
+        attack = APGDAttack(model.torch(), loss=loss, **common)
+    x, y, start = to_torch(model.x), torch.tensor(model.y).long(), to_torch(start)
+    attack.init_hyperparam(x)
+    return lambda: from_torch(attack.attack_single_run(x, y, x_init=start)[3])
+
+
+def _whole(model: Model, norm: str, steps: int, queries: int, version) -> Callable:
+    import torch
+    from pyautoattack import AutoAttack
+
+    attack = AutoAttack(model.torch(), norm=OFFICIAL[norm], eps=model.eps[norm], seed=0, device="cpu")
+    for part in (attack.apgd, attack.apgd_targeted, attack.fab):
+        part.n_iter = part.n_iter_orig = steps
+    attack.square.n_queries = queries
+    attack.attacks_to_run = list(version) if isinstance(version, tuple) else attack.attacks_to_run
+    x, y = to_torch(model.x), torch.tensor(model.y).long()
+    return lambda: from_torch(attack.run_standard_evaluation(x, y, batch_size=256)[0])
