@@ -35,7 +35,7 @@ def run(smoke: bool) -> Iterator[dict]:
 def growth(smoke: bool) -> Iterator[dict]:
     key = jax.random.key(0)
     for size in [2**12] if smoke else [2**n for n in range(16, 28, 2)]:
-        x = rivals.data(size, jnp.float32)
+        x = rivals.data((size,), jnp.float32)
         ways = {"copy": rivals.copy(x)[0]}
         ways |= {job: rivals.pair(noise, key, x)[0] for job, noise in rivals.NOISEJAX.items()}
         for way, seconds in measure.interleaved(ways, budget=0.05 if smoke else 1.5).items():

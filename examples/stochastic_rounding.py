@@ -76,6 +76,8 @@ OPTIMIZERS = {
     "SGD + momentum, 0.03 → 0": optax.sgd(optax.cosine_decay_schedule(0.03, STEPS), momentum=0.9),
     "Adam, 0.001 → 0": optax.adam(optax.cosine_decay_schedule(1e-3, STEPS), b2=0.98),
 }
+if QUICK:
+    OPTIMIZERS = {name: OPTIMIZERS[name] for name in ("SGD, rate 0.01",)}
 
 start_key, batch_key, rounding_key = jax.random.split(jax.random.key(0), 3)
 params = jax.vmap(start)(jax.random.split(start_key, SEEDS))
