@@ -25,7 +25,7 @@ import noisejax.nnx as njx
 
 QUICK = bool(os.environ.get("NOISEJAX_QUICK"))
 SEEDS, STEPS, BATCH, PICTURES, TEST, WIDTHS = (
-    (2, 4, 16, 200, 100, (4, 8)) if QUICK else (4, 300, 32, 2000, 2000, (16, 32))
+    (2, 4, 16, 200, 100, (4, 8)) if QUICK else (4, 900, 32, 2000, 2000, (16, 32))
 )
 if QUICK:
     jax.config.update("jax_disable_most_optimizations", True)  # compiling takes longer than running
@@ -36,7 +36,7 @@ RECIPES = {
     "plain": {"path": 0.0, "block": 0.0, "weight": 0.0},
     "three noises": {"path": 0.2, "block": 0.1, "weight": 0.1},
 }
-WORN = 0.1  # the std of the noise on the weights of a trained network, in units of the largest weight of its layer
+WORN = 0.2  # the std of the noise on the weights of a trained network, in units of the largest weight of its layer
 weight_noise = nj.bind(nj.weights.relative, std=0.0, channel_axis=-1)
 
 
