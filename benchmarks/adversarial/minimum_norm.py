@@ -30,7 +30,7 @@ OFFICIAL = {"linf": "Linf", "l2": "L2", "l1": "L1"}
 
 
 def run(smoke: bool) -> Iterator[dict]:
-    for model in (models.digits(16 if smoke else 597), None if smoke else models.fashion(128)):
+    for model in (models.digits(16 if smoke else 597), None if smoke else models.fashion(72)):
         if model is None:
             continue
         right = np.asarray(bound(model)(model.x).argmax(-1)) == model.y
@@ -45,7 +45,7 @@ def norms(model: Model, smoke: bool) -> Iterator[dict]:
     """The size of the smallest perturbation found, beside foolbox's."""
     import foolbox.attacks as peers
 
-    steps, cw_steps = (5, 10) if smoke else (100, 500)
+    steps, cw_steps = (5, 10) if smoke else (100, 500 if small(model) else 100)
     cw = {"binary_search_steps": 9, "steps": cw_steps, "stepsize": 0.01, "initial_const": 1e-3, "abort_early": False}
     rows = (
         ("deepfool", "l2", {"steps": 50}, peers.L2DeepFoolAttack(steps=50, candidates=10, overshoot=0.02)),
@@ -87,7 +87,7 @@ def flags(model: Model, smoke: bool) -> Iterator[dict]:
     from pyautoattack.fab_pt import FABAttack_PT
     from pyautoattack.square import SquareAttack
 
-    count = 8 if smoke else {8: 256}.get(model.x.shape[1], 64)
+    count = 8 if smoke else 256 if small(model) else 64
     model = model._replace(x=model.x[:count], y=model.y[:count])
     steps, queries, targets = (3, 20, 2) if smoke else (100, 1000, 9)
     for norm, ball in list(BALLS.items())[: 1 if smoke else 3]:
@@ -150,17 +150,22 @@ def measured(model: Model, threat, points: np.ndarray) -> np.ndarray:
     return np.where(fooled & inside, np.asarray(threat.norm(jnp.asarray(points) - x)), np.inf)
 
 
-def one_thread_each() -> None:
+def small(model: Model) -> bool:
+    return model.x.shape[1] == 8
+
+
+def torch_threads(model: Model) -> None:
+    """More threads than one make small models slower."""
     import torch
 
-    torch.set_num_threads(os.cpu_count() or 1)
+    torch.set_num_threads(1 if small(model) else os.cpu_count() or 1)
 
 
 def foolboxed(model: Model, attack: Callable) -> np.ndarray:
     import foolbox
     import torch
 
-    one_thread_each()
+    torch_threads(model)
     x, y = to_torch(model.x), torch.tensor(model.y).long()
     wrapped = foolbox.PyTorchModel(model.torch(), bounds=(0, 1), device="cpu")
     return from_torch(attack(wrapped, x, y, epsilons=None)[1])
@@ -169,5 +174,5 @@ def foolboxed(model: Model, attack: Callable) -> np.ndarray:
 def perturbed(model: Model, attack) -> np.ndarray:
     import torch
 
-    one_thread_each()
+    torch_threads(model)
     return from_torch(attack.perturb(to_torch(model.x), torch.tensor(model.y).long()))

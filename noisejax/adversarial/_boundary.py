@@ -88,7 +88,7 @@ def rivals(logits: jax.Array, labels, count: int | None) -> jax.Array:
     classes = logits.shape[1]
     count = classes - 1 if count is None else min(count, classes - 1)
     others = jnp.where(one_hot(labels.astype(jnp.int32), classes) > 0, -jnp.inf, logits)
-    return jax.lax.top_k(others, count)[1]
+    return jnp.argsort(-others, axis=1)[:, :count]  # top_k would gather the examples of all devices
 
 
 def nearest(logits_of: Callable, x, threat: Threat, labels, classes) -> tuple[jax.Array, jax.Array, jax.Array]:

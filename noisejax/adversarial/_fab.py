@@ -100,9 +100,10 @@ def fab(
         def body(carry, _):
             delta, best = carry
             gap, normal, _ = nearest(logits_of, threat.perturbed(x, delta), threat, labels, classes)
-            onto = towards(threat, threat.perturbed(x, delta), normal, -gap)
-            features = tuple(range(1, x.ndim))
-            from_x = towards(threat, x, normal, jnp.sum(normal * delta, axis=features) - gap)
+            both = jnp.stack([threat.perturbed(x, delta), x])
+            moved = jnp.sum(normal * delta, axis=tuple(range(1, x.ndim)))
+            rises = jnp.stack([-gap, moved - gap])
+            onto, from_x = jax.vmap(lambda start, rise: towards(threat, start, normal, rise))(both, rises)
             own, others = (jnp.maximum(threat.norm(d), 1e-8) for d in (onto, from_x))
             alpha = column(jnp.minimum(own / (own + others), alpha_max), x)
             delta = threat._clip((delta + eta * onto) * (1 - alpha) + eta * from_x * alpha, x)

@@ -142,7 +142,7 @@ def _start(threat: Threat, streams, x) -> jax.Array:
     # Tiles, five along each side, each a bump beside a hollow.
     high, wide = max(h // 5, 1), max(w // 5, 1)
     down, across = h // high, w // wide
-    first, second = (_bump((jnp.int32(high), jnp.int32(wide)), (high, wide), axis, _power(threat)) for axis in _axes(h))
+    first, second = _bumps((jnp.int32(high), jnp.int32(wide)), (high, wide), threat)
     turned = _signs(streams, "adversarial.square.turn", (down, 1, across, 1, 1)) > 0
     signs = _signs(streams, "adversarial.square.tiles", (down, 1, across, 1, c))
     first, second = (bump.reshape(1, 1, high, 1, wide, 1) for bump in (first, second))
@@ -166,7 +166,7 @@ def _proposal(threat: Threat, streams, x, delta, share) -> jax.Array:
     # What one window gives up another one gets: the perturbation there becomes a bump beside a hollow on top of what
     # it was, as large as both were together and as the ball still allows.
     other = _inside(_corner(streams, "adversarial.square.other", now, sides), sides, now)
-    first, second = (_bump(sides, (h, w), axis, _power(threat)) for axis in _axes(h))
+    first, second = _bumps(sides, (h, w), threat)
     turned = _signs(streams, "adversarial.square.turn", (1, 1, 1)) > 0
 
     def placed(row, column, turned):
@@ -230,13 +230,13 @@ def _signs(streams, tag: str, shape: tuple[int, ...]) -> jax.Array:
     return jnp.where(bits >> jnp.uint32(31) == 0, 1.0, -1.0).astype(jnp.float32)
 
 
-def _axes(h: int) -> tuple[int, int]:
-    """Along which axes a window is parted into bump and hollow, first and turned."""
-    return (1, 1) if h == 1 else (0, 1)
-
-
-def _power(threat: Threat) -> int:
-    return 4 if isinstance(threat, L1) else 2
+def _bumps(sides, canvas: tuple[int, int], threat: Threat) -> tuple[jax.Array, jax.Array]:
+    """A bump above a hollow and one beside it: where there is one row only, both are beside."""
+    power = 4 if isinstance(threat, L1) else 2
+    beside = _bump(sides, canvas, 1, power)
+    if canvas[0] == canvas[1]:
+        return beside.T, beside
+    return (beside if canvas[0] == 1 else _bump(sides, canvas, 0, power)), beside
 
 
 def _bump(sides, canvas: tuple[int, int], axis: int, power: int) -> jax.Array:
