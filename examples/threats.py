@@ -110,6 +110,6 @@ path = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent / "out"
 path.parent.mkdir(parents=True, exist_ok=True)
 figure.savefig(path, dpi=100)
 with PIL.Image.open(path) as picture:
-    small = picture.convert("RGB").quantize(64)  # a third of the bytes
+    small = picture.convert("RGB").quantize(128)  # a fraction of the bytes
 small.save(path, optimize=True)
 print(f"saved {path}")
