@@ -13,6 +13,8 @@ from noisejax.adversarial import L0, L1, L2, Linf
 from noisejax.adversarial._square import _bump, _halvings, _proposal, _sides
 from noisejax.adversarial._threats import rows
 
+# What is compiled here runs for milliseconds: LLVM's passes would take most of the time.
+quick = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 RNG = np.random.default_rng(5)
 B, H = 8, 4
 X = RNG.uniform(0.3, 0.7, size=(B, H, H, 1)).astype(np.float32)
@@ -42,7 +44,7 @@ def compiled(**options):
     def run(key, x, y, threat, ids=None):
         return adversarial.square(key, predict, x, y, threat, queries=150, ids=ids, **options)
 
-    return jax.jit(run)
+    return quick(run)
 
 
 @every
@@ -63,7 +65,7 @@ def test_each_example_has_windows_of_its_own_and_they_reach_every_place(key):
     # From one clean picture; the torch port would give all the same window, and never the last row.
     x = jnp.full((400, 5, 7, 2), 0.5)
     threat = Linf(0.25, (0, 1)).fitted(x)
-    delta = np.asarray(jax.jit(lambda s: _proposal(threat, s, x, x * 0, jnp.float32(0.25)))(rows(key, None, x)))
+    delta = np.asarray(quick(lambda s: _proposal(threat, s, x, x * 0, jnp.float32(0.25)))(rows(key, None, x)))
     hit = delta[..., 0] != 0
     assert set(np.unique(delta)) == {-0.25, 0.0, 0.25}
     assert np.all(hit.sum((1, 2)) == 9)  # round(sqrt(0.25 * 35)) squared
@@ -113,7 +115,7 @@ def test_it_ends_when_all_are_fooled_and_leaves_alone_what_is_wrong_already(key)
 
     y = Y.copy()
     y[:3] = (y[:3] + 1) % 3
-    run = jax.jit(lambda key, x, y, eps: adversarial.square(key, spied, x, y, Linf(eps, (-9, 9)), queries=150))
+    run = quick(lambda key, x, y, eps: adversarial.square(key, spied, x, y, Linf(eps, (-9, 9)), queries=150))
     found = run(key, X, y, jnp.float32(4.0))
     jax.effects_barrier()
     assert np.all(fooled(found, y)) and np.all(found[:3] == X[:3]) and len(asked) < 30
@@ -145,11 +147,11 @@ def test_eight_devices_give_the_same(axis_type, key):
         return adversarial.square(key, lambda x: x @ jnp.asarray(W), x, y, Linf(eps, (0, 1)), queries=40)
 
     x, eps = X.reshape(B, -1), 1.2 * distance(1)
-    alone = jax.jit(attack)(key, x, Y, eps)
+    alone = quick(attack)(key, x, Y, eps)
     mesh = jax.make_mesh((8,), ("batch",), axis_types=(axis_type,))
     with jax.set_mesh(mesh):
         sharded = jax.device_put((x, Y, eps), NamedSharding(mesh, P("batch")))
-        program = jax.jit(attack).lower(key, *sharded).compile()
+        program = quick(attack).lower(key, *sharded).compile()
         result = program(key, *sharded)
     np.testing.assert_allclose(result, alone, atol=2e-6)
     assert not [c for c in ("all-gather", "all-to-all", "collective-permute") if c in program.as_text()]
@@ -160,7 +162,7 @@ def test_targets_masks_and_vectors(key):
     mutable = np.arange(H * H) % 4 != 0
     targets = (Y + 1) % 3
     threat = Linf(3.0, (-9, 9), mutable=mutable)
-    run = jax.jit(lambda key, y: adversarial.square(key, predict, x, y, threat, queries=100, targeted=True))
+    run = quick(lambda key, y: adversarial.square(key, predict, x, y, threat, queries=100, targeted=True))
     found = np.asarray(run(key, targets))
     assert np.all(predict(found).argmax(1) == targets)
     assert np.all(found[:, ~mutable] == x[:, ~mutable])

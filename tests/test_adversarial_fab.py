@@ -12,6 +12,8 @@ from noisejax import adversarial
 from noisejax.adversarial import L0, L1, L2, Linf
 from noisejax.adversarial._boundary import shortened, towards
 
+# What is compiled here runs for milliseconds: LLVM's passes would take most of the time.
+quick = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 RNG = np.random.default_rng(7)
 B, D, C = 8, 6, 4
 X = RNG.uniform(0.2, 0.8, size=(B, D)).astype(np.float32)
@@ -69,7 +71,7 @@ def test_the_way_to_a_plane_is_the_shortest(norm):
     x = X.copy()
     x[3] = np.round(x[3])  # at the bounds
     rise = np.array([0.3, 0.4, -0.6, 0.5, -1.5, 1e-4, 40, 0], np.float32)
-    run = jax.jit(lambda threat, normal, rise: towards(threat, jnp.asarray(x), normal, rise))
+    run = quick(lambda threat, normal, rise: towards(threat, jnp.asarray(x), normal, rise))
     d = np.asarray(run(threat, normal, rise), np.float64)
     assert np.all((x + d >= -1e-6) & (x + d <= 1 + 1e-6)) and np.all(d[1] == 0) and np.all(d[7] == 0)
     for i in (0, 2, 3, 4, 5):
@@ -96,7 +98,7 @@ def test_projections_are_those_of_the_reference():
         "l1": [[0, 0, 0, 0.683333], [-0.025, 0, 0.5, 0]],
     }
     for norm, (ball, _) in BALLS.items():
-        got = jax.jit(towards)(ball(1.0, (0, 1)), x, normal, rise)
+        got = quick(towards)(ball(1.0, (0, 1)), x, normal, rise)
         np.testing.assert_allclose(got, expected[norm], atol=1e-6)
 
 
@@ -105,7 +107,7 @@ def compiled(**options):
     def run(key, x, y, threat, bend):
         return adversarial.fab(key, lambda x: network(x, bend), x, y, threat, steps=40, **options)
 
-    return jax.jit(run)
+    return quick(run)
 
 
 @every
@@ -174,7 +176,7 @@ def test_what_is_outside_the_ball_does_not_count(key):
 
 def test_restarts_draw_by_id_and_never_make_it_worse(key):
     threat, ids = Linf(0.2, (0, 1)), np.arange(B)
-    run = jax.jit(
+    run = quick(
         lambda key, x, y, ids, threat: adversarial.fab(
             key, predict, x, y, threat, ids=ids, steps=40, restarts=2, targets=3, refine=0
         )
@@ -195,7 +197,7 @@ def test_gradients_that_are_gone_or_broken_do_no_harm(key):
 
     threat = Linf(0.3, (0, 1), mutable=np.arange(D) != 2)
     y = np.full(B, 2)
-    run = jax.jit(lambda x, y: adversarial.fab(key, broken, x, y, threat, steps=3, targets=None, refine=0))
+    run = quick(lambda x, y: adversarial.fab(key, broken, x, y, threat, steps=3, targets=None, refine=0))
     found = np.asarray(run(X, y))
     assert np.all(np.isfinite(found)) and np.all(found[:, 2] == X[:, 2]) and np.all(threat.contains(found - X, X))
 

@@ -12,6 +12,8 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec as P
 from noisejax import adversarial
 from noisejax.adversarial import L0, L1, L2, Linf
 
+# What is compiled here runs for milliseconds: LLVM's passes would take most of the time.
+quick = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 RNG = np.random.default_rng(7)
 B, D, C = 8, 6, 4
 X = RNG.uniform(0.2, 0.8, size=(B, D)).astype(np.float32)
@@ -48,7 +50,7 @@ def compiled(case):
     def run(key, x, y, threat, bend):
         return getattr(adversarial, name)(key, lambda x: network(x, bend), x, y, threat, **options)
 
-    return jax.jit(run)
+    return quick(run)
 
 
 def threat_of(case, bounds=(0, 1)):
@@ -131,7 +133,7 @@ def test_one_step_is_enough_for_two_classes(key):
     y = np.asarray(binary(X).argmax(1))
     exact = np.abs((X - 0.5) @ w - bias)
     for ball, order in ((L2, 2), (Linf, 1)):
-        run = jax.jit(lambda x, y, ball=ball: adversarial.deepfool(key, binary, x, y, ball(9.0, None), steps=1))
+        run = quick(lambda x, y, ball=ball: adversarial.deepfool(key, binary, x, y, ball(9.0, None), steps=1))
         size = ball(9.0, None).norm(run(X, y) - X)
         np.testing.assert_allclose(size, 1.02 * (exact / np.linalg.norm(w, order) + 1e-4), rtol=1e-5)
 
@@ -180,11 +182,11 @@ def test_eight_devices_give_the_same_without_talking(key):
         common = key, network, x, y, L2(9.0, (0, 1))
         return adversarial.fmn(*common, steps=3), adversarial.fab(*common, steps=3, targets=2, refine=0)
 
-    alone = jax.jit(attacks)(key, X, Y)
+    alone = quick(attacks)(key, X, Y)
     mesh = jax.make_mesh((8,), ("batch",), axis_types=(AxisType.Explicit,))
     with jax.set_mesh(mesh):
         sharded = jax.device_put((X, Y), NamedSharding(mesh, P("batch")))
-        program = jax.jit(attacks).lower(key, *sharded).compile()
+        program = quick(attacks).lower(key, *sharded).compile()
         result = program(key, *sharded)
     for ours, theirs in zip(result, alone, strict=True):
         np.testing.assert_allclose(ours, theirs, atol=2e-5)

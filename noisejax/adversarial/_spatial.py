@@ -97,7 +97,7 @@ def spatial(
 
 
 def moved(x: jax.Array, turn: jax.Array, down: jax.Array, right: jax.Array, fill: float) -> jax.Array:
-    """Each image turned by an angle in radians, from rows to columns, and then shifted: all of shape (B,)."""
+    """Each image turned clockwise by an angle in radians, and then shifted: all of shape (B,)."""
     _, h, w = x.shape[:3]
     middle = (h - 1) / 2, (w - 1) / 2
 
