@@ -30,7 +30,7 @@ OFFICIAL = {"linf": "Linf", "l2": "L2", "l1": "L1"}
 
 
 def run(smoke: bool) -> Iterator[dict]:
-    for model in (models.digits(16 if smoke else 597), None if smoke else models.fashion(72)):
+    for model in (models.digits(16 if smoke else 256), None if smoke else models.fashion(40)):
         if model is None:
             continue
         right = np.asarray(bound(model)(model.x).argmax(-1)) == model.y
@@ -45,7 +45,7 @@ def norms(model: Model, smoke: bool) -> Iterator[dict]:
     """The size of the smallest perturbation found, beside foolbox's."""
     import foolbox.attacks as peers
 
-    steps, cw_steps = (5, 10) if smoke else (100, 500 if small(model) else 100)
+    steps, cw_steps = (5, 10) if smoke else (100, 200 if small(model) else 100)
     cw = {"binary_search_steps": 9, "steps": cw_steps, "stepsize": 0.01, "initial_const": 1e-3, "abort_early": False}
     rows = (
         ("deepfool", "l2", {"steps": 50}, peers.L2DeepFoolAttack(steps=50, candidates=10, overshoot=0.02)),
@@ -87,7 +87,7 @@ def flags(model: Model, smoke: bool) -> Iterator[dict]:
     from pyautoattack.fab_pt import FABAttack_PT
     from pyautoattack.square import SquareAttack
 
-    count = 8 if smoke else 256 if small(model) else 64
+    count = 8 if smoke else 128 if small(model) else 24
     model = model._replace(x=model.x[:count], y=model.y[:count])
     steps, queries, targets = (3, 20, 2) if smoke else (100, 1000, 9)
     for norm, ball in list(BALLS.items())[: 1 if smoke else 3]:
