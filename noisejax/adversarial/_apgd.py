@@ -68,11 +68,11 @@ def apgd(
       key: a JAX key.
       loss: ``loss(x, *args) -> (B,)``, which is maximised; with eot, ``loss(key, x, *args)``. Of a model:
         ``untargeted(predict)`` for APGD-CE, ``untargeted(predict, dlr)`` for APGD-DLR, and for targets
-        ``untargeted(predict, targeted_dlr)`` with args of (labels, targets), see `likely_targets`.
+        ``untargeted(predict, targeted_dlr)`` with args of (labels, targets).
       x: floats of shape (B, ...), inside the bounds.
       threat: what may be done to x, as ``Linf(8 / 255, bounds=(0, 1))``.
       args: arrays with x's leading axis, as (labels,).
-      steps: how many steps. One more gradient than steps is not needed: the last point is only looked at. Static.
+      steps: how many gradients are taken. Static.
       random_start: whether to start on the ball's surface, for `L1` from normal draws projected into it; otherwise
         from x. An array ``start=`` is a perturbation to start from.
       restarts, eot: as `attack` has them.
@@ -198,7 +198,7 @@ def scale_by_apgd(steps: int, rho: float = 0.75) -> optax.GradientTransformation
             (state.best, state.best_grad, state.best_value),
         )
         checked = jnp.where(first, value, state.checked)
-        rises = state.rises + jnp.where(first, 0, value > state.last_value)
+        rises = state.rises + (~first & (value > state.last_value)).astype(value.dtype)
         window = jnp.asarray(windows)[jnp.minimum(state.count, len(windows) - 1)]
         check = window > 0
         few = rises <= rho * window
@@ -208,7 +208,7 @@ def scale_by_apgd(steps: int, rho: float = 0.75) -> optax.GradientTransformation
         here, ascent = choose(back, (best, best_grad), (delta, ascent))
         moved = here + column(2 * step, x) * threat.reach(x) * threat.steepest(ascent, x, here)
         moved = threat.project(moved, x)
-        share = jnp.where(first, 1, MOMENTUM)
+        share = jnp.where(first, 1.0, MOMENTUM)
         target = here + share * (moved - here) + (1 - share) * (here - state.last)
         state = ApgdState(
             count=state.count + 1,
@@ -328,7 +328,7 @@ def _largest_signs(grad: jax.Array, share: jax.Array) -> jax.Array:
     """The sign of the elements that are at least as large as the one at that share from above; ties are in."""
     size = jnp.abs(grad).reshape(grad.shape[0], -1)
     features = size.shape[1]
-    wanted = features - jnp.clip(jnp.floor((1 - share) * features), 0, features - 1)
+    wanted = features - jnp.clip((1 - share) * features, 0, features - 1).astype(jnp.int32)
     least = last_level(lambda level: jnp.sum(size >= level, axis=1, keepdims=True) >= column(wanted, size), size)
     return jnp.where(jnp.abs(grad) >= column(least[:, 0], grad), jnp.sign(grad), 0)
 

@@ -119,8 +119,8 @@ def autoattack(
     Example:
       >>> import jax, jax.numpy as jnp
       >>> from noisejax import adversarial
-      >>> predict = lambda x: x @ jnp.eye(4)
-      >>> x, labels = jnp.array([[0.5, 0.25, 0.0, 0.0], [1.0, 0.0, 0.25, 0.0]]), jnp.array([0, 0])
+      >>> predict = lambda x: 4 * x @ jnp.eye(10)
+      >>> x, labels = jnp.zeros((2, 10)).at[:, 3].set(jnp.array([0.25, 1.0])), jnp.array([3, 3])
       >>> threat = adversarial.Linf(0.25, bounds=(0, 1))
       >>> found = adversarial.autoattack(jax.random.key(0), predict, x, labels, threat, steps=10, queries=20)
       >>> found.accuracy
