@@ -151,5 +151,5 @@ for name in ("FGSM-RS", "TRADES") if QUICK else recipes:
     shares = [right.mean() for right in (*measured, measured[-1][:FEW], found.robust)]
     table.add_row(name, *(f"{share:.1%}" for share in shares), f"{seconds:.0f} s")
 Console(width=110).print(f"{images.name}, {PICTURES} test pictures, every pixel ± {EPS}", table)
-half = 196 * (0.25 / PICTURES) ** 0.5
-print(f"The pictures are a sample: 95 % intervals of these shares are at most ± {half:.0f} points.")
+half, few = (196 * (0.25 / count) ** 0.5 for count in (PICTURES, FEW))
+print(f"The pictures are a sample: 95 % intervals are at most ± {half:.0f} points, of the first {FEW} ± {few:.0f}.")

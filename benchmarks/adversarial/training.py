@@ -4,8 +4,8 @@
 3, a plain step is 3 and one of PGD-k training 2 k + 3: the floor of the ratio. All steps are forward, backward and
 momentum in one jitted program; the steps of a model take turns in one run, and a ratio is the median over rounds.
 
-A plain step need not pass the gradient on to x, which spares it the first layer's share. In an MLP of two layers that is
-nearly a third, and its floor is higher: `operations` counts them as XLA has compiled them.
+A plain step need not pass the gradient on to x, which spares it the first layer's share. In an MLP of two layers that
+is nearly a third, and its floor is higher: `operations` counts them as XLA has compiled them.
 """
 
 import functools
