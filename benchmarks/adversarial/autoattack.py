@@ -33,14 +33,14 @@ def run(smoke: bool) -> Iterator[dict]:
         yield whole(models.digits(16), "linf", 3, 5, version=("apgd-ce", "square"))
         return
     digits, fashion = models.digits(597), models.fashion(1000)
-    for model in (digits, None if fashion is None else fashion._replace(x=fashion.x[:256], y=fashion.y[:256])):
-        if model is not None:
-            for norm in BALLS:
-                yield from single(model, norm, 100, LOSSES)
-    for model in (digits, fashion):
-        if model is not None:
-            for norm in ("linf",) if model is fashion else BALLS:
-                yield whole(model, norm, 100, 5000)
+    for norm in BALLS:
+        yield from single(digits, norm, 100, LOSSES)
+    for norm in BALLS:
+        yield whole(digits, norm, 100, 5000)
+    if fashion is not None:
+        yield whole(fashion, "linf", 100, 5000)
+        for norm in BALLS:
+            yield from single(fashion._replace(x=fashion.x[:256], y=fashion.y[:256]), norm, 100, LOSSES)
 
 
 def show(rows: list[dict]) -> None:
