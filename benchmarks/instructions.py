@@ -161,8 +161,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--smoke", action="store_true", help="a few programs; nothing is written")
     parser.add_argument("--gate", action="store_true", help="hold every program against its budget; nothing is written")
+    parser.add_argument("--tpu", action="store_true", help="for TPUs only: their compiler's estimates")
     options = parser.parse_args()
     command, start = shlex.join(["python", "-m", "benchmarks.instructions", *sys.argv[1:]]), time.perf_counter()
+    if options.tpu:
+        return tpu(command)
     try:
         made = rows(options.smoke)
     except Unavailable as missing:
@@ -177,6 +180,10 @@ def main() -> int:
     if options.smoke:
         return 0
     print("written to", save("instructions-h200", command, "NVIDIA H200", made, nvcc=_h200.toolkit_version()))
+    return tpu(command)
+
+
+def tpu(command: str) -> int:
     try:
         made = _tpu.rows(programs(smoke=False))
     except Unavailable as missing:
