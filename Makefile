@@ -32,7 +32,7 @@ test test-slow: export MPLBACKEND = Agg
 test: $(VENV)/.ready-test ## run the tests, all laws over all noises among them
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not slow" $(ARGS)
 
-test-slow: $(VENV)/.ready-test ## run the tests that take longer, statistics and sweeps most of them
+test-slow: $(VENV)/.ready-test ## run the tests that take longer: statistics, sweeps, every example
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m slow $(ARGS)
 
 .PHONY: lint

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 import noisejax as nj
 
@@ -510,4 +511,13 @@ CASES = [
     ),
 ]
 
-ids = [case.name for case in CASES]
+# Compiling them takes seconds for every law, and a note is another form of a noise whose laws have run: slow tests.
+HEAVY = {nj.random_erasing, nj.coarse_dropout, nj.weights.programming_noise, nj.weights.phase_change}
+
+every = pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(case, id=case.name, marks=[pytest.mark.slow] * bool(case.note or case.function in HEAVY))
+        for case in CASES
+    ],
+)

@@ -163,6 +163,7 @@ def test_one_compilation_serves_every_radius(key):
         jax.block_until_ready(run(*jax.device_put((key, X, Y, np.float32(0.1), IDS))))
 
 
+@pytest.mark.slow
 def test_any_batch_split_and_each_examples_radius_give_the_same(key):
     run = compiled(L2)
     eps = np.linspace(0.1, 0.3, B, dtype=np.float32)
@@ -171,6 +172,7 @@ def test_any_batch_split_and_each_examples_radius_give_the_same(key):
     np.testing.assert_allclose(together, np.concatenate(halves), atol=2e-6)
 
 
+@pytest.mark.slow
 def test_shrinking_balls_end_inside_and_near_the_worst_case(key):
     # Within the box the best features are moved as far as they go, one after the other, until eps is used up.
     eps, w = 1.0, W[:, 0]
@@ -185,6 +187,7 @@ def test_shrinking_balls_end_inside_and_near_the_worst_case(key):
     assert np.all(gained <= worst + 1e-5) and np.all(gained > 0.9 * worst)
 
 
+@pytest.mark.slow
 def test_slots_of_the_evaluator_have_checkpoints_of_their_own(key):
     threat = Linf(0.05, (0, 1))
     loss = adversarial.untargeted(predict)
@@ -198,6 +201,7 @@ def test_slots_of_the_evaluator_have_checkpoints_of_their_own(key):
     np.testing.assert_allclose(np.asarray(refilled.x)[~flags], np.asarray(whole)[~flags], atol=2e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("ball", "axis_type"), [(Linf, AxisType.Auto), (L1, AxisType.Explicit)], ids=["linf", "l1"])
 def test_eight_devices_give_the_same_without_talking(ball, axis_type, key):
     def attack(key, x, y, eps):

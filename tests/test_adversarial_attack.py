@@ -125,6 +125,7 @@ def test_budgets_and_steps_of_each_example(key):
     np.testing.assert_allclose(together, np.stack(alone), atol=1e-6)
 
 
+@pytest.mark.slow
 def test_any_batch_split_gives_the_same(key):
     run = compiled(restarts=3)
     whole = run(key, X, Y, L2(0.3, (0, 1)), 0.1, IDS)
@@ -132,6 +133,7 @@ def test_any_batch_split_gives_the_same(key):
     np.testing.assert_allclose(whole, np.concatenate(halves), atol=2e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("ball", "axis_type"),
     [(Linf, AxisType.Auto), (L2, AxisType.Explicit), (L1, AxisType.Explicit), (L0, AxisType.Auto)],
@@ -235,6 +237,7 @@ def test_losses_that_are_not_finite_do_no_harm(key):
         assert np.all(np.isfinite(got)) and np.all(L2(0.1, (0, 1)).contains(got - x, x))
 
 
+@pytest.mark.slow
 def test_a_slot_that_is_free_takes_the_next_example(key):
     # Two steps fool most examples; some never are. The refilled slots give what the whole batch would have.
     n, slots, steps = 60, 8, 20

@@ -74,6 +74,7 @@ def test_it_finds_the_robust_examples_of_a_linear_model(key):
 FIRST = {"version": ("apgd-ce",), "steps": 20, "batch_size": 16}
 
 
+@pytest.mark.slow
 def test_results_do_not_depend_on_batches_devices_or_order(key):
     threat = Linf(np.linspace(0.01, 0.05, N, dtype=np.float32), (0, 1))
     whole = adversarial.autoattack(key, predict, X, Y, threat, **FIRST)
@@ -98,6 +99,7 @@ def test_other_weights_and_radii_compile_nothing(key):
     assert found.accuracy["clean"] == pytest.approx(right.mean()) and 0 < found.robust.sum() < right.sum()
 
 
+@pytest.mark.slow
 def test_noise_is_judged_by_fresh_draws(key):
     # One answer in ten is wrong whatever x is: no reason to call an example fooled, and a single look would.
     def unreliable(key, x):
@@ -110,6 +112,7 @@ def test_noise_is_judged_by_fresh_draws(key):
     assert found.evaluations["clean"] == 20 * (N - 2)
 
 
+@pytest.mark.slow
 def test_two_classes_have_other_losses(key):
     w = W[:, 2:] - W[:, :2]
     y = np.argmax((X - 0.5) @ w, axis=1).astype(np.int32)

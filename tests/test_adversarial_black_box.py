@@ -92,6 +92,7 @@ def test_schedule_and_sides():
         assert tuple(int(n) for n in _sides(jnp.float32(share), h, w, least)) == sides
 
 
+@pytest.mark.slow
 def test_bumps_are_those_of_the_reference():
     # pyautoattack 0.2.0, SquareAttack.eta(5), and eta(4) turned.
     expected = {
@@ -141,6 +142,7 @@ def test_any_batch_split_one_compilation_and_no_host(key):
     assert np.all(fooled(again, Y) >= fooled(whole, Y)) and np.sum(fooled(again, Y)) > np.sum(fooled(whole, Y))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("axis_type", [AxisType.Auto, AxisType.Explicit], ids=["auto", "explicit"])
 def test_eight_devices_give_the_same(axis_type, key):
     def attack(key, x, y, eps):
@@ -157,6 +159,7 @@ def test_eight_devices_give_the_same(axis_type, key):
     assert not [c for c in ("all-gather", "all-to-all", "collective-permute") if c in program.as_text()]
 
 
+@pytest.mark.slow
 def test_targets_masks_and_vectors(key):
     x = jnp.asarray(X.reshape(B, -1))
     mutable = np.arange(H * H) % 4 != 0

@@ -339,6 +339,7 @@ def test_alignment_is_a_cosine_of_gradients(key):
     assert curved(1.0) == 0  # no gradient anywhere, and no NaN
 
 
+@pytest.mark.slow
 def test_the_meter_counts_every_turn_of_a_loop(key):
     n, wide = 64, 128
     params = {"a": jnp.ones((n, wide)), "b": jnp.ones((wide, wide)), "c": jnp.ones((wide, 10))}

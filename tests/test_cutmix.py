@@ -51,6 +51,7 @@ def test_labels_are_blended_by_the_area_that_was_pasted(mode, dtype):
     assert len(sizes) > 10 if mode == "example" else len(sizes) == 1
 
 
+@pytest.mark.slow
 def test_areas_are_distributed_as_the_authors(key):
     n, height, width = 20_000, 16, 24
     y = jnp.stack([jnp.ones(n), jnp.zeros(n)], -1).at[::2].set(jnp.array([0.0, 1.0]))

@@ -38,6 +38,7 @@ def pages() -> dict[str, str]:
 PAGES = pages()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
 def test_example_runs(example, tmp_path):
     """In a process of its own with JAX's ordinary settings, as its reader runs it.
@@ -59,7 +60,12 @@ def test_example_runs(example, tmp_path):
     assert result.stdout.strip(), "an example shows something"
 
 
-@pytest.mark.parametrize("page", PAGES)
+SLOW_PAGES = ("layers", "adversarial-training", "attacks", "certification", "minimal-perturbations")
+
+
+@pytest.mark.parametrize(
+    "page", [pytest.param(page, marks=[pytest.mark.slow] * (Path(page).stem in SLOW_PAGES)) for page in PAGES]
+)
 @pytest.mark.filterwarnings("default")
 def test_page_runs(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

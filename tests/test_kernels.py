@@ -42,6 +42,7 @@ def test_noisy_matmul_is_a_product_with_noisy_weights(implementation, key):
     assert stats.kstest(np.asarray(noise).ravel(), "norm").pvalue > 1e-4
 
 
+@pytest.mark.slow
 @DTYPES
 def test_normal_pairs_agree_with_their_specification(dtype, key):
     (x,) = inputs(dtype, (4096,))
@@ -59,6 +60,7 @@ def test_normal_pairs_are_two_independent_normals(key):
     assert stats.chi2_contingency(np.histogram2d(sine, cosine, bins=8, range=[[-2, 2]] * 2)[0]).pvalue > 1e-4
 
 
+@pytest.mark.slow
 @DTYPES
 def test_dropout_norm_agrees_with_its_specification(dtype, key):
     x, residual, scale = inputs(dtype, (3, 4, 256), (3, 4, 256), (256,))

@@ -339,6 +339,7 @@ def compiled_on_eight(noise, axis_type, key):
         return compiled.as_text(), compiled(*sharded), jax.jit(step)(x, y)
 
 
+@pytest.mark.slow
 @axis_types
 @pytest.mark.parametrize("name", programs(1))
 def test_parts_of_the_batch_mix_without_a_collective(name, axis_type, key):

@@ -289,6 +289,7 @@ def test_functional_is_the_model(key):
     assert jax.tree.structure(gradient) == jax.tree.structure(params)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("axis_type", [AxisType.Auto, AxisType.Explicit])
 def test_sharded_is_unsharded(axis_type):
     class Noises(nnx.Module):

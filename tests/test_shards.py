@@ -9,7 +9,7 @@ import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec as P
 
 import noisejax as nj
-from cases import CASES, ids
+from cases import every
 
 COLLECTIVES = ("all-reduce", "all-gather", "all-to-all", "collective-permute", "reduce-scatter")
 AXIS_TYPES = pytest.mark.parametrize("axis_type", [AxisType.Auto, AxisType.Explicit], ids=["auto", "explicit"])
@@ -31,7 +31,7 @@ def in_shards(noise, spec, key, x, axis_type=AxisType.Auto, **options):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("case", CASES, ids=ids)
+@every
 def test_every_noise_draws_its_part_or_refuses(case, key):
     """Cut along the leading and the last axis where it sees elements, else along the leading one, else refused."""
     x, noise = case.array(), case.bind()

@@ -40,6 +40,7 @@ def test_ternary_mask_has_its_three_probabilities(key):
     np.testing.assert_array_equal(gradient, y / 2)
 
 
+@pytest.mark.slow
 def test_stuck_cells(key):
     w = jnp.linspace(-1, 3, N)
     y = np.asarray(stuck_at(key, w, 0.3, value=("min", "max", "zero")))
@@ -126,6 +127,7 @@ def test_weights_are_pairs_of_cells_as_in_aihwkit(monkeypatch, key):
     np.testing.assert_allclose(programming_noise.__wrapped__(key, w), PROGRAMMED_WEIGHTS, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("g", [0.0, 0.3, 1.0])
 def test_programming_noise_is_distributed_as_numpy_draws_it(g, key):
     """One weight of absolute value 1 sets the scale; of the rest, both cells have noise, and none is negative."""
@@ -191,6 +193,7 @@ def test_gradients_go_straight_to_the_clean_weights(noise, key):
     assert bool(jnp.isfinite(learned)) and learned != 0
 
 
+@pytest.mark.slow
 def test_zeros_padding_and_what_is_not_finite(key):
     for noise in (programming_noise, lambda k, w, **o: phase_change(k, w, 3600.0, compensate=True, **o)):
         np.testing.assert_array_equal(noise(key, jnp.zeros(5)), 0)

@@ -6,9 +6,7 @@ import numpy as np
 import pytest
 
 import noisejax as nj
-from cases import CASES, ids
-
-every = pytest.mark.parametrize("case", CASES, ids=ids)
+from cases import every
 
 
 def residuals(function, *args):

@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 
 import noisejax as nj
-from cases import CASES, ids
+from cases import every
 
-every = pytest.mark.parametrize("case", CASES, ids=ids)
 close = {"rtol": 2e-6, "atol": 2e-6}  # a few ulp: compilers may contract a multiply and an add
 
 

@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec as P
 
-from cases import CASES, ids
+from cases import every
 
-every = pytest.mark.parametrize("case", CASES, ids=ids)
 COLLECTIVES = ("all-reduce", "all-gather", "all-to-all", "collective-permute", "reduce-scatter")
 
 
