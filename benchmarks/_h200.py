@@ -52,7 +52,7 @@ _PTXAS = """#!/bin/bash
 # Runs the toolkit's ptxas, and keeps what it makes where it is looked for.
 for ((n = 1; n < $#; n++)); do [[ "${!n}" == -o ]] && { next=$((n + 1)); made=${!next}; }; done
 "%(ptxas)s" "$@" || exit
-[[ -n "$made" && -d "$NOISEJAX_CUBINS" ]] && cp "$made" "$(mktemp -p "$NOISEJAX_CUBINS" XXXXXXXX.cubin)"
+[[ -n "$made" && -d "$NOISEJAX_CUBINS" ]] && cp "$made" "$(mktemp -p "$NOISEJAX_CUBINS" --suffix=.cubin)"
 exit 0
 """
 _LAUNCHES = "fusion|custom-call|copy|rng-bit-generator|sort|while|reduce|dot|convolution|transpose|conditional|call"

@@ -30,10 +30,10 @@ def ddn(
     x: jax.Array,
     labels: jax.Array,
     threat: Threat,
-    *,
-    steps: int = 100,
     initial_norm: float | jax.Array = 1.0,
     gamma: float | jax.Array = 0.05,
+    *,
+    steps: int = 100,
     targeted: bool = False,
     ids: jax.Array | None = None,
 ) -> jax.Array:
@@ -45,9 +45,9 @@ def ddn(
       x: floats of shape (B, ...), inside the bounds.
       labels: integers of shape (B,).
       threat: `L2`; its eps says which perturbations count.
-      steps: how many gradients are taken. Static.
       initial_norm: the sphere's first radius.
       gamma: by what part the radius changes in a step.
+      steps: how many gradients are taken. Static.
       targeted: whether the labels are targets, to be predicted. Static.
       ids: integers of shape (B,): example i's draws depend on ``(key, ids[i])`` alone.
 
@@ -92,10 +92,10 @@ def fmn(
     x: jax.Array,
     labels: jax.Array,
     threat: Threat,
-    *,
-    steps: int = 100,
     step_size: float | jax.Array = 1.0,
     gamma: float | jax.Array = 0.05,
+    *,
+    steps: int = 100,
     targeted: bool = False,
     ids: jax.Array | None = None,
 ) -> jax.Array:
@@ -110,9 +110,9 @@ def fmn(
       x: floats of shape (B, ...), inside the bounds.
       labels: integers of shape (B,).
       threat: `Linf`, `L2`, `L1` or `L0`; its eps says which perturbations count.
-      steps: how many gradients are taken. Static.
       step_size: the Euclidean length of the first step; the last one's is a hundredth of it.
       gamma: by what part the radius changes in the first step; in the last one 0.001.
+      steps: how many gradients are taken. Static.
       targeted: whether the labels are targets, to be predicted. Static.
       ids: integers of shape (B,): example i's draws depend on ``(key, ids[i])`` alone.
 

@@ -24,10 +24,10 @@ def universal(
     threat: Threat,
     step_size: Any = None,
     args: tuple = (),
+    ceiling: float | jax.Array | None = None,
     *,
     epochs: int = 10,
     batch: int = 64,
-    ceiling: float | jax.Array | None = None,
     tx: optax.GradientTransformation | None = None,
 ) -> jax.Array:
     """A universal perturbation: a single delta for all examples, which raises their mean loss.
@@ -43,10 +43,10 @@ def universal(
       threat: `Linf`, `L2` or `L1`, with one eps for all examples.
       step_size: of the default transform: a scalar; None for eps / 10.
       args: arrays with x's leading axis, as (labels,).
-      epochs: how often the data set is gone through. Static, as `batch`.
-      batch: how many examples a gradient is the mean of; what is left over in an epoch is left out.
       ceiling: losses above it count as it, and have no gradient, so that examples which are fooled already do not drown
         the others; None for no ceiling.
+      epochs: how often the data set is gone through. Static, as `batch`.
+      batch: how many examples a gradient is the mean of; what is left over in an epoch is left out.
       tx: an optax transform of delta, (1, ...), given the extra arguments of `attack`; None for steps of steepest
         ascent, the sign of the gradient for `Linf`.
 
