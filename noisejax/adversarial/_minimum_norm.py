@@ -27,10 +27,10 @@ def deepfool(
     x: jax.Array,
     labels: jax.Array,
     threat: Threat,
+    overshoot: float | jax.Array = 0.02,
     *,
     steps: int = 50,
     candidates: int | None = 10,
-    overshoot: float | jax.Array = 0.02,
 ) -> jax.Array:
     """DeepFool: steps onto the nearest boundary of the linearised model, until the answer changes.
 
@@ -42,10 +42,10 @@ def deepfool(
       x: floats of shape (B, ...), inside the bounds.
       labels: integers of shape (B,).
       threat: `L2` or `Linf`: the norm, and with eps which perturbations count.
+      overshoot: by what part the steps' sum is exceeded.
       steps: at most so many. Static.
       candidates: how many of the most likely classes are looked at, the label included; None for all. A step takes as
         many gradients, less one.
-      overshoot: by what part the steps' sum is exceeded.
 
     Returns:
       The adversarial examples: float32, of x's shape, without gradient; x itself where none inside the threat was found
@@ -100,12 +100,12 @@ def cw(
     x: jax.Array,
     labels: jax.Array,
     threat: Threat,
-    *,
-    steps: int = 1000,
-    searches: int = 9,
     step_size: float | jax.Array = 0.01,
     initial_const: float | jax.Array = 1e-3,
     confidence: float | jax.Array = 0.0,
+    *,
+    steps: int = 1000,
+    searches: int = 9,
     targeted: bool = False,
 ) -> jax.Array:
     """Carlini and Wagner's attack: Adam on ``|delta|^2 + c * max(z_y - max_{j != y} z_j + confidence, 0)``.
@@ -119,11 +119,11 @@ def cw(
       x: floats of shape (B, ...), inside the bounds.
       labels: integers of shape (B,).
       threat: `L2`, with finite bounds or None. Its eps says which perturbations count.
-      steps: of Adam in each search. Static.
-      searches: how many values of c are tried. Static.
       step_size: Adam's learning rate, in units of w.
       initial_const: the first c.
       confidence: by how much the answer must have changed.
+      steps: of Adam in each search. Static.
+      searches: how many values of c are tried. Static.
       targeted: whether the labels are targets, to be predicted. Static.
 
     Returns:
