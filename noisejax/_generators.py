@@ -15,25 +15,26 @@ _u = jnp.uint32
 
 
 def mix(low, high, k0, k1, place: tuple[int, int]) -> jax.Array:
-    """The default: 14 instructions. docs/concepts/stream.md has the evidence for it, and its limits."""
+    """The default: 16 instructions. docs/concepts/stream.md has the evidence for it, and its limits."""
     if high is not None:
         # Odd, so that no two of 2**64 indices start alike; nothing changes below 2**32.
         k1 = k1 + high * _u(0xD3A2646D)
-    return hash_words(low, k0, k1, place[0])
+    return hash_words(low, k0, k1, place)
 
 
-def hash_words(i, k0, k1, tag: int) -> jax.Array:
+def hash_words(i, k0, k1, place: tuple[int, int]) -> jax.Array:
     """Two multiplicative hashes of the index, each offset by a key word, mixed into each other.
 
-    The tag enters both, at two rotations, so that it cannot cancel, and each of index, key words and tag passes
-    through bijections until the two halves meet in a product.
+    One constant of the place enters each half. Index, key words and constants pass through bijections until the halves
+    meet in a product, and each through at least two shifts to the right, so that the top bits have come down by then.
     """
     a = i * _u(0x9E3779B1) + k1
     b = i * _u(0x85EBCA77) + k0
-    a = a ^ (a >> _u(16)) ^ _u(tag)
+    a = a ^ (a >> _u(16)) ^ _u(place[0])
     a = a * _u(0xED5AD4BB) + b
-    b = b ^ (a >> _u(16)) ^ _u((tag << 13 | tag >> 19) & 0xFFFFFFFF)
+    b = b ^ (a >> _u(16)) ^ _u(place[1])
     b = b * _u(0xAC4C1B51) + a
+    a = a ^ (b >> _u(16))
     a = a * b + b
     a = a ^ (a >> _u(15))
     a = a * _u(0x31848BAB) + b

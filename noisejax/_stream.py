@@ -196,10 +196,6 @@ def _place(path: tuple[Hashable, ...], tag: str) -> tuple[int, int]:
     return low, high
 
 
-def _constant(path: tuple[Hashable, ...], tag: str) -> int:
-    return _place(path, tag)[0]
-
-
 def _key_words(key) -> tuple[jax.Array, jax.Array]:
     if jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
         key = jax.random.key_data(key)
@@ -209,8 +205,8 @@ def _key_words(key) -> tuple[jax.Array, jax.Array]:
     # Key data of other lengths may repeat itself ((a, b, a, b) for rbg), so it is hashed and not xored together.
     k0 = k1 = jnp.uint32(len(data))
     for n, word in enumerate(data):
-        k0 = GENERATORS["mix"](word, None, k0, k1, (2 * n + 1, 0))
-        k1 = GENERATORS["mix"](word, None, k1, k0, (2 * n + 2, 0))
+        k0 = GENERATORS["mix"](word, None, k0, k1, _place((n, 0), "key"))
+        k1 = GENERATORS["mix"](word, None, k1, k0, _place((n, 1), "key"))
     return k0, k1
 
 

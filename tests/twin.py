@@ -7,21 +7,18 @@ import numpy as np
 MASK = 0xFFFFFFFF
 
 
-def tag_constant(path: tuple, tag: str) -> int:
-    return int.from_bytes(hashlib.blake2b(repr((path, tag)).encode(), digest_size=4).digest(), "little")
-
-
-def mix(index: np.ndarray, k0: int, k1: int, tag: int) -> np.ndarray:
+def mix(index: np.ndarray, k0: int, k1: int, place: tuple[int, int]) -> np.ndarray:
     """The words at 64-bit indices, in 64-bit arithmetic cut to 32 bits at every step."""
     index = np.asarray(index, np.uint64)
     low, high = index & MASK, index >> np.uint64(32)
     k1 = (k1 + high * 0xD3A2646D) & MASK
     a = (low * 0x9E3779B1 + k1) & MASK
     b = (low * 0x85EBCA77 + k0) & MASK
-    a = a ^ (a >> 16) ^ np.uint64(tag)
+    a = a ^ (a >> 16) ^ np.uint64(place[0])
     a = (a * 0xED5AD4BB + b) & MASK
-    b = b ^ (a >> 16) ^ np.uint64((tag << 13 | tag >> 19) & MASK)
+    b = b ^ (a >> 16) ^ np.uint64(place[1])
     b = (b * 0xAC4C1B51 + a) & MASK
+    a = a ^ (b >> 16)
     a = (a * b + b) & MASK
     a = a ^ (a >> 15)
     a = (a * 0x31848BAB + b) & MASK
@@ -29,9 +26,11 @@ def mix(index: np.ndarray, k0: int, k1: int, tag: int) -> np.ndarray:
 
 
 def place(path: tuple, tag: str) -> tuple[int, int]:
+    """The two constants of a tag at a path."""
     text = repr((path, tag)).encode()
-    high = hashlib.blake2b(text, digest_size=4, salt=b"high").digest()
-    return tag_constant(path, tag), int.from_bytes(high, "little")
+    digests = (hashlib.blake2b(text, digest_size=4, salt=salt) for salt in (b"", b"high"))
+    first, second = (int.from_bytes(digest.digest(), "little") for digest in digests)
+    return first, second
 
 
 def threefry2x32(key: tuple, counter: tuple) -> list:
@@ -52,7 +51,7 @@ def threefry2x32(key: tuple, counter: tuple) -> list:
 def words(generator: str, index: np.ndarray, k0: int, k1: int, path: tuple, tag: str) -> np.ndarray:
     """What `noisejax._stream.words` gives for a key of these two words."""
     if generator == "mix":
-        return mix(index, k0, k1, tag_constant(path, tag))
+        return mix(index, k0, k1, place(path, tag))
     index = np.asarray(index, np.uint64)
     key = threefry2x32((k0, k1), place(path, tag))
     return threefry2x32(key, (index & MASK, index >> np.uint64(32)))[0].astype(np.uint32)

@@ -15,5 +15,5 @@ def key_words(key: jax.Array) -> jax.Array:
 
 def word_at(tag: str) -> Callable:
     """A function of the key's two words and an array of indices below 2**32: the words of a noise, by its tag."""
-    place = _stream._constant((), tag)
+    place = _stream._place((), tag)
     return lambda k0, k1, index: _generators.hash_words(index, k0, k1, place)

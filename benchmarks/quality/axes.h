@@ -1,6 +1,6 @@
 /* The axes: how key, tag and index go with the position n of a word in its stream.
    ONE(name, k0, k1, T, i, h), or TWO(name, (k0, k1, T, i, h), (k0, k1, T, i, h)) for the xor of two streams.
-   K0, K1 are the words of a split key, TAG a tag's constant, LO and HI the halves of n. Included once per use. */
+   K0, K1 are the words of a split key, TAG a tag's first constant, LO and HI the halves of n. Included once per use. */
 
 /* the index alone */
 ONE(idx, K0, K1, TAG, LO, HI)

@@ -2,7 +2,7 @@
 
   python benchmarks/quality/battery.py check            the programs' words are the library's, their keys jax's
   python benchmarks/quality/battery.py run QUEUE        one test after another, each recorded in FOLDER/results.json
-  python benchmarks/quality/battery.py collect          FOLDER/results.json -> benchmarks/results/quality.json
+  python benchmarks/quality/battery.py collect          FOLDER/results.json into benchmarks/results/quality.json
   python benchmarks/quality/battery.py table            quality.json -> the table of docs/concepts/stream.md
 
 FOLDER is where the Makefile put the programs (--folder). A line of QUEUE is `battery generator axis[:post] [size]`:
@@ -26,11 +26,12 @@ RESULTS = ROOT / "benchmarks" / "results" / "quality.json"
 PAGE = ROOT / "docs" / "concepts" / "stream.md"
 START, END = "<!-- quality: made by battery.py table -->", "<!-- /quality -->"
 FOLDER = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "noisejax-quality"
-CHOSEN, REJECTED = "mix14b", ("mix13", "mix13b", "mix14")
+CHOSEN, REJECTED = "mix16", ("mix13", "mix13b", "mix14", "mix14b")
 PEERS = ("tf13", "tf20", "philox10", "pcg4dw", "fin2")
 BATTERIES = {"small": "SmallCrush", "crush": "Crush", "big": "BigCrush", "rabbit": "Rabbit", "practrand": "PractRand"}
 SPECIAL = {
     "dups": "equal words",
+    "related": "equal words in the xor of related streams",
     "aval": "avalanche",
     "diffs": "differences",
     "marg": "marginals",
@@ -72,7 +73,9 @@ def special(test: str, text: str) -> tuple[str | None, list[str]]:
         cells = re.findall(r"N=(\S+) per cell", text)
         bad = [line.strip() for line in lines if re.match(r"  .* -> out ", line)]
         return (f"{len(cells)} of 3 bases, {cells[0]} words a cell" if cells else None), bad
-    if match := re.search(r"(?:differences|marginals over (\S+)): \d+ of (\d+) bad(?:.*?(2\^\d+) words)?", text):
+    if match := re.search(
+        r"(?:related|differences|marginals over (\S+)): \d+ of (\d+) bad(?:.*?(2\^\d+) words)?", text
+    ):
         bad = [line.strip() for line in lines if line.startswith("*")]
         return f"{match[2]} cases of {match[1] or match[3]} words", bad
     return None, []
@@ -224,7 +227,17 @@ def collect(folder: Path) -> list[dict]:
             "date": made,
         }
         tests[(match[1], axis, "practrand", match[4], "")] = entry(record, "", amount, flagged, False)
-    return sorted(tests.values(), key=lambda r: (r["generator"] != CHOSEN, r["generator"], r["battery"], r["axis"]))
+    return list(tests.values())
+
+
+def merge(rows: list[dict], found: list[dict]) -> list[dict]:
+    """The rows that there are, those replaced that were found anew: a folder need not have all of them."""
+
+    def test(row):
+        return row["generator"], row["axis"], row["battery"], row["asked"]
+
+    kept = {test(row): row for row in rows} | {test(row): row for row in found}
+    return sorted(kept.values(), key=lambda r: (r["generator"] != CHOSEN, r["generator"], r["battery"], r["axis"]))
 
 
 def entry(record: dict, options: str, amount: str, flagged: list[str], complete: bool) -> dict:
@@ -330,11 +343,11 @@ def check(folder: Path) -> None:
 
     inputs, library = [], []
     for n in range(64):
-        k0, k1, tag, low, high = (int(w) for w in jax.random.bits(jax.random.key(n), (5,), "uint32"))
+        k0, k1, first, second, low, high = jax.random.bits(jax.random.key(n), (6,), "uint32").tolist()
         low, high = (low, high) if n % 2 else (low, 0)
-        inputs.append(f"{k0} {k1} {tag} {low} {high}")
-        shifted = jnp.uint32((k1 + high * 0xD3A2646D) & 0xFFFFFFFF)  # as in _stream.words
-        library.append(int(hash_words(jnp.uint32(low), jnp.uint32(k0), shifted, tag)))
+        inputs.append(f"{k0} {k1} {first} {second} {low} {high}")
+        shifted = jnp.uint32((k1 + high * 0xD3A2646D) & 0xFFFFFFFF)  # as in _generators.mix
+        library.append(int(hash_words(jnp.uint32(low), jnp.uint32(k0), shifted, (first, second))))
     program = [str(folder / "special"), CHOSEN]
     words = subprocess.run([*program, "known"], input="\n".join(inputs), capture_output=True, text=True, check=True)
     assert [int(word) for word in words.stdout.split()] == library, "the program's words are not the library's"
@@ -364,7 +377,7 @@ def main() -> None:
             parser.error("run needs a queue")
         run(options.folder, options.queue, options.practrand)
     elif options.verb == "collect":
-        rows = collect(options.folder)
+        rows = merge(json.loads(RESULTS.read_text())["rows"] if RESULTS.exists() else [], collect(options.folder))
         made = {"command": "python benchmarks/quality/battery.py collect", "generator": CHOSEN, "rows": rows}
         RESULTS.write_text(json.dumps(made, indent=1) + "\n")
         print(f"{len(rows)} tests in {RESULTS.relative_to(ROOT)}")

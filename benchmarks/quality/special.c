@@ -1,20 +1,22 @@
-/* special GENERATOR dups|aval|diffs|marg|known|children [-l LOG2]: what the batteries do not test.
+/* special GENERATOR dups|related|aval|diffs|marg|known|children [-l LOG2]: what the batteries do not test.
 
    dups      equal words among 2^24 along an axis, against m (1 - (1 - 1/m)^n); a permutation has none
+   related   equal words among 2^l, likewise, of the xor of two streams whose inputs differ in one bit, for each such bit
    aval      how often each input bit flips each output bit, and each xor of two output bits, in 2^l words
    diffs     for each input difference, in 2^l words: how often two words agree (expected 2^-32), and a chi-square of
              three 16-bit windows of their xor
    marg      one input runs through 2^l values: chi-square of three 16-bit windows of the words
-   known     the word of each line "k0 k1 tag low high" on stdin
+   known     the word of each line "k0 k1 T U low high" on stdin
    children  the first children of two keys, to be held against jax.random.split and fold_in */
 #include "streams.h"
 #include <math.h>
 
-enum { K0, K1, INDEX, TAG, HIGH, FIELDS };
-static const char *const names[FIELDS] = {"k0", "k1", "i", "T", "h"};
+enum { K0, K1, INDEX, TAG, TAG2, HIGH, FIELDS };
+static const char *const names[FIELDS] = {"k0", "k1", "i", "T", "U", "h"};
 
 static u32 *field(inputs *at, int f) {
-    return f == K0 ? at->k0 : f == K1 ? at->k1 : f == INDEX ? at->i : f == TAG ? at->T : at->h;
+    return f == K0 ? at->k0 : f == K1 ? at->k1 : f == INDEX ? at->i : f == TAG ? at->T : f == TAG2 ? at->U
+                                                                                                     : at->h;
 }
 
 static u64 draw(void) { /* splitmix64: chooses the inputs */
@@ -26,6 +28,7 @@ static u64 draw(void) { /* splitmix64: chooses the inputs */
 }
 
 /* ---------------------------------------------------------------------------------------------- duplicates */
+static double expected_equal(double n, double *sd);
 static int ascending(const void *a, const void *b) {
     u32 x = *(const u32 *)a, y = *(const u32 *)b;
     return (x > y) - (x < y);
@@ -36,7 +39,7 @@ static void dups(void) {
         "st65536", "idxrev", "xkktop", "xk0top", "xk1top", "xseed", "xtag", "xtop"};
     size_t n = 1 << 24;
     u32 *words = malloc(n * sizeof *words);
-    double m = 4294967296.0, expected = n + m * expm1(n * log1p(-1 / m)), sd = sqrt(expected), worst = 0;
+    double sd, expected = expected_equal(n, &sd), worst = 0;
     int counts = 0;
     printf("expected %.1f sd %.1f\n", expected, sd);
     for (size_t a = 0; a < sizeof along / sizeof *along; a++) {
@@ -58,6 +61,58 @@ static void dups(void) {
     free(words);
 }
 
+/* ------------------------------------------------------------------------------------------- related streams */
+static double expected_equal(double n, double *sd) {
+    double m = 4294967296.0, equal = n + m * expm1(n * log1p(-1 / m));
+    *sd = sqrt(equal * (1 - n / m));
+    return equal;
+}
+static long related_equal(u64 *seen, int field_, u32 bit, int both_keys, int lg) {
+    static inputs p, q;
+    static u32 w[BLOCK], v[BLOCK];
+    u64 x = draw(), y = draw();
+    long equal = 0;
+    memset(seen, 0, 1ull << 29);
+    for (u64 start = 0; start < 1ull << lg; start += BLOCK) {
+        for (u32 j = 0; j < BLOCK; j++) {
+            u32 at = (u32)start + j;
+            if (field_ == INDEX) at = (at & (bit - 1)) | (at & ~(bit - 1)) << 1; /* each pair of indices once */
+            p.k0[j] = (u32)x, p.k1[j] = (u32)(x >> 32), p.T[j] = (u32)y, p.U[j] = (u32)(y >> 32), p.i[j] = at, p.h[j] = 0;
+        }
+        q = p;
+        for (u32 j = 0; j < BLOCK; j++) field(&q, field_)[j] ^= bit;
+        for (u32 j = 0; j < BLOCK && both_keys; j++) q.k1[j] ^= bit;
+        evaluate(&p, w, BLOCK);
+        evaluate(&q, v, BLOCK);
+        for (u32 j = 0; j < BLOCK; j++) {
+            u32 word = w[j] ^ v[j];
+            equal += seen[word >> 6] >> (word & 63) & 1;
+            seen[word >> 6] |= 1ull << (word & 63);
+        }
+    }
+    return equal;
+}
+static void related(int lg) {
+    u64 *seen = malloc(1ull << 29);
+    double sd, expected = expected_equal(ldexp(1, lg), &sd), worst = 0;
+    int cases = 0, bad = 0;
+    printf("expected %.1f sd %.1f\n", expected, sd);
+    for (int f = 0; f <= FIELDS; f++) { /* the last one: both key words */
+        if (f == TAG2) continue; /* places that differ in it differ in T too, but for one pair in 2^32 */
+        for (int b = 31; b >= 0; b--, cases++) {
+            long equal = related_equal(seen, f % FIELDS, 1u << b, f == FIELDS, lg);
+            double z = (equal - expected) / sd;
+            if (fabs(z) > fabs(worst)) worst = z;
+            bad += fabs(z) > 4.5;
+            printf("%s%s bit %d: %ld equal, z %+.1f\n", fabs(z) > 4.5 ? "* " : "  ", f < FIELDS ? names[f] : "k0,k1", b,
+                   equal, z);
+            fflush(stdout);
+        }
+    }
+    printf("related: %d of %d bad, worst |z| %.2f, 2^%d words each\n", bad, cases, worst, lg);
+    free(seen);
+}
+
 /* ----------------------------------------------------------------------------------------------- avalanche */
 /* Bases: 0 random; 1 raw seeds below 1024, indices below 2^20, one tag; 2 zero key, small tags, indices below 2^24. */
 static void random_inputs(inputs *at, int base) {
@@ -67,6 +122,7 @@ static void random_inputs(inputs *at, int base) {
         at->k0[j] = base == 0 ? (u32)x : 0;
         at->k1[j] = base == 0 ? (u32)(x >> 32) : base == 1 ? x & 1023 : 0;
         at->T[j] = base == 0 ? (u32)y : base == 1 ? 0x6A09E667u : x & 255;
+        at->U[j] = base == 0 ? (u32)draw() : base == 1 ? 0xBB67AE85u : x >> 8 & 255;
         at->i[j] = (u32)(y >> (base == 0 ? 32 : base == 1 ? 44 : 40));
     }
 }
@@ -117,7 +173,7 @@ static void aval(int lg, int base) {
                            pair[in][o][r] / n);
             }
         }
-    printf("avalanche base %d, N=2^%d per cell: worst z %+.2f of 5120, of pairs of output bits worst z %+.2f of 79360"
+    printf("avalanche base %d, N=2^%d per cell: worst z %+.2f of 6144, of pairs of output bits worst z %+.2f of 95232"
            " | %ld over the threshold\n", base, lg, worst, worst_pair, over);
     fflush(stdout);
 }
@@ -147,7 +203,7 @@ static int difference(const char *name, int raw, const u32 mask[FIELDS], u32 ste
     static inputs p, q;
     static u32 w[BLOCK], v[BLOCK];
     u64 blocks = (1ull << lg) / BLOCK, same = 0;
-    u32 k0 = 0, k1 = 0, tag = 0, first = 0, bit = mask[INDEX];
+    u32 k0 = 0, k1 = 0, tag = 0, tag2 = 0, first = 0, bit = mask[INDEX];
     memset(windows, 0, sizeof windows);
     for (u64 b = 0; b < blocks; b++) {
         if (b % 4096 == 0) {
@@ -155,13 +211,15 @@ static int difference(const char *name, int raw, const u32 mask[FIELDS], u32 ste
             k0 = raw ? 0 : (u32)x;
             k1 = raw ? (u32)(x >> 32) % 1024 : (u32)(x >> 32);
             tag = (u32)y;
+            tag2 = (u32)draw();
             first = raw ? 0 : (u32)(y >> 32);
         }
         for (u32 j = 0; j < BLOCK; j++) {
             u32 at = first + (u32)((b % 4096) * BLOCK) + j;
             if (bit) at = (at & (bit - 1)) | (at & ~(bit - 1)) << 1; /* each pair of indices once */
-            p.k0[j] = k0, p.k1[j] = k1, p.T[j] = tag, p.i[j] = at, p.h[j] = 0;
-            q.k0[j] = k0 ^ mask[K0], q.k1[j] = k1 ^ mask[K1], q.T[j] = tag ^ mask[TAG], q.h[j] = mask[HIGH];
+            p.k0[j] = k0, p.k1[j] = k1, p.T[j] = tag, p.U[j] = tag2, p.i[j] = at, p.h[j] = 0;
+            q.k0[j] = k0 ^ mask[K0], q.k1[j] = k1 ^ mask[K1], q.T[j] = tag ^ mask[TAG], q.U[j] = tag2 ^ mask[TAG2];
+            q.h[j] = mask[HIGH];
             q.i[j] = (at + step) ^ bit;
         }
         evaluate(&p, w, BLOCK);
@@ -182,7 +240,7 @@ static void diffs(int lg) {
     for (int raw = 0; raw < 2; raw++) {
         for (int f = 0; f < FIELDS; f++)
             for (int b = 0; b < 32; b++) {
-                if (raw && (f == K0 || f == TAG)) continue;
+                if (raw && (f == K0 || f == TAG || f == TAG2)) continue;
                 u32 mask[FIELDS] = {0};
                 mask[f] = 1u << b;
                 snprintf(name, sizeof name, "%s bit %d", names[f], b);
@@ -220,13 +278,13 @@ static void marg(int lg) {
             u32 first = repeat < 3 ? 0 : (u32)draw();
             u32 fixed[REPEATS][FIELDS] = {
                 {0},
-                {0, 42, 0, 0x6A09E667u, 0},
-                {0, 0, 1, 0x6A09E667u, 0},
-                {(u32)x, (u32)(x >> 32), 0, (u32)(y >> 32), 0},
-                {(u32)x | 1, (u32)(x >> 32) | 1, 0, (u32)(y >> 32), 0},
-                {(u32)x & ~1u, (u32)(x >> 32) | 1, 0, (u32)(y >> 32), 0},
-                {(u32)x, (u32)(x >> 32), (u32)y, (u32)(y >> 32), 0},
-                {(u32)x, (u32)(x >> 32), (u32)y, (u32)(y >> 32), 0},
+                {0, 42, 0, 0x6A09E667u, 0xBB67AE85u, 0},
+                {0, 0, 1, 0x6A09E667u, 0xBB67AE85u, 0},
+                {(u32)x, (u32)(x >> 32), 0, (u32)(y >> 32), (u32)y, 0},
+                {(u32)x | 1, (u32)(x >> 32) | 1, 0, (u32)(y >> 32), (u32)y, 0},
+                {(u32)x & ~1u, (u32)(x >> 32) | 1, 0, (u32)(y >> 32), (u32)y, 0},
+                {(u32)x, (u32)(x >> 32), (u32)y, (u32)(y >> 32), first, 0},
+                {(u32)x, (u32)(x >> 32), (u32)y, (u32)(y >> 32), first, 0},
             };
             memset(windows, 0, sizeof windows);
             for (u64 b = 0; b < (1ull << lg) / BLOCK; b++) {
@@ -252,7 +310,7 @@ static void marg(int lg) {
 static void known(void) {
     static inputs p;
     u32 word;
-    while (scanf("%u %u %u %u %u", p.k0, p.k1, p.T, p.i, p.h) == 5) {
+    while (scanf("%u %u %u %u %u %u", p.k0, p.k1, p.T, p.U, p.i, p.h) == 6) {
         evaluate(&p, &word, 1);
         printf("%u\n", word);
     }
@@ -272,6 +330,7 @@ int main(int argc, char **argv) {
     if (argc < 3 || set_generator(argv[1])) return 2;
     if (argc == 5 && !strcmp(argv[3], "-l")) lg = atoi(argv[4]);
     if (!strcmp(argv[2], "dups")) dups();
+    else if (!strcmp(argv[2], "related")) related(lg ? lg : 27);
     else if (!strcmp(argv[2], "aval")) for (int base = 0; base < 3; base++) aval(lg ? lg : 22, base);
     else if (!strcmp(argv[2], "diffs")) diffs(lg ? lg : 28);
     else if (!strcmp(argv[2], "marg")) marg(lg ? lg : 28);

@@ -7,7 +7,7 @@ u32 base_seed = 1;
     static void many_##f(const inputs *at, u32 *words, size_t n) {                    \
         for (size_t j = 0; j < n; j++) {                                              \
             u32 k1 = at->k1[j] + (through_key ? at->h[j] * 0xD3A2646Du : 0);          \
-            words[j] = f(at->k0[j], k1, at->T[j], at->i[j], at->h[j]);                \
+            words[j] = f(at->k0[j], k1, at->T[j], at->U[j], at->i[j], at->h[j]);      \
         }                                                                             \
     }
 GENERATORS(LOOP)
@@ -61,8 +61,10 @@ static u32 bitrev(u32 x) {
 
 #define LO ((u32)n)
 #define HI ((u32)(n >> 32))
+/* The axes name a tag by its first constant. Both are digests of the tag's name: a hash stands for the second. */
 #define PUT(p, k0_, k1_, T_, i_, h_) \
-    (p)->k0[j] = (u32)(k0_), (p)->k1[j] = (u32)(k1_), (p)->T[j] = (u32)(T_), (p)->i[j] = (u32)(i_), (p)->h[j] = (u32)(h_)
+    (p)->k0[j] = (u32)(k0_), (p)->k1[j] = (u32)(k1_), (p)->T[j] = (u32)(T_), (p)->U[j] = lowbias(~(u32)(T_)), \
+    (p)->i[j] = (u32)(i_), (p)->h[j] = (u32)(h_)
 #define UNPACK(...) __VA_ARGS__
 #define PUT_(p, ...) PUT(p, __VA_ARGS__)
 #define ONE(name, ...)                                                  \

@@ -1,5 +1,5 @@
 /* Streams of 32-bit words for statistical batteries: a generator read along an axis.
-   word = f(k0, k1, T, i, h): two key words, the tag's constant, the low and the high word of the index. */
+   word = f(k0, k1, T, U, i, h): two key words, the tag's two constants, the low and the high word of the index. */
 #ifndef STREAMS_H
 #define STREAMS_H
 #include <stdint.h>
@@ -12,7 +12,7 @@ typedef uint64_t u64;
 enum { BLOCK = 8192 }; /* words made at a time */
 
 typedef struct {
-    u32 k0[BLOCK], k1[BLOCK], T[BLOCK], i[BLOCK], h[BLOCK];
+    u32 k0[BLOCK], k1[BLOCK], T[BLOCK], U[BLOCK], i[BLOCK], h[BLOCK];
 } inputs;
 
 extern u32 base_seed; /* chooses the key and the tag of the axes that need one; change it before set_axis */
