@@ -143,26 +143,37 @@ def whole(model: Model, norm: str, steps: int, queries: int, version: str | tupl
 
 
 def quick(model: Model) -> Callable:
-    """The model; a convnet as the matrix products that it is: XLA's convolutions inside of loops are slow on CPUs."""
+    """The model; a convnet as the matrix products that it is: XLA's convolutions inside of loops are slow on CPUs.
+
+    Its kernels are 4 by 4, in steps of 2, so that an output sees four blocks of 2 by 2 inputs: each block is a row of
+    a matrix, and four products are added. The first layer gives its outputs in such blocks, as one product with the 8
+    by 8 pixels around a block, of which it sees 6 by 6: one product that is larger than it has to be costs less than to
+    put its outputs into another order.
+    """
     if "k1" not in model.params:
         return bound(model)
+    assert model.x.shape[1:] == (28, 28, 1)
     params = jax.tree.map(jnp.asarray, model.params)
-
-    def convolved(x, kernel, bias):
-        # Kernels of 4 by 4 in steps of 2: the pixels of four blocks of 2 by 2, side by side.
-        x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
-        count, high, wide, channels = x.shape
-        high, wide = high // 2, wide // 2
-        blocks = x.reshape(count, high, 2, wide, 2, channels).transpose(0, 1, 3, 2, 4, 5)
-        blocks = blocks.reshape(count, high, wide, 4 * channels)
-        beside = [blocks[:, i : high - 1 + i, j : wide - 1 + j] for i in (0, 1) for j in (0, 1)]
-        matrix = kernel.reshape(2, 2, 2, 2, channels, -1).transpose(0, 2, 1, 3, 4, 5).reshape(16 * channels, -1)
-        return jax.nn.relu(jnp.concatenate(beside, axis=-1) @ matrix + bias)
+    first, second = (np.asarray(model.params[name]) for name in ("k1", "k2"))
+    outputs = first.shape[-1]
+    kernel = np.zeros((8, 8, 2, 2, outputs), np.float32)
+    for down, across in np.ndindex(2, 2):
+        kernel[2 * down : 2 * down + 4, 2 * across : 2 * across + 4, down, across] = first[:, :, 0]
+    kernel = kernel.reshape(2, 4, 2, 4, -1).transpose(0, 2, 1, 3, 4).reshape(64, -1)
+    bias = np.tile(model.params["c1"], 4)
+    # The blocks' outermost outputs are the next layer's zeros around the picture.
+    inside = np.pad(np.ones((14, 14, outputs), np.float32), ((1, 1), (1, 1), (0, 0)))
+    inside = inside.reshape(8, 2, 8, 2, outputs).transpose(0, 2, 1, 3, 4).reshape(8, 8, -1)
+    corners = second.reshape(2, 2, 2, 2, outputs, -1).transpose(0, 2, 1, 3, 4, 5).reshape(2, 2, 4 * outputs, -1)
+    four = [(down, across) for down in (0, 1) for across in (0, 1)]
 
     def predict(x):
-        for n in (1, 2):
-            x = convolved(x, params[f"k{n}"], params[f"c{n}"])
-        return models.mlp(params, x)
+        pixels = jnp.pad(x[..., 0], ((0, 0), (3, 5), (3, 5))).reshape(-1, 9, 4, 9, 4)
+        pixels = pixels.transpose(0, 1, 3, 2, 4).reshape(-1, 9, 9, 16)
+        around = jnp.concatenate([pixels[:, i : 8 + i, j : 8 + j] for i, j in four], axis=-1)
+        hidden = jax.nn.relu(around @ kernel + bias) * inside
+        hidden = sum(hidden[:, i : 7 + i, j : 7 + j] @ corners[i, j] for i, j in four)
+        return models.mlp(params, jax.nn.relu(hidden + params["c2"]))
 
     assert np.allclose(predict(model.x[:8]), bound(model)(model.x[:8]), atol=1e-4)
     return predict

@@ -11,7 +11,7 @@ import optax
 
 from noisejax import _sample
 from noisejax._stream import stage
-from noisejax.adversarial._attack import attack, choose
+from noisejax.adversarial._attack import choose, driven
 from noisejax.adversarial._sparse import L1, last_level
 from noisejax.adversarial._threats import Threat, column, divided, each, rows
 
@@ -116,16 +116,16 @@ def apgd(
     first = surface(threat) if drawn else start
     if not shrinking:
         tx = transform(steps, 0.2 if drawn else None)
-        return attack(key, tx, loss, x, threat, args, steps=steps, start=first, restarts=restarts, **common, **options)
+        return driven(key, tx, loss, x, threat, args, steps=steps, start=first, restarts=restarts, **common, **options)
     part = math.ceil(0.3 * steps)
 
     def descended(key: Any, x, ids):
         """Where the attacks in the wider balls lead to."""
         before = surface(_widened(threat, 3.0))(key, x, ids) if drawn else start
-        kept = {name: value for name, value in options.items() if name not in ("keep", "success")}
+        kept = {name: value for name, value in options.items() if name not in ("keep", "success", "limit")}
         for factor in (3.0, 2.0):
             place: Any = stage(key, "adversarial", f"apgd.{factor}")
-            there = attack(
+            there = driven(
                 place,
                 transform(part),
                 loss,
@@ -142,7 +142,7 @@ def apgd(
         return before
 
     rest = max(steps - 2 * part, 0)
-    return attack(
+    return driven(
         key, transform(rest), loss, x, threat, args, steps=rest, start=descended, restarts=restarts, **common, **options
     )
 

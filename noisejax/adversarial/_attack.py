@@ -95,6 +95,47 @@ def attack(
       >>> adversarial.attack(jax.random.key(0), tx, loss, x, threat, (y,), steps=10)[:, 0].tolist()
       [0.625, 0.375]
     """
+    return driven(
+        key,
+        tx,
+        loss,
+        x,
+        threat,
+        args,
+        steps=steps,
+        random_start=random_start,
+        restarts=restarts,
+        eot=eot,
+        success=success,
+        keep=keep,
+        lookahead=lookahead,
+        start=start,
+        ids=ids,
+        unroll=unroll,
+    )
+
+
+def driven(
+    key,
+    tx,
+    loss,
+    x,
+    threat,
+    args=(),
+    *,
+    steps,
+    random_start=True,
+    restarts=1,
+    eot=0,
+    success=None,
+    keep="last",
+    lookahead=None,
+    start=None,
+    ids=None,
+    unroll=1,
+    limit=None,
+) -> jax.Array:
+    """`attack`, which can be left after `limit` of its steps: an integer that may be traced."""
     x = checked("attack", key, loss, x, threat, args, steps=steps, restarts=restarts, eot=eot)
     _checks.one_of("attack", "keep", keep, ("last", "best"))
     threat = threat.fitted(x)
@@ -136,6 +177,8 @@ def attack(
         carry = delta, tx.init(jnp.zeros_like(x)), best
         if steps == 1:  # one turn of a loop is still a loop, in which convolutions are slow on CPUs
             (delta, _, best), _ = body(carry, jnp.int32(0))
+        elif limit is not None:
+            delta, _, best = jax.lax.fori_loop(0, jnp.minimum(limit, steps), lambda step, c: body(c, step)[0], carry)
         else:
             (delta, _, best), _ = jax.lax.scan(body, carry, jnp.arange(steps), unroll=unroll)
         point = threat.perturbed(x, delta)

@@ -1,0 +1,123 @@
+"""Batches of examples that the host picks: their sizes, their way to the device, and who works on them."""
+
+import functools
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import NamedSharding, PartitionSpec
+from jax.tree_util import Partial
+
+# What `_look` counts for a batch that keeps one core busy: a gradient then takes some tenths of a millisecond, which
+# what is spent around each operation does not.
+_BUSY = 2**26
+
+
+class Batches:
+    """The examples on the host, and batches of some of them on the device.
+
+    An accelerator gets one batch after the other, as large as allowed. XLA uses the cores of a CPU badly for small
+    operations; there, batches are as small as still keeps a core busy, and each core has one of its own. That also
+    wastes less on batches that are not full.
+
+    Args:
+      model: a function, or a ``Partial`` of one and its parameters.
+      key: a key, or a stream.
+      x: the examples, of shape (N, ...). Where they are sharded along their first axis, so are the batches.
+      labels: of shape (N,).
+      threat: what may be done to them.
+      ids: their numbers, of shape (N,); None for 0, 1, ..., N - 1.
+      batch_size: how many examples a batch holds at most.
+    """
+
+    def __init__(self, model: Callable, key: Any, x: Any, labels: Any, threat: Any, ids: Any, batch_size: int):
+        self.model = model if isinstance(model, Partial) else Partial(model)
+        self.key = key
+        self.threat = jax.device_get(threat.fitted(jnp.asarray(x, jnp.float32)))
+        self.split, shards = None, 1
+        sharding = getattr(x, "sharding", None)
+        if isinstance(sharding, NamedSharding) and sharding.spec and sharding.spec[0] is not None:
+            self.split = NamedSharding(sharding.mesh, PartitionSpec(sharding.spec[0]))
+            shards = len(x) // sharding.shard_shape(x.shape)[0]
+        self.x = np.asarray(jax.device_get(x)).astype(np.float32)
+        self.labels = np.asarray(jax.device_get(labels))
+        self.ids = np.arange(len(x), dtype=np.int32) if ids is None else np.asarray(jax.device_get(ids))
+        if self.ids.shape != self.labels.shape or not np.issubdtype(self.ids.dtype, np.integer):
+            raise ValueError(f"autoattack: ids must be integers of shape {self.labels.shape}, got {ids!r}.")
+        self.sizes = sorted({-(-max(batch_size // part, 1) // shards) * shards for part in (1, 2, 4, 8, 16)})
+        self.workers, self.least, self.size = 1, self.sizes[-1], 0
+
+    def measured(self, program: Callable, **static: Any) -> None:
+        """Learns from a program how large a batch is large enough, and how many can be worked on at a time."""
+        size = self.sizes[-1]
+        arguments = self._put(np.zeros(size, np.int32))
+        if self.split is not None or next(iter(arguments[0].devices())).platform != "cpu":
+            return
+        cost = program.lower(self.model, self.key, *arguments, **static).cost_analysis() or {}
+        each = cost.get("flops", 0) / size
+        self.least = next((size for size in self.sizes if size * each >= _BUSY), size)
+        self.workers = _cores()
+
+    def forget_size(self) -> None:
+        """Lets the next batches have another size than the last."""
+        self.size = 0
+
+    def each(self, which: np.ndarray, program: Callable, numbers: tuple, **static: Any) -> Iterator[tuple]:
+        """Runs a jitted ``program(model, key, x, labels, threat, ids, *numbers)`` on batches of some examples.
+
+        Yields, for each batch, which examples it held, and what the program found, on the host. The last batch repeats
+        its last example until it is full.
+        """
+        if not len(which):
+            return
+        size = self._chosen(len(which))
+        parts = [which[first : first + size] for first in range(0, len(which), size)]
+        parts[-1] = np.concatenate([parts[-1], np.full(size - len(parts[-1]), parts[-1][-1])])
+        # Laid out and compiled here, where the caller's configuration is in force: that of a thread is its own.
+        numbers = tuple(jax.device_put(np.int32(number)) for number in numbers)
+        inputs = [(self.model, self.key, *self._put(part), *numbers) for part in parts]
+        compiled = program.lower(*inputs[0], **static).compile()
+        if self.workers == 1 or len(parts) == 1:
+            found = [compiled(*arguments) for arguments in inputs]
+            yield from zip(parts, map(jax.device_get, found), strict=True)
+            return
+        with ThreadPoolExecutor(min(self.workers, len(parts))) as pool:
+            yield from zip(parts, pool.map(lambda given: jax.device_get(compiled(*given)), inputs), strict=True)
+
+    def _chosen(self, count: int) -> int:
+        """The size of batches that takes the shortest time; another one than before where it takes half of that.
+
+        Every size is compiled for, so that it has to be worth it.
+        """
+
+        def time(size: int) -> int:
+            return -(-count // (size * self.workers)) * size
+
+        enough = next((size for size in self.sizes if size >= count), self.sizes[-1])
+        able = {size for size in self.sizes if size >= self.least} | {enough}
+        best = min(able, key=lambda size: (time(size), -count % size, -size))
+        if not self.size or 2 * time(best) <= time(self.size):
+            self.size = best
+        return self.size
+
+    def _put(self, part: np.ndarray) -> tuple:
+        count = len(self.x)
+
+        def gathered(leaf):
+            if np.shape(leaf)[:1] != (count,):
+                return jax.device_put(leaf)
+            return jax.device_put(np.asarray(leaf)[part], self.split)
+
+        return jax.tree.map(gathered, (self.x, self.labels, self.threat, self.ids))
+
+
+@functools.cache
+def _cores() -> int:
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not on this system
+        return os.cpu_count() or 1
