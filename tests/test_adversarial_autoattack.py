@@ -90,11 +90,23 @@ def test_results_do_not_depend_on_batches_devices_or_order(key):
 
 
 def test_other_weights_and_radii_compile_nothing(key):
-    adversarial.autoattack(key, predict, X, Y, Linf(0.02, (0, 1)), **FIRST)
-    before = _autoattack._attacked._cache_size()
-    w = W * np.array([1.0, 1.1, 0.9, 1.0], np.float32)
-    found = adversarial.autoattack(key, Partial(linear, jnp.asarray(w)), X, Y, Linf(0.03, (0, 1)), **FIRST)
-    assert _autoattack._attacked._cache_size() == before
+    compiled = []
+
+    def listen(event, seconds, **about):
+        if event.endswith("backend_compile_duration"):
+            compiled.append(about)
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    try:
+        # Functions of its own, which nothing before has compiled.
+        model = Partial(lambda params, x: linear(params, x), jnp.asarray(W))
+        adversarial.autoattack(key, model, X, Y, Linf(0.02, (0, 1)), **FIRST)
+        before = len(compiled)
+        w = W * np.array([1.0, 1.1, 0.9, 1.0], np.float32)
+        found = adversarial.autoattack(key, Partial(model.func, jnp.asarray(w)), X, Y, Linf(0.03, (0, 1)), **FIRST)
+    finally:
+        jax.monitoring.unregister_event_duration_listener(listen)
+    assert 2 <= before == len(compiled)
     right = ((X - 0.5) @ w).argmax(1) == Y
     assert found.accuracy["clean"] == pytest.approx(right.mean()) and 0 < found.robust.sum() < right.sum()
 
@@ -126,6 +138,42 @@ def test_two_classes_have_other_losses(key):
         assert any(text in warning for warning in found.warnings)
     gaps = np.abs((X - 0.5) @ (w[:, 0] - w[:, 1]))
     np.testing.assert_array_equal(found.robust, gaps > 0.05 * np.linalg.norm(w[:, 0] - w[:, 1]))
+
+
+@pytest.mark.slow
+def test_the_short_run_fools_those_that_the_whole_one_does(key, monkeypatch):
+    # Most fall in the first steps and some only later: 100 steps against those that lie near the ball's end.
+    options = {"version": ("apgd-ce",), "steps": 100, "batch_size": 16}
+    short = adversarial.autoattack(key, predict, X, Y, Linf(EPS, (0, 1)), **options)
+    monkeypatch.setattr(_autoattack, "_SHORT", 1000)
+    whole = adversarial.autoattack(key, predict, X, Y, Linf(EPS, (0, 1)), **options)
+    np.testing.assert_array_equal(short.robust, whole.robust)
+    left = 16 * -(-whole.robust.sum() // 16)
+    assert short.evaluations["apgd-ce"] >= 32 * 12 + left * 102
+    assert short.evaluations["apgd-ce"] < whole.evaluations["apgd-ce"] == 32 * 102
+
+
+@pytest.mark.parametrize("last", [-1.0, -np.inf])
+def test_one_program_of_auto_pgd_climbs_each_loss(last):
+    logits = jnp.array([[2.0, 1.0, 0.5, last]])
+    losses = ("apgd-ce", "apgd-dlr", "apgd-t")
+    run = _autoattack._Run("apgd", 20, 2, 1, 0)
+
+    def climbed(loss, turn):
+        model = Partial(lambda x: logits + jnp.pad(x, ((0, 0), (0, 1))))
+        x, zero = jnp.zeros((1, 3)), jnp.array([0])
+        threat = Linf(0.1, None)
+        key = jax.random.key(0)
+        numbers = (losses.index(loss), turn, 20)
+        return _autoattack._attacked(model, key, x, zero, threat, zero, *numbers, run=run, losses=losses)[0][0]
+
+    np.testing.assert_allclose(climbed("apgd-ce", 0), [-0.1, 0.1, 0.1], atol=1e-6)
+    # The margin to the runner-up, over the distance of the first to the third. An infinite logit leaves the targeted
+    # loss without a gradient, which must not spoil those of the others.
+    np.testing.assert_allclose(climbed("apgd-dlr", 0), [-0.1, 0.1, -0.1], atol=1e-6)
+    if np.isfinite(last):
+        np.testing.assert_allclose(climbed("apgd-t", 0)[:2], [-0.1, 0.1], atol=1e-6)
+        np.testing.assert_allclose(climbed("apgd-t", 1)[::2], [-0.1, 0.1], atol=1e-6)
 
 
 def test_the_runs_of_each_version():

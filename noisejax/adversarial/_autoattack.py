@@ -159,10 +159,13 @@ def autoattack(
     accuracy, evaluations = {"clean": float(robust.mean())}, {"clean": count * max(eot, 1)}
     for number, name in enumerate(names, 1):
         evaluations[name] = 0
-        data.forget_size()
         for run, turn in _runs(name, version, steps, queries, min(targets, classes - 1), eot, threat):
+            losses = tuple(name for name in names if name.startswith("apgd")) if name.startswith("apgd") else ()
+            program = run._replace(attack="apgd") if losses else run
             for limit in _limits(run, turn, number, threat):
-                for part, (point, fooled) in data.each(np.flatnonzero(robust), _attacked, (turn, limit), run=run):
+                numbers = (losses.index(name) if losses else 0, turn, limit)
+                left = np.flatnonzero(robust)
+                for part, (point, fooled) in data.each(left, _attacked, numbers, run=program, losses=losses):
                     place = part[fooled]
                     x_adv[place], robust[place], found_by[place] = point[fooled], False, number
                     evaluations[name] += _cost(run, limit) * len(part)
@@ -241,39 +244,52 @@ def _look(model, key, x, labels, threat, ids, *, eot: int):
     return predict(x).astype(jnp.float32), ~_fooled(model, fresh, x, labels), flat
 
 
-@functools.partial(jax.jit, static_argnames="run")
-def _attacked(model, key, x, labels, threat, ids, turn, limit, *, run: _Run):
-    """The adversarial examples of one run, of so many steps at most, and which of them count."""
-    place: Any = fold(stage(key, run.attack), turn)
-    fresh = _fresh(stage(key, run.attack), turn, run.eot)
+@functools.partial(jax.jit, static_argnames=("run", "losses"))
+def _attacked(model, key, x, labels, threat, ids, loss, turn, limit, *, run: _Run, losses: tuple[str, ...]):
+    """The adversarial examples of one run, of so many steps at most, and which of them count.
+
+    All that is Auto-PGD is one program, of which `loss` says with which of the `losses` it runs.
+    """
+    key = stage(key, run.attack)
+    key = fold(key, loss) if losses else key
+    place: Any = fold(key, turn)
+    fresh = _fresh(key, turn, run.eot)
     if run.attack == "square":
         x_adv = square(place, model, x, labels, threat, queries=run.steps, ids=ids)
     elif run.attack.startswith("fab"):
         targets = run.targets if run.attack == "fab-t" else None
         x_adv = fab(place, model, x, labels, threat, steps=run.steps, restarts=run.restarts, targets=targets, ids=ids)
     else:
-        x_adv = _apgd(place, fresh, model, x, labels, threat, ids, turn, limit, run)
+        x_adv = _apgd(place, fresh, model, x, labels, threat, ids, loss, turn, limit, run, losses)
     # Sums over many elements round: 1e-7 of their number.
     inside = threat.contains(x_adv - x, x, atol=1e-6 + 1e-7 * threat.norm(jnp.ones_like(x[:1]))[0])
     return x_adv, _fooled(model, fresh, x_adv, labels) & inside
 
 
-def _apgd(key, fresh, model, x, labels, threat, ids, turn, limit, run: _Run) -> jax.Array:
+def _apgd(key, fresh, model, x, labels, threat, ids, loss, turn, limit, run: _Run, losses: tuple[str, ...]):
     predict = model if fresh is None else functools.partial(model, fresh[0])
     classes = jax.eval_shape(predict, x).shape[-1]
-    args: tuple[Any, ...] = (labels,)
-    loss = {"apgd-ce": cross_entropy, "apgd-dlr": dlr if classes > 2 else margin, "apgd-t": targeted_dlr}[run.attack]
-    if run.attack == "apgd-t":
+    target = labels
+    if "apgd-t" in losses:
         ranked = rivals(predict(x).astype(jnp.float32), labels, run.targets)
-        args = (labels, jnp.sum(jnp.where(jnp.arange(run.targets)[None] == turn, ranked, 0), axis=1))
-        loss = loss if classes > 3 else _gap
+        target = jnp.sum(jnp.where(jnp.arange(run.targets)[None] == turn, ranked, 0), axis=1)
+    ways = {
+        "apgd-ce": lambda logits, labels, target: cross_entropy(logits, labels),
+        "apgd-dlr": lambda logits, labels, target: (dlr if classes > 2 else margin)(logits, labels),
+        "apgd-t": targeted_dlr if classes > 3 else _gap,
+    }
+
+    def value(logits, labels, target):
+        # Not a choice of one of three values: what is not chosen could bring NaN into the gradient.
+        return jax.lax.switch(loss, [ways[name] for name in losses], logits, labels, target)
+
     fooled = misclassified(model)
     return apgd(
         key,
-        untargeted(model, loss),
+        untargeted(model, value),
         x,
         threat,
-        args,
+        (labels, target),
         steps=run.steps,
         eot=run.eot,
         shrinking=isinstance(threat, L1),

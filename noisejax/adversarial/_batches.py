@@ -49,7 +49,8 @@ class Batches:
         if self.ids.shape != self.labels.shape or not np.issubdtype(self.ids.dtype, np.integer):
             raise ValueError(f"autoattack: ids must be integers of shape {self.labels.shape}, got {ids!r}.")
         self.sizes = sorted({-(-max(batch_size // part, 1) // shards) * shards for part in (1, 2, 4, 8, 16)})
-        self.workers, self.least, self.size = 1, self.sizes[-1], 0
+        self.workers, self.least = 1, self.sizes[-1]
+        self.used: dict[Any, set[int]] = {}  # the sizes that each program has been compiled for
 
     def measured(self, program: Callable, **static: Any) -> None:
         """Learns from a program how large a batch is large enough, and how many can be worked on at a time."""
@@ -62,10 +63,6 @@ class Batches:
         self.least = next((size for size in self.sizes if size * each >= _BUSY), size)
         self.workers = _cores()
 
-    def forget_size(self) -> None:
-        """Lets the next batches have another size than the last."""
-        self.size = 0
-
     def each(self, which: np.ndarray, program: Callable, numbers: tuple, **static: Any) -> Iterator[tuple]:
         """Runs a jitted ``program(model, key, x, labels, threat, ids, *numbers)`` on batches of some examples.
 
@@ -74,7 +71,7 @@ class Batches:
         """
         if not len(which):
             return
-        size = self._chosen(len(which))
+        size = self._chosen(len(which), self.used.setdefault((program, *static.items()), set()))
         parts = [which[first : first + size] for first in range(0, len(which), size)]
         parts[-1] = np.concatenate([parts[-1], np.full(size - len(parts[-1]), parts[-1][-1])])
         # Laid out and compiled here, where the caller's configuration is in force: that of a thread is its own.
@@ -88,21 +85,17 @@ class Batches:
         with ThreadPoolExecutor(min(self.workers, len(parts))) as pool:
             yield from zip(parts, pool.map(lambda given: jax.device_get(compiled(*given)), inputs), strict=True)
 
-    def _chosen(self, count: int) -> int:
-        """The size of batches that takes the shortest time; another one than before where it takes half of that.
+    def _chosen(self, count: int, used: set[int]) -> int:
+        """The size of batches that takes the shortest time; one that has to be compiled for has to take half of it."""
 
-        Every size is compiled for, so that it has to be worth it.
-        """
-
-        def time(size: int) -> int:
-            return -(-count // (size * self.workers)) * size
+        def cost(size: int) -> tuple:
+            time = -(-count // (size * self.workers)) * size
+            return time * (1 if size in used else 2), size not in used, -count % size, -size
 
         enough = next((size for size in self.sizes if size >= count), self.sizes[-1])
-        able = {size for size in self.sizes if size >= self.least} | {enough}
-        best = min(able, key=lambda size: (time(size), -count % size, -size))
-        if not self.size or 2 * time(best) <= time(self.size):
-            self.size = best
-        return self.size
+        size = min({size for size in self.sizes if size >= self.least} | {enough}, key=cost)
+        used.add(size)
+        return size
 
     def _put(self, part: np.ndarray) -> tuple:
         count = len(self.x)
