@@ -85,9 +85,13 @@ def autoattack(
     still classified right, gathered into full batches, and always starts from the clean ones. An example counts as
     fooled if the model, asked once more, misclassifies it, and if it is inside the threat.
 
+    Where most examples fall, they fall in the first steps: the very first run is made of 10 steps for all, and anew of
+    all steps for those that are left. (Not for `L1`, nor for a model that is random.)
+
     This is a program for the host, which compiles its stages by itself: do not call it within `jax.jit`. The batches
-    have at most five sizes, and for each a stage compiles once per model. To attack many models of one shape in turn
-    without compiling anew, give a ``jax.tree_util.Partial(function, params)``.
+    have at most five sizes, and for each a stage compiles once per model; all that is Auto-PGD is one stage. To attack
+    many models of one shape in turn without compiling anew, give a ``jax.tree_util.Partial(function, params)``. On a
+    CPU the batches are as small as still keeps a core busy, and each core works on one of its own, in a thread.
 
     Args:
       key: a JAX key.
@@ -102,7 +106,7 @@ def autoattack(
       queries: of square.
       eot: over how many keys a model that is random is averaged; None for 20 with `'rand'`, and else 0, no key. An
         example counts as fooled if it is for more than half of as many fresh keys, which no attack has seen.
-      batch_size: how many examples are attacked at a time.
+      batch_size: how many examples are attacked at a time, at most.
       ids: integers of shape (N,): example i is attacked with draws from ``(key, ids[i])`` alone, in whatever batch;
         None for its position.
       report: a function of a string, as ``print``, that is told the accuracy after each attack.
