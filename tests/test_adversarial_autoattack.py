@@ -12,6 +12,7 @@ from jax.tree_util import Partial
 import noisejax as nj
 from noisejax import adversarial
 from noisejax.adversarial import L1, L2, Linf, _autoattack, _suspect
+from noisejax.adversarial._batches import Batches
 
 RNG = np.random.default_rng(7)
 N, D, C = 24, 6, 4
@@ -174,6 +175,35 @@ def test_one_program_of_auto_pgd_climbs_each_loss(last):
     if np.isfinite(last):
         np.testing.assert_allclose(climbed("apgd-t", 0)[:2], [-0.1, 0.1], atol=1e-6)
         np.testing.assert_allclose(climbed("apgd-t", 1)[::2], [-0.1, 0.1], atol=1e-6)
+
+
+def test_batches_have_the_size_that_takes_the_shortest_time(key):
+    data = Batches(predict, key, X, Y, Linf(EPS, (0, 1)), None, 256)
+    assert data.sizes == [16, 32, 64, 128, 256]
+    # An accelerator: one batch, as small as it can be, and else of the largest size.
+    assert [data._chosen(count, set()) for count in (9, 17, 128, 129, 300, 10_000)] == [16, 32, 128, 256, 256, 256]
+    # Two cores that are busy with 16: ten batches of 16 take five turns; five of 32 would take three of twice the time.
+    data.least, data.workers = 16, 2
+    assert [data._chosen(count, set()) for count in (9, 147, 256)] == [16, 16, 128]
+    # What is compiled already goes on, unless another size takes less than half of the time.
+    used = {256}
+    assert data._chosen(128, used) == 64 and used == {64, 256}
+    assert data._chosen(129, {128}) == 128 and data._chosen(129, {256}) == 16
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_each_example_is_in_one_batch_whoever_works_on_it(key, workers):
+    data = Batches(predict, key, X, Y, Linf(EPS, (0, 1)), None, 16)
+    data.least, data.workers = 1, workers
+    program = jax.jit(lambda model, key, x, labels, threat, ids, add: (ids + add, model(x)))
+    which = np.arange(N)[::-2]
+    seen = {}
+    for part, (ids, logits) in data.each(which, program, (100,)):
+        np.testing.assert_array_equal(ids, part + 100)
+        seen |= dict(zip(part.tolist(), logits, strict=True))
+    assert sorted(seen) == sorted(which)
+    np.testing.assert_allclose([seen[i] for i in which], (X[which] - 0.5) @ W, atol=1e-6)
+    assert not [*data.each(which[:0], program, (100,))]
 
 
 def test_the_runs_of_each_version():
