@@ -160,13 +160,13 @@ def certify(
     Example:
       >>> import jax, jax.numpy as jnp, noisejax as nj
       >>> from noisejax import adversarial
-      >>> x = jnp.array([[0.1, 0.0], [1.0, 0.0], [-0.5, 0.0]])  # so far from the boundary of this classifier:
+      >>> x = jnp.array([[0.1, 0.0], [1.05, 0.0], [-0.5, 0.0]])  # so far from the boundary of this classifier:
       >>> right = lambda x: x[:, 0] > 0
       >>> found = adversarial.certify(
       ...     jax.random.key(0), right, x, nj.bind(nj.gaussian, std=0.5), samples=10_000, num_classes=2
       ... )
       >>> found.prediction.tolist(), found.radius.round(1).tolist(), found.norm
-      ([1, 1, 0], [0.1, 0.9, 0.5], 'l2')
+      ([1, 1, 0], [0.1, 1.0, 0.5], 'l2')
       >>> found.accuracy([1, 1, 0], [0.0, 0.4, 0.8]).round(2).tolist()
       [1.0, 0.67, 0.33]
     """
