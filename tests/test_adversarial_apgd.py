@@ -10,7 +10,7 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec as P
 
 from noisejax import adversarial
 from noisejax.adversarial import L1, L2, Linf
-from noisejax.adversarial._apgd import checkpoints
+from noisejax.adversarial._apgd import _moves, checkpoints
 from noisejax.adversarial._sparse import last_level
 
 RNG = np.random.default_rng(5)
@@ -71,6 +71,25 @@ def test_the_official_code_finds_the_same(norm, key):
     np.testing.assert_allclose(value(x_adv, *args), best, rtol=2e-3, atol=1e-4)
     np.testing.assert_array_equal(~fooled(x_adv, Y), np.asarray(robust, bool))
     assert np.all(threat.contains(x_adv - X, X))
+
+
+def test_as_many_features_move_as_in_the_official_code(key):
+    # Where two thirds are whole, float32 may decide for one more; torch 2.13.0 does so for 29 numbers up to 784.
+    more = [0, 321, 327, 333, 339, *range(444, 535, 6), *range(642, 685, 6)]
+    exact = -(-2 * np.arange(785) // 3)
+    np.testing.assert_array_equal(_moves(784), exact + np.isin(np.arange(785), more))
+    # A compiler may not decide otherwise: these are counts of features that a start has changed.
+    changed = np.array([1, 321, 324, 327, 642, 645, 783])
+    start = np.where(np.arange(784) < changed[:, None], 1e-3, 0).astype(np.float32)
+    slope = jnp.asarray(np.linspace(1, 2, 784), jnp.float32)
+    tx, threat = adversarial.scale_by_sparse_apgd(10), L1(1.0, None)
+
+    @jax.jit
+    def step(start):
+        extra = {"value": start[:, 0], "x": start * 0, "threat": threat}
+        return tx.update(jnp.broadcast_to(-slope, start.shape), tx.init(start), start, **extra)[0]
+
+    np.testing.assert_array_equal(np.sum(np.asarray(step(start)) != 0, axis=1), _moves(784)[changed])
 
 
 def written_out(loss_and_grad, x0, start, project, direction, eps, steps):

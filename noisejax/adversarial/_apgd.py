@@ -38,7 +38,7 @@ class SparseApgdState(NamedTuple):
 
     count: jax.Array
     step: jax.Array
-    top: jax.Array  # the share of features that a step moves
+    moves: jax.Array  # how many features a step moves, but for ties
     changed: jax.Array  # how many features the best point changed at the last checkpoint
     best: Any
     best_grad: Any
@@ -255,7 +255,7 @@ def scale_by_sparse_apgd(steps: int, top: float | None = None) -> optax.Gradient
 
     def init(params):
         zeros, none = jnp.zeros_like(params), _zero(params)
-        return SparseApgdState(jnp.int32(0), none + 1, none, none, zeros, zeros, none)
+        return SparseApgdState(jnp.int32(0), none + 1, none.astype(jnp.int32), none, zeros, zeros, none)
 
     def update(updates, state, params=None, *, value: Any = None, x: Any = None, threat: Any = None, **extra):
         del extra
@@ -268,23 +268,25 @@ def scale_by_sparse_apgd(steps: int, top: float | None = None) -> optax.Gradient
             (state.best, state.best_grad, state.best_value),
         )
         changed = jnp.sum(best != 0, axis=tuple(range(1, x.ndim))).astype(jnp.float32)
+        fewer = _at(_moves(features), changed)
         if top is None:
-            share, before = changed / features / 1.5, changed
+            moves, before = fewer, changed
         else:
-            share, before = jnp.full_like(value, top), jnp.full_like(value, features)
-        share, before = jnp.where(first, share, state.top), jnp.where(first, before, state.changed)
+            moves = jnp.full_like(state.moves, _of_share(np.float32(top), features))
+            before = jnp.full_like(value, features)
+        moves, before = jnp.where(first, moves, state.moves), jnp.where(first, before, state.changed)
         check = (state.count > 0) & (state.count % every == 0)
         back = check & (changed < 0.95 * before)
         step = jnp.where(check, jnp.where(back, 1, jnp.maximum(state.step / 1.5, 0.1)), state.step)
-        share = jnp.where(check, changed / features / 1.5, share)
+        moves = jnp.where(check, fewer, moves)
         here, ascent = choose(back, (best, best_grad), (delta, ascent))
-        signs = _largest_signs(ascent, share)
+        signs = _largest_signs(ascent, moves)
         reach = threat.reach(x)
         target = here + column(step, x) * reach * divided(signs, column(threat.norm(signs), x))
         state = SparseApgdState(
             count=state.count + 1,
             step=step,
-            top=share,
+            moves=moves,
             changed=jnp.where(check, changed, before),
             best=best,
             best_grad=best_grad,
@@ -324,13 +326,32 @@ def _zero(params) -> jax.Array:
     return jnp.zeros_like(jnp.sum(params, axis=tuple(range(1, params.ndim))))
 
 
-def _largest_signs(grad: jax.Array, share: jax.Array) -> jax.Array:
-    """The sign of the elements that are at least as large as the one at that share from above; ties are in."""
+def _largest_signs(grad: jax.Array, count: jax.Array) -> jax.Array:
+    """The sign of the elements that are at least as large as the one of that rank from above; ties are in."""
     size = jnp.abs(grad).reshape(grad.shape[0], -1)
-    features = size.shape[1]
-    wanted = features - jnp.clip((1 - share) * features, 0, features - 1).astype(jnp.int32)
-    least = last_level(lambda level: jnp.sum(size >= level, axis=1, keepdims=True) >= column(wanted, size), size)
+    least = last_level(lambda level: jnp.sum(size >= level, axis=1, keepdims=True) >= column(count, size), size)
     return jnp.where(jnp.abs(grad) >= column(least[:, 0], grad), jnp.sign(grad), 0)
+
+
+def _of_share(share: Any, features: int) -> Any:
+    """How many of the features are a float32 share of them, rounded as the authors' code does."""
+    return features - np.clip((1 - share) * np.float32(features), 0, features - 1).astype(np.int32)
+
+
+def _moves(features: int) -> np.ndarray:
+    """How many features are moved after a number of them has changed: two thirds.
+
+    A third of these numbers are whole, and float32 decides between them and the next. So they are computed here:
+    compilers turn divisions by constants into products, round otherwise, and one feature more or less leads elsewhere.
+    """
+    share = np.arange(features + 1, dtype=np.float32) / np.float32(features) / np.float32(1.5)
+    return _of_share(share, features)
+
+
+def _at(table: np.ndarray, index: jax.Array) -> jax.Array:
+    """A table's entries for indices that are floats of shape (B,); by comparison, with no gather over the examples."""
+    places = jnp.arange(len(table), dtype=jnp.int32)[None]
+    return jnp.sum(jnp.where(index[:, None].astype(jnp.int32) == places, table[None], 0), axis=1, dtype=jnp.int32)
 
 
 def _projected_normal(threat: Threat, key, x, ids) -> jax.Array:
