@@ -123,6 +123,29 @@ def test_norms_are_those_of_foolbox(case, key):
         assert np.mean(size >= 0.99 * np.array(FOOLBOX[case])) >= 0.75
 
 
+def test_few_features_are_enough_in_any_units(key):
+    # 16 features of 64 matter, each a little. Steps of 1 lead nowhere in pixels of 0 to 255.
+    w = np.where(np.arange(64) % 4 == 0, RNG.uniform(0.5, 1.5, size=(B, 64)), 0).astype(np.float32)
+    x = np.full((B, 64), 0.5, np.float32)
+    need = 0.5 * np.sort(w, axis=1)[:, ::-1][:, :5].sum(1) * 0.99  # so that no four are enough
+
+    def fewest_found(scale, step_size=None):
+        def model(x):
+            lead = jnp.sum((x / scale - 0.5) * jnp.asarray(w), axis=1) - jnp.asarray(need)
+            return jnp.stack([lead * 0, lead], axis=1)
+
+        threat = L0(64, (0, scale))
+        y = np.zeros(B, np.int32)
+        run = quick(lambda x: adversarial.fmn(key, model, x, y, threat, step_size, steps=25))
+        found = run(x * scale)
+        fooled = adversarial.misclassified(model)(found, y)
+        return np.where(fooled, threat.norm(found - x * scale), np.inf)
+
+    for scale in (1.0, 255.0):
+        assert np.all(fewest_found(scale) == 5)
+    assert np.all(fewest_found(255.0, 1.0) > 5)
+
+
 def test_one_step_is_enough_for_two_classes(key):
     w, bias = W[:, 0], 0.3
 

@@ -92,7 +92,7 @@ def fmn(
     x: jax.Array,
     labels: jax.Array,
     threat: Threat,
-    step_size: float | jax.Array = 1.0,
+    step_size: float | jax.Array | None = None,
     gamma: float | jax.Array = 0.05,
     *,
     steps: int = 100,
@@ -110,7 +110,9 @@ def fmn(
       x: floats of shape (B, ...), inside the bounds.
       labels: integers of shape (B,).
       threat: `Linf`, `L2`, `L1` or `L0`; its eps says which perturbations count.
-      step_size: the Euclidean length of the first step; the last one's is a hundredth of it.
+      step_size: the Euclidean length of the first step; the last one's is a hundredth of it. None for 1, as the authors
+        have it, and for `L0` for the Euclidean size of the bounds: a feature that counts once it changes may as well go
+        all the way, and with steps of 1 on pictures more of them are needed.
       gamma: by what part the radius changes in the first step; in the last one 0.001.
       steps: how many gradients are taken. Static.
       targeted: whether the labels are targets, to be predicted. Static.
@@ -161,8 +163,18 @@ def fmn(
     walk = _Walk(key, ids, logits_of, x, threat, labels, targeted, steps, within)
     each_one = jnp.zeros_like(jnp.sum(x, axis=tuple(range(1, x.ndim))))
     radius = each_one + (1 if isinstance(threat, L0) else jnp.inf)
-    length = jnp.asarray(step_size, jnp.float32)
+    if step_size is not None:
+        length = jnp.asarray(step_size, jnp.float32)
+    else:
+        length = _size_of_bounds(threat, x) if isinstance(threat, L0) else 1.0
     return walk(value, radius, rule, onto, lambda share: length * (0.01 + 0.99 * share))
+
+
+def _size_of_bounds(threat: Threat, x: jax.Array) -> jax.Array:
+    """From one corner of the bounds to the opposite one, of the features that may change; as a column."""
+    wide = threat.free(jnp.broadcast_to(threat.reach(x), x.shape).astype(jnp.float32))
+    wide = jnp.where(jnp.isfinite(wide), wide, 1)
+    return jnp.sqrt(jnp.sum(wide * wide, axis=tuple(range(1, x.ndim)), keepdims=True))
 
 
 class _Walk:
