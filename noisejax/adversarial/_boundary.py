@@ -29,16 +29,19 @@ def of_norm(name: str, threat: Threat, norms: tuple[type, ...] = (Linf, L2, L1))
         raise TypeError(f"{name}: threat must be {known}, got {threat!r}.")
 
 
-def prepared(name: str, key, logits_fn, x, labels, threat, norms, targeted: bool = False, **counts: int):
+def prepared(
+    name: str, key, logits_fn, x, labels, threat, norms, targeted: bool = False, *, eot: int = 0, **counts: int
+):
     """x as float32, the threat fitted to it, the labels and the model, after all that the host knows is found right.
 
     Args:
       norms: the threats whose geometry the attack knows.
+      eot: if not 0, the model takes a key first.
       counts: integers that are static, by their names.
     """
     if not hasattr(labels, "dtype"):
         raise TypeError(f"{name}: labels must be an array of integers, got {labels!r}.")
-    x = checked(name, key, logits_fn, x, threat, (labels,))
+    x = checked(name, key, logits_fn, x, threat, (labels,), eot=eot)
     of_norm(name, threat, norms)
     for what, count in counts.items():
         least = 0 if what in ("steps", "queries") else 1
@@ -46,16 +49,20 @@ def prepared(name: str, key, logits_fn, x, labels, threat, norms, targeted: bool
             raise ValueError(f"{name}: {what} must be an integer, at least {least}, got {count!r}. It is static.")
     if not isinstance(targeted, bool):
         raise TypeError(f"{name}: targeted must be True or False, got {targeted!r}. It is static.")
-    logits_of = model(name, logits_fn, x, labels)
+    logits_of = model(name, logits_fn, x, labels, eot)
     x, threat = jax.lax.stop_gradient((x, threat.fitted(x)))
     return x, threat, jnp.asarray(labels), logits_of
 
 
-def model(name: str, logits_fn: Callable, x: jax.Array, labels) -> Callable:
-    """``f(x) -> float32 logits``, its shape and the labels checked; no derivative in what the function closes over."""
-    pure, closed = jax.closure_convert(logits_fn, x)
+def model(name: str, logits_fn: Callable, x: jax.Array, labels, eot: int = 0) -> Callable:
+    """``f(x) -> float32 logits``, its shape and the labels checked; no derivative in what the function closes over.
+
+    With eot it is ``f(key, x)``.
+    """
+    example = (jax.random.key(0), x) if eot else (x,)
+    pure, closed = jax.closure_convert(logits_fn, *example)
     closed = jax.lax.stop_gradient(closed)
-    logits = jax.eval_shape(lambda x: pure(x, *closed), x)
+    logits = jax.eval_shape(lambda *inputs: pure(*inputs, *closed), *example)
     shape = getattr(logits, "shape", None)
     if shape is None or len(shape) != 2 or shape[0] != x.shape[0] or shape[1] < 2:
         got = f"shape {shape}" if shape is not None else f"a {type(logits).__name__}"
@@ -63,7 +70,7 @@ def model(name: str, logits_fn: Callable, x: jax.Array, labels) -> Callable:
     if not hasattr(labels, "dtype"):
         raise TypeError(f"{name}: labels must be an array of integers, got {labels!r}.")
     _check_labels(name, "labels", logits, labels)
-    return lambda x: pure(x, *closed).astype(jnp.float32)
+    return lambda *inputs: pure(*inputs, *closed).astype(jnp.float32)
 
 
 def fooled(logits: jax.Array, labels, targeted: bool) -> jax.Array:

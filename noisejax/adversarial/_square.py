@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from noisejax import _sample
 from noisejax._stream import fold, words
-from noisejax.adversarial._attack import Best, choose
+from noisejax.adversarial._attack import Best, choose, keys_of_steps
 from noisejax.adversarial._boundary import fooled, host_number, lead, prepared
 from noisejax.adversarial._sparse import L1
 from noisejax.adversarial._threats import L2, Linf, Threat, divided, one, rows
@@ -29,6 +29,7 @@ def square(
     restarts: int = 1,
     rescale: bool = False,
     targeted: bool = False,
+    eot: int = 0,
     ids: jax.Array | None = None,
 ) -> jax.Array:
     """Square Attack: changes a random window of the perturbation, and keeps the change if it raises the margin.
@@ -40,9 +41,15 @@ def square(
     It is one loop, which ends as soon as every example is fooled; one that is misclassified already stays as it is.
     (Over a sharded batch this is the only thing that the devices tell each other.)
 
+    With ``eot=n``, for a model that draws noise, the margin is its mean over n keys, new in every query and the same
+    for all examples. The best perturbation so far is asked anew with the keys of the one that is tried, so that the two
+    differ by what they are and none stays for the luck of its draws: 2n evaluations a query instead of 1. No answer
+    proves that such a model is fooled, so no example ends early: whether it is, say fresh keys afterwards. (There is
+    no published precedent: AutoAttack's version for random models leaves Square out.)
+
     Args:
       key: a JAX key.
-      logits_fn: ``logits_fn(x) -> (B, classes)``.
+      logits_fn: ``logits_fn(x) -> (B, classes)``; with eot, ``logits_fn(key, x)``.
       x: the clean examples, inside the bounds: images (B, H, W, C) or (B, H, W), or vectors (B, D), whose windows are
         runs of features. Where a square window would be wider than the image it becomes longer instead.
       labels: integers of shape (B,).
@@ -52,6 +59,7 @@ def square(
       restarts: how often an example that withstands is attacked anew.
       rescale: whether the windows shrink as if the queries were 10,000, as the paper has it; AutoAttack does not.
       targeted: whether the labels are targets, to be predicted.
+      eot: over how many keys the margin is averaged; 0 for a model without a key.
       ids: integers of shape (B,): example i is attacked with draws from ``(key, ids[i])`` alone.
 
     Returns:
@@ -75,18 +83,29 @@ def square(
     """
     norms = (Linf, L2, L1)
     x, threat, labels, logits_of = prepared(
-        "square", key, logits_fn, x, labels, threat, norms, targeted, queries=queries, restarts=restarts
+        "square", key, logits_fn, x, labels, threat, norms, targeted, eot=eot, queries=queries, restarts=restarts
     )
     host_number("square", "p_init", p_init, 0, 1)
     if x.ndim not in (2, 3, 4):
         raise ValueError(f"square: x must be (B, H, W, C), (B, H, W) or (B, D), got shape {x.shape}.")
 
-    def judged(delta) -> Best:
-        logits = logits_of(threat.perturbed(x, delta))
+    trials = keys_of_steps(key, eot)
+
+    def judged(delta, look) -> Best:
+        point = threat.perturbed(x, delta)
+        if eot:
+            values = jax.vmap(lambda key: lead(logits_of(key, point), labels, targeted))(trials(look))
+            value = jnp.mean(values, axis=0)
+            return Best(delta, value, jnp.zeros_like(value, bool))
+        logits = logits_of(point)
         return Best(delta, lead(logits, labels, targeted), fooled(logits, labels, targeted))
+
+    def again(best: Best, look) -> Best:
+        return judged(best.x, look) if eot else best
 
     def restart(number, best: Best) -> Best:
         streams = rows(fold(key, number), ids, x)
+        first = number * (queries + 2) + 1
 
         def draws(step):
             return jax.vmap(lambda stream: fold(stream, step))(streams)
@@ -98,18 +117,20 @@ def square(
         def query(carry):
             step, best = carry
             share = p_init * 0.5 ** _halvings(step, queries, rescale)
-            now = judged(_proposal(threat, draws(step + 1), x, best.x, share))
+            now = judged(_proposal(threat, draws(step + 1), x, best.x, share), first + 1 + step)
+            best = again(best, first + 1 + step)
             accepted = ~best.success & (now.success | (now.value > best.value))
             return step + 1, choose(accepted, now, best)
 
-        start = judged(_start(threat, draws(jnp.int32(0)), x))
+        start = judged(_start(threat, draws(jnp.int32(0)), x), first)
         # A new start counts even if it is worse than what the restart before ended with.
         begun = choose(best.success, best, start)
         found = jax.lax.while_loop(unfinished, query, (jnp.int32(0), begun))[1]
+        best, found = again(best, first + 1 + queries), again(found, first + 1 + queries)
         kept = best.success | (~found.success & ~(found.value > best.value))
         return choose(kept, best, found)
 
-    best = judged(jnp.zeros_like(x))
+    best = judged(jnp.zeros_like(x), jnp.int32(0))
     best = best._replace(value=jnp.where(best.success, best.value, -jnp.inf))
     best = jax.lax.fori_loop(0, restarts, restart, best)
     return jax.lax.stop_gradient(threat.perturbed(x, best.x))
