@@ -172,7 +172,7 @@ def fmn(
 
 def _size_of_bounds(threat: Threat, x: jax.Array) -> jax.Array:
     """From one corner of the bounds to the opposite one, of the features that may change; as a column."""
-    wide = threat.free(jnp.broadcast_to(threat.reach(x), x.shape).astype(jnp.float32))
+    wide = threat.free(jnp.zeros_like(x) + threat.reach(x).astype(jnp.float32))
     wide = jnp.where(jnp.isfinite(wide), wide, 1)
     return jnp.sqrt(jnp.sum(wide * wide, axis=tuple(range(1, x.ndim)), keepdims=True))
 

@@ -49,6 +49,10 @@ def fab(
     With `targets` it is FAB-T: one search for each of the most likely other classes, of two gradients' work per step.
     With ``targets=None`` each step looks at all classes, and takes as many gradients.
 
+    There is no `eot` here, and AutoAttack's version for random models leaves FAB out too: the smallest of many
+    perturbations that have fooled once would be the luckiest one. Of a model that draws noise give the mean over fixed
+    keys, ``lambda x: jax.vmap(lambda key: model(key, x))(keys).mean(0)``, and judge what is found with fresh keys.
+
     Args:
       key: a JAX key; a single restart draws nothing from it.
       logits_fn: ``logits_fn(x) -> (B, classes)``.
