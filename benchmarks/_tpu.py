@@ -67,7 +67,8 @@ def target(device: str) -> jax.sharding.Sharding:
 
 
 def library_version() -> str:
-    return next(p.name.split("-")[1] for p in _library().parent.parent.glob("libtpu-*.dist-info"))
+    folder = next(_library().parent.parent.glob("libtpu-*.dist-info"))
+    return folder.name.removesuffix(".dist-info").split("-")[1]
 
 
 @functools.cache

@@ -39,6 +39,8 @@ def section(folder: pathlib.Path) -> str:
                 parts.append("\n".join([*lines(results["rows"]), "", f"{NOTES[name]} {_where(results)}"]))
     if measure.load("throughput", "gpu", folder) is None:
         parts.append("\n".join(["No GPU has measured this yet.", *instructions(folder)]))
+    if measure.load("throughput", "tpu", folder) is None and (lines := [*cycles(folder)]):
+        parts.append("\n".join(lines))
     return "\n\n".join(parts) + "\n"
 
 
@@ -107,9 +109,26 @@ def instructions(folder: pathlib.Path) -> Iterator[str]:
     yield f"Up to {limits}, memory traffic and not arithmetic would be the limit. {_where(results)}"
 
 
+def cycles(folder: pathlib.Path) -> Iterator[str]:
+    """What the compilers for TPUs expect of their programs."""
+    results = measure.load("instructions", "tpu", folder)
+    if results is None:
+        return
+    by = {(r["program"], r["device"], r["dtype"], r["shape"]): r for r in results["rows"]}
+    columns = list(dict.fromkeys((device, dtype) for _, device, dtype, _ in by))
+    names = " | ".join(f"{device}, {dtype}" for device, dtype in columns)
+    yield f"| compiled for TPUs, not run: cycles, by the compiler's estimate, of a copy's | {names} |"
+    yield "|---" * (1 + len(columns)) + "|"
+    for program in ("gaussian", "dropout", "chain of five"):
+        found = [by.get((program, *column, "2-D")) for column in columns]
+        if all(found):
+            yield f"| {program} | " + " | ".join(f"{row['estimated cycles, x copy']:.2f}" for row in found) + " |"
+    yield ""
+    yield _where(results)
+
+
 def _where(results: dict) -> str:
     versions = ", ".join(f"{k} {v}" for k, v in results["versions"].items() if v and k != "jaxlib")
     device = results["processor"] if results["platform"] == "cpu" else f"{results['device']}; {results['processor']}"
-    return (
-        f"*Medians, rivals taking turns in one run: {device}; {versions}; {results['date']}; `{results['command']}`.*"
-    )
+    how = "" if "not run" in results.get("device", "") else "Medians, rivals taking turns in one run: "
+    return f"*{how}{device}; {versions}; {results['date']}; `{results['command']}`.*"

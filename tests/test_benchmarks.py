@@ -35,6 +35,13 @@ def instruction_rows():
             yield {**row, "instructions per element": count}
 
 
+def cycle_rows():
+    for dtype, ratio in (("float32", 1.06), ("bfloat16", 1.31)):
+        for shape in ("2-D", "odd"):
+            row = {"program": "gaussian", "device": "TPU v5e", "dtype": dtype, "shape": shape}
+            yield {**row, "estimated cycles, x copy": ratio if shape == "2-D" else 9.0}
+
+
 def test_a_row_says_bandwidth_and_the_share_of_a_copy():
     row = throughput._row("gaussian", "forward+backward", 10**6, jnp.bfloat16, "noisejax", 4e-3, 1e-3, 2e-3)
     assert row["ms"] == pytest.approx(4) and row["GB/s"] == pytest.approx(2)  # 2 bytes, four times
@@ -47,6 +54,9 @@ def test_the_readme_is_made_of_the_results(tmp_path):
     (tmp_path / "instructions-h200.json").write_text(
         json.dumps({**measure.environment("c"), "platform": "h200", "device": "H200", "rows": [*instruction_rows()]})
     )
+    (tmp_path / "instructions-tpu.json").write_text(
+        json.dumps({**measure.environment("c"), "platform": "tpu", "device": "TPU v5e", "rows": [*cycle_rows()]})
+    )
     page = tmp_path / "README.md"
     page.write_text(f"before\n{readme.START}\nold\n{readme.END}\nafter\n")
     for _ in range(2):  # a second time over what the first one wrote
@@ -58,6 +68,7 @@ def test_the_readme_is_made_of_the_results(tmp_path):
     assert "| dropout, bfloat16 | 0.5 ms | 20 % | 8.0x | 3.0x |  |" in text
     assert "| MLP | 8 ms | +5.0 % | +50.0 % |" in text
     assert "No GPU has measured this yet." in text and "| gaussian | 53 | 53 |" in text
+    assert "| TPU v5e, float32 | TPU v5e, bfloat16 |" in text and "| gaussian | 1.06 | 1.31 |" in text
     assert "62 in float32, 31 in bfloat16" in text and "`a command`" in text
 
 
