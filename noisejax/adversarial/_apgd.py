@@ -100,6 +100,9 @@ def apgd(
       (2, 2)
     """
     sparse = isinstance(threat, L1)
+    known = ("success", "keep", "start", "ids", "unroll")
+    if unknown := sorted(set(options) - {*known, "limit"}):  # limit: for AutoAttack's first run alone
+        raise TypeError(f"apgd got an unknown option {unknown[0]!r}. Beside its own it takes {', '.join(known)}.")
     options = {"keep": "best", **options}
     common = {"random_start": random_start, "eot": eot}
     start = options.pop("start", None)
