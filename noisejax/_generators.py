@@ -26,7 +26,8 @@ def hash_words(i, k0, k1, place: tuple[int, int]) -> jax.Array:
     """Two multiplicative hashes of the index, each offset by a key word, mixed into each other.
 
     One constant of the place enters each half. Index, key words and constants pass through bijections until the halves
-    meet in a product, and each through at least two shifts to the right, so that the top bits have come down by then.
+    meet in a product, and all but the second constant through two shifts to the right or more: a product carries
+    differences upwards only, so the top bits have to come down before it.
     """
     a = i * _u(0x9E3779B1) + k1
     b = i * _u(0x85EBCA77) + k0

@@ -78,7 +78,7 @@ def apgd(
       restarts, eot: as `attack` has them.
       shrinking: whether the first 30 % of the steps are taken in a ball of 3 eps and the next 30 % in one of 2 eps, as
         AutoAttack does for `L1`. Static.
-      **options: as `attack` has them; `keep` is `'best'`.
+      **options: `success`, `keep` (here `'best'`), `start`, `ids` and `unroll`, as `attack` has them.
 
     Returns:
       The adversarial examples: float32, of x's shape, inside the threat, without gradient.
