@@ -20,7 +20,7 @@ _finite = _checks.Range("finite", lambda v: abs(v) < math.inf, "0 is white noise
 
 
 @array_noise(sees="element", std=_checks.nonnegative)
-def gaussian(key: jax.Array, x: jax.Array, std: float | jax.Array) -> jax.Array:
+def gaussian(key: jax.Array, x: jax.Array, std: float | jax.Array, *, into=jnp.float32) -> jax.Array:
     """Additive Gaussian noise: ``x + std * n``, with n standard normal for each element.
 
     Args:
@@ -40,7 +40,7 @@ def gaussian(key: jax.Array, x: jax.Array, std: float | jax.Array) -> jax.Array:
       >>> nj.gaussian(jax.random.key(0), jnp.zeros((2, 3)), 0.1).shape
       (2, 3)
     """
-    return x + std * _sample.normal(words_like(key, "gaussian", x)).astype(x.dtype)
+    return x + std * _sample.normal(words_like(key, "gaussian", x), into).astype(x.dtype)
 
 
 @array_noise(sees="element", scale=_checks.nonnegative)
@@ -134,6 +134,7 @@ def gaussian_snr(
     *,
     axes: tuple[int, ...] | None = None,
     where: jax.Array | None = None,
+    into=jnp.float32,
 ) -> jax.Array:
     """Additive Gaussian noise at a signal-to-noise ratio: ``x + rms(x) * 10**(-snr_db / 20) * n``.
 
@@ -166,11 +167,11 @@ def gaussian_snr(
     if axes is None:
         axes = tuple(range(min(1, x.ndim - 1), x.ndim)) if x.ndim else ()
     std = _rms(x, _checks.axes("gaussian_snr", "axes", axes, x.ndim), where) * jnp.exp(snr_db * (-math.log(10) / 20))
-    return x + std * _sample.normal(words_like(key, "gaussian_snr", x)).astype(x.dtype)
+    return x + std * _sample.normal(words_like(key, "gaussian_snr", x), into).astype(x.dtype)
 
 
 @array_noise(sees="element", std=_checks.nonnegative)
-def speckle(key: jax.Array, x: jax.Array, std: float | jax.Array) -> jax.Array:
+def speckle(key: jax.Array, x: jax.Array, std: float | jax.Array, *, into=jnp.float32) -> jax.Array:
     """Multiplicative Gaussian noise: ``x + x * std * n``, with n standard normal for each element.
 
     Args:
@@ -192,7 +193,7 @@ def speckle(key: jax.Array, x: jax.Array, std: float | jax.Array) -> jax.Array:
       [0.0, 0.0, 0.0]
     """
     finite = jnp.where(jnp.isfinite(x), x, 0)  # inf - inf would be NaN
-    return x + finite * (std * _sample.normal(words_like(key, "speckle", x)).astype(x.dtype))
+    return x + finite * (std * _sample.normal(words_like(key, "speckle", x), into).astype(x.dtype))
 
 
 @array_noise(sees="element", photons=_photons)

@@ -18,6 +18,8 @@ import numpy as np
 from noisejax import _checks
 from noisejax._stream import Stream
 
+_GIVEN = ("where", "into")  # parameters of a body that are no options: `array_noise` gives them
+
 
 class Hit(NamedTuple):
     """What the mathematics of an element-hitting noise returns: where it hits, and what stands there then.
@@ -53,8 +55,8 @@ def array_noise(
     """Makes a public noise of its mathematics ``body(key, x, *amounts, **options)``.
 
     The body returns the noisy array, or a `Hit`. It sees x in float32 or wider (in its own dtype for `numbers`, where
-    noises choose values and do not calculate), amounts of x's rank or scalars, and the padding mask if it has a
-    parameter `where`; padded places are restored for it.
+    noises choose values and do not calculate), amounts of x's rank or scalars, the padding mask if it has a parameter
+    `where` (padded places are restored for it), and the dtype of the result if it has a parameter `into`.
 
     Args:
       kinds: which dtypes of x make sense: `_checks.floats`, `images` or `numbers`.
@@ -71,7 +73,7 @@ def array_noise(
     def decorate(body: Callable) -> Callable:
         name, signature = body.__name__, inspect.signature(body)
         amounts, required, defaults = _read(signature)
-        takes_mask = "where" in signature.parameters
+        takes_mask, takes_dtype = "where" in signature.parameters, "into" in signature.parameters
 
         def compiled(hits, statics, key, x, values, where, lengths):
             mask = padding(name, x, where, lengths)
@@ -88,7 +90,7 @@ def array_noise(
                     else _fit(name, n, v, x.shape, x.dtype if n in like_x else wide)
                     for n, v in values.items()
                 }
-                extra = {"where": mask} if takes_mask else {}
+                extra = ({"where": mask} if takes_mask else {}) | ({"into": x.dtype} if takes_dtype else {})
                 seen = x if kinds is _checks.numbers else x.astype(wide)
                 result = body(key, seen, **values, **dict(statics), **extra)
                 if isinstance(result, Hit):
@@ -212,12 +214,12 @@ def _read(signature: inspect.Signature) -> tuple[tuple[str, ...], tuple[str, ...
     """The star law: amounts left of the star (after key and x), options with their defaults right of it."""
     parameters = list(signature.parameters.values())
     left = [p for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD][2:]
-    defaults = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY and p.name != "where"}
+    defaults = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY and p.name not in _GIVEN}
     return tuple(p.name for p in left), tuple(p.name for p in left if p.default is p.empty), defaults
 
 
 def _with_padding(signature: inspect.Signature) -> inspect.Signature:
-    parameters = [p for p in signature.parameters.values() if p.name != "where"]
+    parameters = [p for p in signature.parameters.values() if p.name not in _GIVEN]
     for name in ("where", "lengths"):
         parameters.append(inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None))
     return signature.replace(parameters=parameters, return_annotation=jax.Array)

@@ -15,7 +15,7 @@ _u = jnp.uint32
 
 
 def mix(low, high, k0, k1, place: tuple[int, int]) -> jax.Array:
-    """The default: 16 instructions. docs/concepts/stream.md has the evidence for it, and its limits."""
+    """The default: 14 instructions. docs/concepts/stream.md has the evidence for it, and its limits."""
     if high is not None:
         # Odd, so that no two of 2**64 indices start alike; nothing changes below 2**32.
         k1 = k1 + high * _u(0xD3A2646D)
@@ -38,8 +38,7 @@ def hash_words(i, k0, k1, place: tuple[int, int]) -> jax.Array:
     a = a ^ (b >> _u(16))
     a = a * b + b
     a = a ^ (a >> _u(15))
-    a = a * _u(0x31848BAB) + b
-    return a ^ (a >> _u(16))
+    return a * _u(0x31848BAB) + b
 
 
 def threefry(low, high, k0, k1, place: tuple[int, int]) -> jax.Array:

@@ -75,7 +75,7 @@ def spatial_dropout(key: jax.Array, x: jax.Array, rate: float | jax.Array) -> Hi
 
 
 @array_noise(_checks.floats, sees="element", rate=_checks.rate)
-def gaussian_dropout(key: jax.Array, x: jax.Array, rate: float | jax.Array) -> jax.Array:
+def gaussian_dropout(key: jax.Array, x: jax.Array, rate: float | jax.Array, *, into=jnp.float32) -> jax.Array:
     """Gaussian dropout: ``x * (1 + sqrt(rate / (1 - rate)) * n)``, with n standard normal for each element.
 
     The factor has the mean and the variance of dropout's.
@@ -103,7 +103,7 @@ def gaussian_dropout(key: jax.Array, x: jax.Array, rate: float | jax.Array) -> j
     some = rate > 0
     ratio = jnp.where(some, rate / jnp.maximum(1 - rate, 2**-24), 1)
     std = jnp.where(some, jnp.sqrt(jnp.minimum(ratio, 2**24)), 0)  # safe inside: the root's slope at 0 is infinite
-    return x * (1 + std * _sample.normal(words_like(key, "gaussian_dropout", x)).astype(x.dtype))
+    return x * (1 + std * _sample.normal(words_like(key, "gaussian_dropout", x), into).astype(x.dtype))
 
 
 @array_noise(_checks.floats, sees="element", rate=_checks.rate)

@@ -54,18 +54,30 @@ def gumbel(w: jax.Array) -> jax.Array:
     return -jnp.log(jnp.maximum(exponential(w), jnp.float32(2**-33)))
 
 
-def normal(w: jax.Array) -> jax.Array:
-    """Standard normal, from one word.
+def normal(w: jax.Array, into=jnp.float32) -> jax.Array:
+    """Standard normal, float32, from one word.
 
     Box and Muller (1958): the radius is ``sqrt(-2 log u)`` of the word itself, the angle a rank-1 lattice over the
     square, the word times an odd constant. The angle runs over half a turn, where the sine takes every value of the
-    full turn equally often. Logarithm and sine are polynomials on the reduced argument. Over all 2**32 words the
-    largest error of the distribution function is 6.7e-7, and the tails are right to |z| = 6.42, beyond which the
-    expected number of draws in 2**32 is less than one.
+    full turn equally often. In place of logarithm and sine stand the shortest polynomials whose *product* has the right
+    distribution: errors of one factor are smoothed by the other, so that each may be cruder than the whole.
+
+    Over all 2**32 words the largest error of the distribution function is 1.4e-6, and the tails are right to 0.2 % at
+    |z| = 5 and as good as 2**32 words allow beyond. Where the result goes into bfloat16, whose own steps are 1e-3 and
+    more in probability, shorter polynomials make it, to 4.6e-5 and 0.7 %.
     """
-    scale = math.sqrt(2 * _LN2 * _LOG_UNIT)  # rides on the sine's coefficients, so it costs nothing
+    if jnp.dtype(into) == jnp.bfloat16:
+        log, (scale, edge, lift) = _SHORT
+        x = _signed(w * _u(0x9E3779B1)) * jnp.float32(scale)
+        arch = x * (jnp.float32(edge) - jnp.abs(x))
+        sine = arch * (jnp.float32(lift) + jnp.abs(arch))
+    else:
+        log, (scale, c3, c1) = _LONG
+        x = _signed(w * _u(0x9E3779B1)) * jnp.float32(scale)
+        xx = x * x
+        sine = x * ((xx + jnp.float32(c3)) * xx + jnp.float32(c1))
     # The word 0, whose logarithm is none, gives a finite radius and a sine of 0.
-    return jnp.sqrt(_minus_log(w)) * _sine(w * _u(0x9E3779B1), scale)
+    return jnp.sqrt(_squared_radius(w, log)) * sine
 
 
 def bernoulli(w: jax.Array, rate: float | jax.Array) -> jax.Array:
@@ -198,6 +210,50 @@ def _minus_log(w: jax.Array) -> jax.Array:
     for coefficient in _LOG[1:]:
         p = p * t + jnp.float32(coefficient)
     return linear - t * (1 - t) * p
+
+
+def _squared_radius(w: jax.Array, log: tuple[float, ...]) -> jax.Array:
+    """-log2(w / 2**32) in units of log[1], for the radius of a normal: positive for every word.
+
+    log2(1 + t) - t has a single maximum on [0, 1], log[0], so it is that less the square of a smooth function, whose
+    polynomial in 2 (1 + t) is shorter than its own would be.
+    """
+    peak, unit, *coefficients = log
+    bits = lax.bitcast_convert_type(w.astype(jnp.float32), jnp.int32)
+    # As an integer a float is its exponent and, linearly, its mantissa. Of all exponents from 2 on, the mask leaves
+    # that of [2, 4), which spares the instruction that would set it.
+    m = lax.bitcast_convert_type(bits & jnp.int32(0x407FFFFF), jnp.float32)
+    v = m + jnp.float32(coefficients[0])
+    for coefficient in coefficients[1:]:
+        v = v * m + jnp.float32(coefficient)
+    linear = jnp.int32((159 << 23) - round(peak * 2**23)) - bits
+    return linear.astype(jnp.float32) * jnp.float32(2**-23 / unit) + v * v
+
+
+def _powers(log: tuple[float, ...], p1: float, p3: float, p5: float):
+    """A normal's two factors, with the sine as p1 x + p3 x**3 + p5 x**5 for x in [-1, 1].
+
+    Both polynomials get a leading coefficient of one, by the unit of the radius and the scale of x: XLA fuses no
+    multiply-add on a GPU, and each multiplication it is spared counts.
+    """
+    scale = math.sqrt(2 * _LN2 * log[1])
+    stretch = (scale * p5) ** (1 / 5)
+    return log, (2**-31 * stretch, scale * p3 / stretch**3, scale * p1 / stretch)
+
+
+def _arches(log: tuple[float, ...], edge: float, lift: float, height: float):
+    """The same with height a (lift + |a|), a = x (edge - |x|), for the sine: a parabola, and a parabola of that."""
+    stretch = (math.sqrt(2 * _LN2 * log[1]) * height) ** (1 / 4)
+    return log, (2**-31 * stretch, edge * stretch, lift * stretch**2)
+
+
+# Found by minimizing, first, the largest error of the logarithm, kept positive where it ends, and then, over the sine's
+# coefficients, that of the product's distribution function together with the relative error of its tails.
+_LONG = _powers(
+    (0.0860615932, 2.65973452e-6, -16.1846405, 111.077261, -513.176827, 875.404932),
+    *(1.57071995, -0.644395152, 0.0741418255),
+)
+_SHORT = _arches((0.0867641338, 0.00114164954, -14.7187407, 34.1562222), 2.00698879, 3.61127445, 0.215090844)
 
 
 def _sine(w: jax.Array, scale: float = 1.0) -> jax.Array:

@@ -50,7 +50,7 @@ def test_bits_splits_and_foldings_are_words_of_the_twin(generator):
 def test_the_bits_of_a_seed():
     """A change here is a breaking change and needs a line in CHANGELOG, "Streams"."""
     drawn = {generator: jax.random.bits(nj.key(0, generator=generator), (2,)).tolist() for generator in GENERATORS}
-    assert drawn == {"mix": [3779524278, 4039117623], "threefry2x32": [670021871, 3424222566]}
+    assert drawn == {"mix": [3779467248, 4039179255], "threefry2x32": [670021871, 3424222566]}
     assert data(jax.random.split(nj.key(0))[1]).tolist() == SPLIT_1
     assert data(jax.random.fold_in(nj.key(0), 1)).tolist() == FOLD_1
 
@@ -292,5 +292,5 @@ def test_derived_keys_look_uniform(axis):
         assert abs(np.corrcoef(drawn[:-1], drawn[1:])[0, 1]) * np.sqrt(n) < 4
 
 
-SPLIT_1 = [1565158340, 4033942057]
-FOLD_1 = [1464339022, 2970607413]
+SPLIT_1 = [1565144718, 4033995352]
+FOLD_1 = [1464360198, 2970578490]

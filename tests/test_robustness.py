@@ -69,13 +69,13 @@ def test_draws_are_the_same_at_every_level_and_for_every_model():
     data = (np.zeros_like(X), Y)
     found = sweep(lambda x: x, data, {"gaussian": (gaussian, (0.1, 0.2))}, metric=features)
     low, high = found.scores["gaussian"][:, 0]
-    np.testing.assert_allclose(high, 2 * low, rtol=1e-5)
+    np.testing.assert_allclose(high, 2 * low, rtol=1e-5, atol=1e-6)
     ones = sweep(lambda x: 1 - x, (np.ones_like(X), Y), {"mask": (masking, (0.2, 0.6))}, metric=features).scores[
         "mask"
     ][:, 0]
     assert (ones[1] >= ones[0]).all() and (ones[1] > ones[0]).any()
     twice = sweep(lambda x: 3 * x, data, {"gaussian": (gaussian, (0.1, 0.2))}, metric=features).scores["gaussian"]
-    np.testing.assert_allclose(twice, 3 * found.scores["gaussian"], rtol=1e-5)
+    np.testing.assert_allclose(twice, 3 * found.scores["gaussian"], rtol=1e-5, atol=1e-6)  # sums of a few cancel
 
 
 def test_families_draws_and_batches_do_not_change_one_another():

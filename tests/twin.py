@@ -21,8 +21,7 @@ def mix(index: np.ndarray, k0: int, k1: int, place: tuple[int, int]) -> np.ndarr
     a = a ^ (b >> 16)
     a = (a * b + b) & MASK
     a = a ^ (a >> 15)
-    a = (a * 0x31848BAB + b) & MASK
-    return (a ^ (a >> 16)).astype(np.uint32)
+    return ((a * 0x31848BAB + b) & MASK).astype(np.uint32)
 
 
 def place(path: tuple, tag: str) -> tuple[int, int]:

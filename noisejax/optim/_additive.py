@@ -188,7 +188,7 @@ def add_anticorrelated_noise(key: jax.Array, std: ScalarOrSchedule) -> optax.Gra
 
 
 def normal(stream: Any, g: jax.Array) -> jax.Array:
-    """Standard normals of g's shape and sharding, in float32 whatever g's dtype."""
+    """Standard normals of g's shape and sharding, to float32's precision whatever g's dtype."""
     return _sample.normal(words_like(stream, "normal", g))
 
 

@@ -301,7 +301,8 @@ def _one_sample(tag, key, x, w, p, std):
 
 
 def _normal(key, tag, like, dtype=None):
-    return _sample.normal(words_like(key, tag, like)).astype(dtype or like.dtype)
+    into = dtype or like.dtype
+    return _sample.normal(words_like(key, tag, like), into).astype(into)
 
 
 def _signs(w: jax.Array, dtype) -> jax.Array:
