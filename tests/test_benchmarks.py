@@ -128,11 +128,13 @@ def test_every_noise_of_the_top_has_amounts_and_a_shape():
 
 def test_the_chain_is_held_against_its_stages():
     times = {"copy": 1.0, "noisejax": 6.0, "gaussian alone": 3.0, "mask alone": 2.0}
+    times |= {"copy in cache": 1.0, "chain in cache": 6.0, "gaussian in cache": 3.0, "mask in cache": 2.0}
     rows = [
         throughput._row("chain of five", "forward", throughput.headline(), jnp.float32, way, ms / 1e3, 1e-3, 6e-3)
         for way, ms in times.items()
     ]
-    assert "4 ms; ratio 1.50" in next(throughput.stages(rows))
+    said = next(throughput.stages(rows))
+    assert "1.20 of its stages one after another; in cache 1.50 of one copy" in said
 
 
 def test_the_steps_differ_by_noise_alone():
