@@ -39,9 +39,9 @@ def library(i, k0, k1, tag):
     return _generators.hash_words(i, k0, k1, (tag, second(tag)))
 
 
-def mix16(i, k0, k1, tag):
-    w = library(i, k0, k1, tag)
-    return w ^ (w >> u(16))
+def every_bit(i, k0, k1, tag):
+    """The same where every bit of a word is read."""
+    return _generators.whole("mix", library(i, k0, k1, tag))
 
 
 def second(tag: int) -> int:
@@ -193,7 +193,7 @@ COLUMNS += ("dropout, ms: 1M", "16M", "normal, ms: 1M", "16M")
 SALMON, PCG = "Salmon et al. 2011", "Jarzynski and Olano 2020"
 GENERATORS = {
     "noisejax": Generator(library, "mix14c", "this library"),
-    "mix16": Generator(mix16, "mix16", "this library, before"),
+    "noisejax, every bit": Generator(every_bit, "mix16", "this library"),
     "mix14b": Generator(mix14b, "mix14b", "this library, rejected"),
     "mix13": Generator(mix13, "mix13", "this library, rejected"),
     "two keyed finalizers": Generator(fin2, "fin2", "hash functions in common use"),

@@ -96,6 +96,15 @@ def test_known_answers(inputs, word, monkeypatch):
     assert int(words(raw(k0, k1), "t", (), offset=index)) == word == int(twin.mix(index, k0, k1, place))
 
 
+@every
+def test_every_bit_changes_the_lower_half_alone_and_no_word_of_a_cipher(generator):
+    stream = Stream(raw(3, 5), generator=generator)
+    some, all_bits = words(stream, "t", (64,)), words(stream, "t", (64,), every_bit=True)
+    np.testing.assert_array_equal(all_bits, twin.words(generator, np.arange(64), 3, 5, (), "t", every_bit=True))
+    assert bool((all_bits >> 16 == some >> 16).all())
+    assert bool((all_bits == some).all()) == (generator == "threefry2x32")
+
+
 def test_words_are_known_for_a_seed():
     """The bits that a fixed key gives: a change here is a breaking change and needs a line in CHANGELOG, "Streams"."""
     assert words(jax.random.key(0), "gaussian", (4,)).tolist() == SEED_0_GAUSSIAN

@@ -47,10 +47,11 @@ def threefry2x32(key: tuple, counter: tuple) -> list:
     return [(x[0] + schedule[2]) & MASK, (x[1] + schedule[0] + 5) & MASK]
 
 
-def words(generator: str, index: np.ndarray, k0: int, k1: int, path: tuple, tag: str) -> np.ndarray:
+def words(generator: str, index: np.ndarray, k0: int, k1: int, path: tuple, tag: str, every_bit=False) -> np.ndarray:
     """What `noisejax._stream.words` gives for a key of these two words."""
     if generator == "mix":
-        return mix(index, k0, k1, place(path, tag))
+        word = mix(index, k0, k1, place(path, tag))
+        return word ^ word >> np.uint32(16) if every_bit else word
     index = np.asarray(index, np.uint64)
     key = threefry2x32((k0, k1), place(path, tag))
     return threefry2x32(key, (index & MASK, index >> np.uint64(32)))[0].astype(np.uint32)

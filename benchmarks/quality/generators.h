@@ -1,4 +1,4 @@
-/* The generators: the library's (mix14c), those that came before it, and others as peers.
+/* The generators: the library's (mix14c, and mix16 where every bit is read), those that came before, and peers.
 
    All but the block ciphers take the high word h of the index through k1 (see evaluate); a cipher's counter has room. */
 #include "streams.h"
@@ -22,7 +22,7 @@ FN mix14c(INPUTS) {
     return a * 0x31848BABu + b;
 }
 
-/* Given up: its last shift and xor buy nothing that a battery sees. */
+/* noisejax._generators.whole of it: where every bit of a word is read, as in keys. The upper half is the same. */
 FN mix16(INPUTS) {
     u32 a = mix14c(k0, k1, T, U, i, h);
     return a ^ (a >> 16);
