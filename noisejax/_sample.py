@@ -208,9 +208,8 @@ def _minus_log(w: jax.Array) -> jax.Array:
 
 
 # Both factors of a normal have leading coefficients of one, by the unit of the squared radius and the scale of the
-# angle: XLA fuses no multiply-add on a GPU, and each multiplication it is spared counts. The coefficients were found by
-# minimizing, first, the largest error of the logarithm, and then, over the sine's coefficients, that of the product's
-# distribution function together with the relative error of its tails.
+# angle, for the same reason. The coefficients were found by minimizing, first, the largest error of the logarithm, and
+# then, over the sine's coefficients, that of the product's distribution function with the relative error of its tails.
 
 
 def _long_normal(bits: jax.Array, m: jax.Array, angle: jax.Array) -> jax.Array:
@@ -243,12 +242,12 @@ def _short_normal(bits: jax.Array, m: jax.Array, angle: jax.Array) -> jax.Array:
     return jnp.sqrt(linear * jnp.float32(2**-23 / unit) + v * v) * sine
 
 
-def _sine(w: jax.Array, scale: float = 1.0) -> jax.Array:
-    """scale * sin(pi x / 2) for x = w / 2**31 in [-1, 1), w taken as a signed integer; error 1e-6 of the scale."""
-    stretch = (scale * -_SINE[3]) ** (1 / 7)
+def _sine(w: jax.Array) -> jax.Array:
+    """sin(pi x / 2) for x = w / 2**31 in [-1, 1), w taken as a signed integer; error 1e-6."""
+    stretch = (-_SINE[3]) ** (1 / 7)
     x = _signed(w) * jnp.float32(2**-31 * stretch)
     xx = x * x
-    p = jnp.float32(scale * _SINE[2] / stretch**5) - xx
+    p = jnp.float32(_SINE[2] / stretch**5) - xx
     for power in (1, 0):
-        p = p * xx + jnp.float32(scale * _SINE[power] / stretch ** (2 * power + 1))
+        p = p * xx + jnp.float32(_SINE[power] / stretch ** (2 * power + 1))
     return x * p

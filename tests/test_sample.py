@@ -64,9 +64,9 @@ def test_normal_over_evenly_spaced_words_has_the_right_distribution_and_tails(in
     # Sixteen thousand angles of these words are not as even as those of all words are: about 1e-5 of the error.
     assert np.abs(stats.norm.cdf(z) - steps).max() < error + 1.5e-5
     assert abs(z.mean()) < 1e-5 and abs(z.var() - 1) < variance + 1e-5
-    for edge in (2, 3, 4):
+    for edge in (2, 3, 4, 4.5):
         expected = 2 * stats.norm.sf(edge)
-        assert abs((np.abs(z) > edge).mean() / expected - 1) < tail + 4 / np.sqrt(expected * len(z))
+        assert abs((np.abs(z) > edge).mean() / expected - 1) < min(0.05, tail + 4 / np.sqrt(expected * len(z)))
 
 
 @pytest.mark.parametrize("into", NORMALS)
