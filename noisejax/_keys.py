@@ -130,16 +130,16 @@ def _fold_in(generator: str, data, number):
 
 def _pair(generator: str, data, tag: str, shape: tuple[int, ...], offset: Any):
     stream = Stream(data, generator=generator)
-    halves = (words(stream, f"{tag}.{half}", shape, offset=offset, every_bit=True) for half in (0, 1))
+    halves = (words(stream, f"{tag}.{half}", shape, offset=offset) for half in (0, 1))
     return _stream.pair_of(stream, *halves)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 2, 3), inline=True)
 def _random_bits(generator: str, data, bit_width: int, shape):
     stream = Stream(data, generator=generator)
-    word = words(stream, f"bits{bit_width}", shape, every_bit=True)
+    word = words(stream, f"bits{bit_width}", shape)
     if bit_width == 64:
-        high = words(stream, "bits64.high", shape, every_bit=True)
+        high = words(stream, "bits64.high", shape)
         return high.astype(jnp.uint64) << jnp.uint64(32) | word.astype(jnp.uint64)
     return (word >> jnp.uint32(32 - bit_width)).astype(f"uint{bit_width}")
 

@@ -242,7 +242,7 @@ def reduce_precision(
         up = (ulp >> unsigned(1)) - unsigned(1) + ((bits >> dropped) & unsigned(1))
         up = jnp.where(dropped > 0, up, 0)
     else:
-        word = words_like(key, "reduce_precision", x, every_bit=True).astype(unsigned)
+        word = words_like(key, "reduce_precision", x).astype(unsigned)
         word = word >> unsigned(9) if mantissa == 23 else word << unsigned(20)
         up = word >> kept
     y = lax.bitcast_convert_type((bits + up) & ~(ulp - unsigned(1)), x.dtype)

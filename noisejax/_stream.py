@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from noisejax._generators import GENERATORS, multiply_wide as multiply_wide, two_words, whole
+from noisejax._generators import GENERATORS, multiply_wide as multiply_wide, two_words
 
 # The key types of this library by the names of their generators; `_keys` makes them.
 KEY_TYPES: dict[str, Hashable] = {}
@@ -68,7 +68,7 @@ def fold(key: "jax.Array | Stream", ids: jax.Array) -> Stream:
     """
     parent = stream(key)
     low, high = two_words(jnp.asarray(ids))
-    pair = pair_of(parent, *(_whole(parent, tag, low, high) for tag in ("fold.0", "fold.1")))
+    pair = pair_of(parent, *(_word(parent, tag, low, high) for tag in ("fold.0", "fold.1")))
     return dataclasses.replace(parent, key=pair, path=())
 
 
@@ -95,7 +95,7 @@ def jax_key(key: "jax.Array | Stream") -> jax.Array:
             "that draws from a JAX key would draw the same in every shard. Call it outside of in_shard_map, with a key "
             "into which jax.lax.axis_index is folded."
         )
-    return _typed(key, pair_of(key, *(_whole(key, tag, jnp.uint32(0), None) for tag in ("key.0", "key.1"))))
+    return _typed(key, pair_of(key, *(_word(key, tag, jnp.uint32(0), None) for tag in ("key.0", "key.1"))))
 
 
 def keys(key: "jax.Array | Stream", ids: jax.Array) -> jax.Array:
@@ -116,10 +116,10 @@ def _typed(parent: Stream, data: jax.Array) -> jax.Array:
     return jax.random.wrap_key_data(data, impl=KEY_TYPES.get(parent.generator or "", "threefry2x32"))
 
 
-def words_like(key: "jax.Array | Stream", tag: str, x: jax.Array, *, every_bit: bool = False) -> jax.Array:
+def words_like(key: "jax.Array | Stream", tag: str, x: jax.Array) -> jax.Array:
     """One word for every element of x, sharded as x is."""
     sharding, varies = jax.typeof(x).sharding, tuple(range(x.ndim))
-    return words(key, tag, x.shape, sharding=sharding, varies=varies, every_bit=every_bit)
+    return words(key, tag, x.shape, sharding=sharding, varies=varies)
 
 
 def along(x: jax.Array, axes: Sequence[int]) -> dict:
@@ -159,7 +159,6 @@ def words(
     sharding: jax.sharding.NamedSharding | None = None,
     offset: "int | jax.Array" = 0,
     varies: tuple[int, ...] | None = None,
-    every_bit: bool = False,
 ) -> jax.Array:
     """One uniformly distributed 32-bit word per element.
 
@@ -175,24 +174,18 @@ def words(
       offset: the index of the first element: a Python int of any size below 2**64, or a traced integer.
       varies: the axes of x along which the draw varies, where its rank is that of x: `along` and `words_like` know.
         A draw within `jax.shard_map` needs them; its index is that in the whole array.
-      every_bit: whether low bits are read by themselves, as bits or in keys. Draws that read a word from its top, as a
-        number, need not pay for it.
 
     Returns:
       uint32 words of the given shape.
     """
     parent, shape = stream(key), tuple(shape)
     low, high = _index(shape, sharding, offset, _cuts(parent.layout, tag, shape, varies))
-    return (_whole if every_bit else _word)(parent, tag, low, high)
+    return _word(parent, tag, low, high)
 
 
 def _word(parent: Stream, tag: str, low, high) -> jax.Array:
     k0, k1 = _key_words(parent.key)
     return GENERATORS[parent.generator or "mix"](low, high, k0, k1, _place(parent.path, tag))
-
-
-def _whole(parent: Stream, tag: str, low, high) -> jax.Array:
-    return whole(parent.generator or "mix", _word(parent, tag, low, high))
 
 
 @functools.cache
@@ -213,8 +206,8 @@ def _key_words(key) -> tuple[jax.Array, jax.Array]:
     # Key data of other lengths may repeat itself ((a, b, a, b) for rbg), so it is hashed and not xored together.
     k0 = k1 = jnp.uint32(len(data))
     for n, word in enumerate(data):
-        k0 = whole("mix", GENERATORS["mix"](word, None, k0, k1, _place((n, 0), "key")))
-        k1 = whole("mix", GENERATORS["mix"](word, None, k1, k0, _place((n, 1), "key")))
+        k0 = GENERATORS["mix"](word, None, k0, k1, _place((n, 0), "key"))
+        k1 = GENERATORS["mix"](word, None, k1, k0, _place((n, 1), "key"))
     return k0, k1
 
 

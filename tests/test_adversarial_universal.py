@@ -55,12 +55,12 @@ def test_minibatches_ceiling_and_any_transform(key):
     @quick
     def run(key):
         common = key, loss, X, threat
-        options = {"args": (sign, above), "epochs": 4, "batch": 6}
+        options = {"args": (sign, above), "epochs": 8, "batch": 12}  # of one sign in 1 of a million batches
         return (
             adversarial.universal(*common, **options),
             adversarial.universal(*common, **options, ceiling=10.0),
             adversarial.universal(*common, **options, tx=optax.adam(0.1), ceiling=10.0),
-            adversarial.universal(*common, 0.01, **{**options, "epochs": 1}, ceiling=10.0),
+            adversarial.universal(*common, 0.01, **{**options, "epochs": 2}, ceiling=10.0),
         )
 
     drowned, spared, adam, small = (float(delta[0, 0]) for delta in run(key))

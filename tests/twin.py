@@ -13,14 +13,14 @@ def mix(index: np.ndarray, k0: int, k1: int, place: tuple[int, int]) -> np.ndarr
     low, high = index & MASK, index >> np.uint64(32)
     k1 = (k1 + high * 0xD3A2646D) & MASK
     a = (low * 0x9E3779B1 + k1) & MASK
-    b = (low * 0x85EBCA77 + k0) & MASK
+    b = (low * 0x85EBCA77 + (k0 ^ place[1])) & MASK
     a = a ^ (a >> 16) ^ np.uint64(place[0])
     a = (a * 0xED5AD4BB + b) & MASK
-    b = b ^ (a >> 16) ^ np.uint64(place[1])
+    b = (b + (a >> 16)) & MASK
     b = (b * 0xAC4C1B51 + a) & MASK
     a = a ^ (b >> 16)
     a = (a * b + b) & MASK
-    a = a ^ (a >> 15)
+    b = (b + (a >> 16)) & MASK
     return ((a * 0x31848BAB + b) & MASK).astype(np.uint32)
 
 
@@ -47,11 +47,10 @@ def threefry2x32(key: tuple, counter: tuple) -> list:
     return [(x[0] + schedule[2]) & MASK, (x[1] + schedule[0] + 5) & MASK]
 
 
-def words(generator: str, index: np.ndarray, k0: int, k1: int, path: tuple, tag: str, every_bit=False) -> np.ndarray:
+def words(generator: str, index: np.ndarray, k0: int, k1: int, path: tuple, tag: str) -> np.ndarray:
     """What `noisejax._stream.words` gives for a key of these two words."""
     if generator == "mix":
-        word = mix(index, k0, k1, place(path, tag))
-        return word ^ word >> np.uint32(16) if every_bit else word
+        return mix(index, k0, k1, place(path, tag))
     index = np.asarray(index, np.uint64)
     key = threefry2x32((k0, k1), place(path, tag))
     return threefry2x32(key, (index & MASK, index >> np.uint64(32)))[0].astype(np.uint32)

@@ -134,5 +134,5 @@ def _derived(key: jax.Array, path: tuple, like: jax.Array) -> jax.Array:
     """A key, or an array of keys, of the kind and the shape of another."""
     stream = stage(key, *map(str, path))
     size = jax.eval_shape(jax.random.key_data, like).shape[-1]
-    data = [words(stream, f"reseed.{n}", like.shape, every_bit=True) for n in range(size)]
+    data = [words(stream, f"reseed.{n}", like.shape) for n in range(size)]
     return jax.random.wrap_key_data(jnp.stack(data, axis=-1), impl=jax.random.key_impl(like))

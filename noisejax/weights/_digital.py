@@ -214,7 +214,7 @@ def _flips(key, tag: str, x: jax.Array, rate, width: int, mask: int) -> jax.Arra
     word = u(0)
     for plane in range(_PLANES):
         if plane % per_word == 0:
-            word = words_like(key, f"{tag}.plane{plane}", x, every_bit=True)
+            word = words_like(key, f"{tag}.plane{plane}", x)
         random = word >> u(width * (plane % per_word))
         wanted = u(0) - (top >> u(_PLANES - 1 - plane) & u(1))  # all ones, or none
         hit = hit | (undecided & ~random & wanted)
