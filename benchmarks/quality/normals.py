@@ -2,7 +2,7 @@
 
 Each word gives one normal, so the distribution of the draws is known exactly: here it is counted, and compared with the
 normal distribution at 131,072 places and in the tails, for draws that go into float32 and into bfloat16 (before they
-are rounded). It writes benchmarks/results/normals.json.
+are rounded); and how far those two are apart. It writes benchmarks/results/normals.json.
 """
 
 import functools
@@ -17,6 +17,7 @@ from scipy.special import ndtr
 from noisejax import _sample
 
 BINS, WIDTH = 2**17, 16.0
+APART = (0.003, 0.006)
 RESULT = pathlib.Path(__file__).parent.parent / "results" / "normals.json"
 
 
@@ -46,8 +47,23 @@ def count(into: str) -> dict:
     return result | {"largest magnitude": largest, "beyond": tails}
 
 
+@jax.jit
+def distances(first: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Of 2**24 consecutive words, how many give normals that are further apart than each of APART, and the largest."""
+    w = first + jnp.arange(2**24, dtype=jnp.uint32)
+    away = jnp.abs(_sample.normal(w) - _sample.normal(w, "bfloat16"))
+    return (away > jnp.array(APART)[:, None]).sum(1), away.max()
+
+
+def apart() -> dict:
+    found = [distances(jnp.uint32(block << 24)) for block in range(256)]
+    beyond = np.sum([np.asarray(counts, np.int64) for counts, _ in found], 0)
+    largest = max(float(away) for _, away in found)
+    return {"largest": largest, "words beyond": dict(zip(map(str, APART), beyond.tolist(), strict=True))}
+
+
 def main() -> None:
-    results = {into: count(into) for into in ("float32", "bfloat16")}
+    results = {into: count(into) for into in ("float32", "bfloat16")} | {"apart": apart()}
     RESULT.write_text(json.dumps(results, indent=1) + "\n")
     print(json.dumps(results, indent=1))
 
