@@ -50,7 +50,7 @@ def test_bits_splits_and_foldings_are_words_of_the_twin(generator):
 def test_the_bits_of_a_seed():
     """A change here is a breaking change and needs a line in CHANGELOG, "Streams"."""
     drawn = {generator: jax.random.bits(nj.key(0, generator=generator), (2,)).tolist() for generator in GENERATORS}
-    assert drawn == {"mix": [2830524447, 602104528], "threefry2x32": [670021871, 3424222566]}
+    assert drawn == {"mix": [3703600578, 4241072306], "threefry2x32": [670021871, 3424222566]}
     assert data(jax.random.split(nj.key(0))[1]).tolist() == SPLIT_1
     assert data(jax.random.fold_in(nj.key(0), 1)).tolist() == FOLD_1
 
@@ -292,5 +292,5 @@ def test_derived_keys_look_uniform(axis):
         assert abs(np.corrcoef(drawn[:-1], drawn[1:])[0, 1]) * np.sqrt(n) < 4
 
 
-SPLIT_1 = [2006941612, 3719076094]
-FOLD_1 = [3418760968, 2636255841]
+SPLIT_1 = [1716761997, 1171702126]
+FOLD_1 = [3064052481, 2983792175]

@@ -20,6 +20,7 @@ def mix(index: np.ndarray, k0: int, k1: int, place: tuple[int, int]) -> np.ndarr
     b = (b * 0xAC4C1B51 + a) & MASK
     a = a ^ (b >> 16)
     a = (a * b + b) & MASK
+    a = (a + (a >> 15)) & MASK
     b = (b + (a >> 16)) & MASK
     return ((a * 0x31848BAB + b) & MASK).astype(np.uint32)
 

@@ -1,15 +1,29 @@
-/* The generators: the library's (mix12), those that came before it, and peers.
+/* The generators: the library's (mix13c), those that came before it, and peers.
 
    All but the block ciphers take the high word h of the index through k1 (see evaluate); a cipher's counter has room. */
 #include "streams.h"
 
 #define FN static inline __attribute__((always_inline)) u32
-#define INPUTS u32 k0, u32 k1, u32 T, u32 U, u32 i, u32 h /* U: of mix11, mix12 and mix14c alone */
+#define INPUTS u32 k0, u32 k1, u32 T, u32 U, u32 i, u32 h /* U: of mix11 to mix13c and mix14c alone */
 
 static inline u32 rotl(u32 x, int r) { return (x << (r & 31)) | (x >> (-r & 31)); }
 
 /* noisejax._generators.hash_words: until the product a is a bijection of each input, and the pair (a, b) of the key
    words. U only moves k0. A shift and an add are one instruction on NVIDIA's GPUs, a shift and an xor are two. */
+FN mix13c(INPUTS) {
+    u32 a = i * 0x9E3779B1u + k1, b = i * 0x85EBCA77u + (k0 ^ U);
+    a ^= (a >> 16) ^ T;
+    a = a * 0xED5AD4BBu + b;
+    b += a >> 16;
+    b = b * 0xAC4C1B51u + a;
+    a ^= b >> 16;
+    a = a * b + b;
+    a += a >> 15;
+    b += a >> 16;
+    return a * 0x31848BABu + b;
+}
+
+/* Rejected: without a += a >> 15; the lowest bits of 2^36 words along the index show it. */
 FN mix12(INPUTS) {
     u32 a = i * 0x9E3779B1u + k1, b = i * 0x85EBCA77u + (k0 ^ U);
     a ^= (a >> 16) ^ T;
@@ -17,6 +31,19 @@ FN mix12(INPUTS) {
     b += a >> 16;
     b = b * 0xAC4C1B51u + a;
     a ^= b >> 16;
+    a = a * b + b;
+    b += a >> 16;
+    return a * 0x31848BABu + b;
+}
+
+/* Rejected: mix12 with a += b >> 16 for its second xor; the lowest bits along the seeds show it at once. */
+FN mix11(INPUTS) {
+    u32 a = i * 0x9E3779B1u + k1, b = i * 0x85EBCA77u + (k0 ^ U);
+    a ^= (a >> 16) ^ T;
+    a = a * 0xED5AD4BBu + b;
+    b += a >> 16;
+    b = b * 0xAC4C1B51u + a;
+    a += b >> 16;
     a = a * b + b;
     b += a >> 16;
     return a * 0x31848BABu + b;
@@ -33,19 +60,6 @@ FN mix14c(INPUTS) {
     a ^= b >> 16;
     a = a * b + b;
     a ^= a >> 15;
-    return a * 0x31848BABu + b;
-}
-
-/* Rejected: as mix12, and one instruction less where a ^= b >> 16 is an add; the lowest bits show it. */
-FN mix11(INPUTS) {
-    u32 a = i * 0x9E3779B1u + k1, b = i * 0x85EBCA77u + (k0 ^ U);
-    a ^= (a >> 16) ^ T;
-    a = a * 0xED5AD4BBu + b;
-    b += a >> 16;
-    b = b * 0xAC4C1B51u + a;
-    a += b >> 16;
-    a = a * b + b;
-    b += a >> 16;
     return a * 0x31848BABu + b;
 }
 
@@ -154,5 +168,5 @@ static inline u32 murmur(u32 x) {
 FN fin2(INPUTS) { return murmur(lowbias((i + k0) ^ T) ^ k1); }
 
 /* X(name, whether h goes through k1) */
-#define GENERATORS(X) X(mix12, 1) X(mix11, 1) X(mix14c, 1) X(mix14b, 1) X(mix13, 1) X(mix13b, 1) X(mix14, 1) \
+#define GENERATORS(X) X(mix13c, 1) X(mix12, 1) X(mix11, 1) X(mix14c, 1) X(mix14b, 1) X(mix13, 1) X(mix13b, 1) X(mix14, 1) \
     X(tf13, 0) X(tf20, 0) X(philox10, 0) X(pcg4dw, 1) X(fin2, 1)
