@@ -1,5 +1,6 @@
 """The benchmarks that compile for other devices, and those of generators: what they read must be what is there."""
 
+import functools
 import json
 import math
 import pathlib
@@ -9,7 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import noisejax as nj
 from benchmarks import _h200, candidates, compiled, generators, instructions
+from benchmarks.quality import trees
+from noisejax._stream import fold, words
 
 # (k0, k1, tag, index) -> the word of the programs in C, benchmarks/quality/generators.h, with `second` of the tag.
 INPUTS = ((0, 0, 0, 0), (0x12345678, 0x9ABCDEF0, 0xDEADBEEF, 0xFFFFFFFF), (0, 42, 0x6A09E667, 12345))
@@ -104,6 +108,31 @@ def test_the_page_is_made_of_the_results_and_can_be_made_again():
 
 def verdict(generator, axis, said):
     return {"generator": generator, "axis": axis, "verdict": said, "battery": "practrand", "amount": "32 gigabytes"}
+
+
+@pytest.mark.parametrize("axis", ["split4", "fold4", "ids", "chain", "tree"])
+def test_trees_are_those_of_the_keys(axis, monkeypatch):
+    """The first words of each axis, and that the next ones are of the next keys."""
+    monkeypatch.setattr(trees, "WORDS", 2**20 if axis == "chain" else 64)
+    monkeypatch.setattr(trees, "KEYS", 4)
+    root, blocks = nj.key(7), trees.blocks(axis, nj.key(7))
+    bits = functools.partial(jax.random.bits, shape=(4,))
+    if axis == "chain":
+        key, sub = jax.random.split(root)
+        np.testing.assert_array_equal(next(blocks)[:2], [bits(sub), bits(jax.random.split(key)[1])])
+        assert next(blocks, None) is None
+    elif axis == "tree":
+        leaf = jax.random.split(jax.random.split(root, 256)[1], 256)[2]
+        want = jax.random.bits(jax.random.fold_in(leaf, 0), (16,))
+        np.testing.assert_array_equal(next(blocks)[:, 256 + 2], want)
+    else:
+        keys = {"split4": lambda: jax.random.split(root, 16), "fold4": lambda: jax.vmap(root_fold)(jnp.arange(16))}
+        root_fold = functools.partial(jax.random.fold_in, root)
+        if axis == "ids":
+            want = [words(fold(root, jnp.array(n)), "ids", (4,)) for n in range(16)]
+        else:
+            want = [bits(key) for key in keys[axis]()]
+        np.testing.assert_array_equal(np.concatenate(list(blocks)), want)
 
 
 def test_a_program_over_its_budget_is_named():
