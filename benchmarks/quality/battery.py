@@ -168,7 +168,9 @@ def collect(folder: Path) -> list[dict]:
             "version": version("practrand", text),
             "date": made,
         }
-        tests[(match[1], axis, "practrand", match[4], "")] = entry(record, "", amount, flagged, False)
+        tests[(match[1], axis, "practrand", match[4], "")] = entry(
+            record, "", amount, flagged, size(amount) >= size(match[4])
+        )
     return list(tests.values())
 
 
