@@ -201,6 +201,7 @@ def test_freelb_is_its_formula(key):
     np.testing.assert_array_equal(one(padded)[1][:, :4], delta)
     scaled = delta * np.sqrt(LENGTHS * D)[:, None, None]  # uniform in +-0.3, whatever the length
     assert np.all(np.abs(scaled) < 0.3 + 1e-4) and np.all(np.abs(scaled).max((1, 2)) > 0.03)
+    assert np.abs(scaled).max() > 0.25
     # From x itself, two steps: the ascent of half the squared length goes outwards, in the real tokens.
     real = TOKENS * REAL
     second = TOKENS + HALF * real / np.linalg.norm(real, axis=(1, 2), keepdims=True)

@@ -126,12 +126,12 @@ def test_trees_are_those_of_the_keys(axis, monkeypatch):
         want = jax.random.bits(jax.random.fold_in(leaf, 0), (16,))
         np.testing.assert_array_equal(next(blocks)[:, 256 + 2], want)
     else:
-        keys = {"split4": lambda: jax.random.split(root, 16), "fold4": lambda: jax.vmap(root_fold)(jnp.arange(16))}
-        root_fold = functools.partial(jax.random.fold_in, root)
-        if axis == "ids":
-            want = [words(fold(root, jnp.array(n)), "ids", (4,)) for n in range(16)]
-        else:
-            want = [bits(key) for key in keys[axis]()]
+        want = {
+            "split4": lambda n: bits(jax.random.split(root, 16)[n]),
+            "fold4": lambda n: bits(jax.random.fold_in(root, n)),
+            "ids": lambda n: words(fold(root, jnp.array(n)), "ids", (4,)),
+        }[axis]
+        want = [want(n) for n in range(16)]
         np.testing.assert_array_equal(np.concatenate(list(blocks)), want)
 
 

@@ -8,16 +8,23 @@
 
 static inline u32 rotl(u32 x, int r) { return (x << (r & 31)) | (x >> (-r & 31)); }
 
-/* noisejax._generators.hash_words: until the product a is a bijection of each input, and the pair (a, b) of the key
-   words. U only moves k0. A shift and an add are one instruction on NVIDIA's GPUs, a shift and an xor are two. */
-FN mix13c(INPUTS) {
+/* What mix13c and its shorter forms share: the two halves up to their product. U only moves k0. `add`: mix11's step. */
+static inline __attribute__((always_inline)) void halves(INPUTS, int add, u32 *pa, u32 *pb) {
     u32 a = i * 0x9E3779B1u + k1, b = i * 0x85EBCA77u + (k0 ^ U);
     a ^= (a >> 16) ^ T;
     a = a * 0xED5AD4BBu + b;
     b += a >> 16;
     b = b * 0xAC4C1B51u + a;
-    a ^= b >> 16;
-    a = a * b + b;
+    a = add ? a + (b >> 16) : a ^ (b >> 16);
+    *pa = a * b + b;
+    *pb = b;
+}
+
+/* noisejax._generators.hash_words: until the product a is a bijection of each input, and the pair (a, b) of the key
+   words. A shift and an add are one instruction on NVIDIA's GPUs, a shift and an xor are two. */
+FN mix13c(INPUTS) {
+    u32 a, b;
+    halves(k0, k1, T, U, i, h, 0, &a, &b);
     a += a >> 15;
     b += a >> 16;
     return a * 0x31848BABu + b;
@@ -25,28 +32,16 @@ FN mix13c(INPUTS) {
 
 /* Rejected: without a += a >> 15; the lowest bits of 2^36 words along the index show it. */
 FN mix12(INPUTS) {
-    u32 a = i * 0x9E3779B1u + k1, b = i * 0x85EBCA77u + (k0 ^ U);
-    a ^= (a >> 16) ^ T;
-    a = a * 0xED5AD4BBu + b;
-    b += a >> 16;
-    b = b * 0xAC4C1B51u + a;
-    a ^= b >> 16;
-    a = a * b + b;
-    b += a >> 16;
-    return a * 0x31848BABu + b;
+    u32 a, b;
+    halves(k0, k1, T, U, i, h, 0, &a, &b);
+    return a * 0x31848BABu + b + (a >> 16);
 }
 
 /* Rejected: mix12 with a += b >> 16 for its second xor; the lowest bits along the seeds show it at once. */
 FN mix11(INPUTS) {
-    u32 a = i * 0x9E3779B1u + k1, b = i * 0x85EBCA77u + (k0 ^ U);
-    a ^= (a >> 16) ^ T;
-    a = a * 0xED5AD4BBu + b;
-    b += a >> 16;
-    b = b * 0xAC4C1B51u + a;
-    a += b >> 16;
-    a = a * b + b;
-    b += a >> 16;
-    return a * 0x31848BABu + b;
+    u32 a, b;
+    halves(k0, k1, T, U, i, h, 1, &a, &b);
+    return a * 0x31848BABu + b + (a >> 16);
 }
 
 /* Rejected: the lowest bit is weak where index, k1 and T are 0, and U enters too late: the xor of streams that differ
