@@ -2,13 +2,13 @@ from noisejax import labels as labels, weights as weights
 from noisejax._blocks import drop_block as drop_block, patch_dropout as patch_dropout
 from noisejax._choose import choose as choose, sometimes as sometimes
 from noisejax._compose import (
-    at as at,
     chain as chain,
     changed as changed,
     clip as clip,
-    entries as entries,
     hits as hits,
     keyless as keyless,
+    on_columns as on_columns,
+    on_entries as on_entries,
     per_example as per_example,
 )
 from noisejax._continuous import (
@@ -21,6 +21,7 @@ from noisejax._continuous import (
     student_t as student_t,
     uniform as uniform,
 )
+from noisejax._contract import Fitted as Fitted
 from noisejax._cutmix import cutmix as cutmix
 from noisejax._hidden import linear_rates as linear_rates
 from noisejax._keys import key as key
@@ -29,6 +30,7 @@ from noisejax._levels import (
     AdaptiveState as AdaptiveState,
     adaptive as adaptive,
     at_step as at_step,
+    scheduled as scheduled,
 )
 from noisejax._masking import (
     Marginals as Marginals,
@@ -43,7 +45,7 @@ from noisejax._masking import (
     spatial_dropout as spatial_dropout,
 )
 from noisejax._mixing import blend as blend, mixup as mixup, mixup_pairs as mixup_pairs, swap as swap
-from noisejax._noise import Noise as Noise, bind as bind
+from noisejax._noise import Noise as Noise, bind as bind, learnable as learnable
 from noisejax._numeric import (
     impulse as impulse,
     nonfinite as nonfinite,
@@ -51,6 +53,7 @@ from noisejax._numeric import (
     reduce_precision as reduce_precision,
     salt_and_pepper as salt_and_pepper,
 )
+from noisejax._padded import Padded as Padded
 from noisejax._penalty import tikhonov_estimate as tikhonov_estimate, tikhonov_penalty as tikhonov_penalty
 from noisejax._regions import (
     coarse_dropout as coarse_dropout,
@@ -60,4 +63,5 @@ from noisejax._regions import (
     random_erasing as random_erasing,
     time_mask as time_mask,
 )
+from noisejax._serialize import from_dict as from_dict
 from noisejax._shards import in_shard_map as in_shard_map

@@ -1,6 +1,5 @@
 """Noise that removes parts of what a network computes: blocks of feature maps, patches of a token sequence."""
 
-import functools
 import math
 
 import jax
@@ -9,8 +8,10 @@ import numpy as np
 from jax import lax
 
 from noisejax import _checks, _sample
-from noisejax._contract import Hit, array_noise
-from noisejax._stream import Stream, all_but, along, positions, words
+from noisejax._batch import padded_noise
+from noisejax._contract import Amount, Hit, Mask, array_noise
+from noisejax._padded import Padded
+from noisejax._stream import all_but, along, positions, words
 
 
 def _drop_block_options(x, block_size, broadcast_dims, axes, scale_by_keep) -> None:
@@ -31,17 +32,18 @@ def _spatial(x: jax.Array, axes: tuple[int, ...] | None) -> tuple[int, ...]:
     return found
 
 
-@array_noise(_checks.floats, options=_drop_block_options, rate=_checks.rate)
+@array_noise(_checks.floats, options=_drop_block_options, ranges={"rate": _checks.rate})
 def drop_block(
     key: jax.Array,
     x: jax.Array,
-    rate: float | jax.Array,
+    rate: Amount,
     *,
     block_size: int | tuple[int, ...] = 7,
     broadcast_dims: tuple[int, ...] = (),
     axes: tuple[int, ...] | None = None,
     scale_by_keep: bool = True,
-    where: jax.Array | None = None,
+    where: Mask = None,
+    lengths: Mask = None,
 ) -> Hit:
     """DropBlock: contiguous blocks of feature maps are 0; what is kept is rescaled by total over kept.
 
@@ -91,32 +93,42 @@ def drop_block(
     return Hit(hit, 0.0, x * (total / jnp.maximum(kept, 1)))
 
 
+def _tokens(shape, batch_ndim, *, rate, num_prefix_tokens) -> None:
+    if not isinstance(rate, (int, float, np.number)):
+        raise TypeError(f"patch_dropout: rate sets the result's shape and must be a Python number, got {rate!r}.")
+    _checks.rate("patch_dropout", "rate", rate)
+    if not isinstance(num_prefix_tokens, int) or not 0 <= num_prefix_tokens < shape[batch_ndim]:
+        raise ValueError(
+            f"patch_dropout: x must have more tokens along axis {batch_ndim} than num_prefix_tokens="
+            f"{num_prefix_tokens!r}, got shape {shape}."
+        )
+
+
+@padded_noise(arrays=True, options=_tokens)
 def patch_dropout(
-    key: jax.Array,
-    x: jax.Array,
-    *,
-    rate: float = 0.5,
-    num_prefix_tokens: int = 1,
-    lengths: jax.Array | None = None,
-) -> jax.Array:
+    key: jax.Array, x: Padded, *, rate: float = 0.5, num_prefix_tokens: int = 1, lengths: Mask = None
+) -> Padded:
     """Patch dropout: keeps a random ``floor(L * (1 - rate))`` of L tokens, at least one, in their order.
 
-    The result is shorter than x: that is what makes training cheaper, and why the rate is static here. For tokens
-    that are blanked and stay, with a rate that may be traced, take `pixel_dropout`.
+    The result is shorter than x, which makes training cheaper, so the rate is static. For tokens that are blanked and
+    stay in place, with a rate that may be traced, use `pixel_dropout`.
 
     Args:
-      key: a JAX key, or in a chain its stream.
-      x: numbers, (B, tokens, ...). Each example keeps tokens of its own.
+      key: a JAX key.
+      x: numbers of shape (B, tokens, ...), or a `Padded` of them with any batch axes. Each example keeps tokens of its
+        own.
       rate: the share of tokens dropped, in [0, 1], rounded to whole tokens. Static.
-      num_prefix_tokens: how many tokens at the start (a class token) are kept always and not counted in L. Static.
-      lengths: the number of valid tokens of each example, prefix included; shape (B,). Padding is dropped first, so
-        the new lengths are ``minimum(lengths, result.shape[1])``.
+      num_prefix_tokens: the number of tokens at the start (a class token) that are always kept and not counted in L.
+        Static.
+      lengths: the number of valid tokens of each example, prefix included; shape (B,). Short for a `Padded`.
 
     Returns:
-      An array of x's dtype and shape (B, num_prefix_tokens + kept, ...).
+      An array of x's dtype and shape (B, num_prefix_tokens + kept, ...); for a `Padded` a `Padded`. Padding is dropped
+      first, so the new lengths are ``minimum(lengths, num_prefix_tokens + kept)``.
 
     Raises:
-      TypeError: a rate that is traced.
+      TypeError: a rate that is traced, or a mask `where`.
+      ValueError: x has no more tokens than `num_prefix_tokens`.
 
     References:
       Liu et al., "PatchDropout: economizing vision transformers using patch dropout", WACV 2023; `PatchDropout` of
@@ -126,37 +138,24 @@ def patch_dropout(
       >>> import jax, jax.numpy as jnp, noisejax as nj
       >>> nj.patch_dropout(jax.random.key(0), jnp.ones((2, 197, 8)), rate=0.5).shape
       (2, 99, 8)
+      >>> tokens = nj.Padded(jnp.ones((2, 197, 8)), jnp.array([197, 50]))
+      >>> nj.patch_dropout(jax.random.key(0), tokens, rate=0.5).lengths.tolist()
+      [99, 50]
     """
-    if not isinstance(key, Stream):
-        _checks.key("patch_dropout", key)
-    _checks.array("patch_dropout", x, _checks.numbers)
-    if not isinstance(rate, (int, float, np.number)):
-        raise TypeError(f"patch_dropout: rate sets the result's shape and must be a Python number, got {rate!r}.")
-    _checks.rate("patch_dropout", "rate", rate)
-    if x.ndim < 2 or not 0 <= num_prefix_tokens < x.shape[1]:
-        raise ValueError(
-            f"patch_dropout: x must be (B, tokens, ...) with more tokens than num_prefix_tokens={num_prefix_tokens}, "
-            f"got shape {x.shape}."
-        )
-    if lengths is not None:
-        lengths = jnp.asarray(lengths)
-        if lengths.shape != x.shape[:1] or not jnp.issubdtype(lengths.dtype, jnp.integer):
-            raise ValueError(
-                f"patch_dropout: lengths must be integers of shape {x.shape[:1]}, one per example, got "
-                f"{lengths.dtype}{list(lengths.shape)}."
-            )
-    tokens = x.shape[1] - num_prefix_tokens
+    values, axis, prefix = x.values, x.lengths.ndim, num_prefix_tokens
+    tokens = values.shape[axis] - prefix
     kept = max(1, tokens - math.ceil(tokens * rate - 1e-9))  # 100 * (1 - 0.9) is below 10 in floats
-    return _keep_tokens(kept, num_prefix_tokens, key, x, lengths)
-
-
-@functools.partial(jax.jit, static_argnums=(0, 1), inline=True)
-def _keep_tokens(kept: int, prefix: int, key, x: jax.Array, lengths: jax.Array | None) -> jax.Array:
-    like, trailing = along(x, (0, 1)), tuple(range(2, x.ndim))
+    like, trailing = along(values, range(axis + 1)), tuple(range(axis + 1, values.ndim))
     high, low = (lax.squeeze(words(key, f"patch_dropout.{half}", **like), trailing) for half in ("high", "low"))
-    place = lax.squeeze(positions(x, 1), trailing) + jnp.zeros_like(high).astype(jnp.int32)
-    padded = False if lengths is None else place >= lengths[:, None].astype(jnp.int32)
+    place = lax.squeeze(positions(values, axis), trailing) + jnp.zeros_like(high).astype(jnp.int32)
+    padded = place >= x.lengths[..., None]
     turn = jnp.where(place < prefix, 0, jnp.where(padded, 2, 1))  # the prefix comes first, padding last
-    order = lax.sort((turn, high, low, place), dimension=1, num_keys=3)[-1][:, : prefix + kept]
-    order = lax.sort(order, dimension=1)
-    return jax.vmap(lambda x, order: x.at[order].get(mode="promise_in_bounds"))(x, order)
+    order = lax.sort((turn, high, low, place), dimension=axis, num_keys=3)[-1][..., : prefix + kept]
+    order = lax.sort(order, dimension=axis)
+
+    def take(values, order):
+        return values.at[order].get(mode="promise_in_bounds")
+
+    for _ in range(axis):
+        take = jax.vmap(take)
+    return Padded(take(values, order), jnp.minimum(x.lengths, prefix + kept), x.lost)

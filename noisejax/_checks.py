@@ -11,6 +11,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+Amount = float | jax.Array | np.ndarray | np.number
+Mask = jax.Array | np.ndarray | None  # of `where` and `lengths`
+
 
 class Range:
     """What values an amount may take; called with a host value, it raises unless they all lie inside."""
@@ -77,7 +80,7 @@ def array(function: str, value, kinds: tuple[str, ...]) -> None:
         if isinstance(value, (tuple, list, dict)):
             raise TypeError(
                 f"{function}: x must be one array, got a {type(value).__name__}. To noise some entries of a batch, "
-                f"name them: nj.entries((noise, None)) or nj.entries({{'image': noise}})."
+                f"name them: nj.on_entries((noise, None)) or nj.on_entries({{'image': noise}})."
             )
         raise TypeError(f"{function}: x must be an array, got a {type(value).__name__}: {value!r}. Use jnp.asarray.")
     if jnp.issubdtype(dtype, jnp.floating):
@@ -119,6 +122,15 @@ def batch(function: str, entries: dict) -> int:
         shapes = ", ".join(f"{name} {value.shape}" for name, value in entries.items()) or "no entry at all"
         raise ValueError(f"{function}: all entries must have the same number of examples (leading axis), got {shapes}.")
     return sizes.pop()
+
+
+def batch_size(function: str, x) -> int:
+    """The length of the leading axis that all arrays of a pytree share."""
+    sizes = {leaf.shape[:1] for leaf in jax.tree.leaves(x)}
+    if len(sizes) != 1 or () in sizes:
+        shapes = [leaf.shape for leaf in jax.tree.leaves(x)]
+        raise ValueError(f"{function}: all arrays must share a leading axis of examples, got shapes {shapes}.")
+    return sizes.pop()[0]
 
 
 def labels(function: str, name: str, value, num_classes: int, where=None) -> None:

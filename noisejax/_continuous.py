@@ -9,8 +9,7 @@ import numpy as np
 from jax import lax
 
 from noisejax import _checks, _sample
-from noisejax._contract import array_noise
-from noisejax._numeric import straight_through
+from noisejax._contract import Amount, Mask, array_noise, straight_through, wide
 from noisejax._stream import along, words, words_like
 
 _decibels = _checks.Range("above -inf", lambda v: v > -math.inf, "It is in decibels; +inf is the identity.")
@@ -19,8 +18,8 @@ _freedom = _checks.Range("above 0", lambda v: v > 0, "Small ones have heavy tail
 _finite = _checks.Range("finite", lambda v: abs(v) < math.inf, "0 is white noise, 1 pink, 2 brown, -1 blue.")
 
 
-@array_noise(sees="element", std=_checks.nonnegative)
-def gaussian(key: jax.Array, x: jax.Array, std: float | jax.Array, *, into=jnp.float32) -> jax.Array:
+@array_noise(sees="element", ranges={"std": _checks.nonnegative}, widen=False)
+def gaussian(key: jax.Array, x: jax.Array, std: Amount, *, where: Mask = None, lengths: Mask = None) -> jax.Array:
     """Additive Gaussian noise: ``x + std * n``, with n standard normal for each element.
 
     Args:
@@ -40,11 +39,13 @@ def gaussian(key: jax.Array, x: jax.Array, std: float | jax.Array, *, into=jnp.f
       >>> nj.gaussian(jax.random.key(0), jnp.zeros((2, 3)), 0.1).shape
       (2, 3)
     """
-    return x + std * _sample.normal(words_like(key, "gaussian", x), into).astype(x.dtype)
+    noise = _sample.normal(words_like(key, "gaussian", x), into=x.dtype)
+    x = wide(x)
+    return x + std * noise.astype(x.dtype)
 
 
-@array_noise(sees="element", scale=_checks.nonnegative)
-def uniform(key: jax.Array, x: jax.Array, scale: float | jax.Array) -> jax.Array:
+@array_noise(sees="element", ranges={"scale": _checks.nonnegative})
+def uniform(key: jax.Array, x: jax.Array, scale: Amount, *, where: Mask = None, lengths: Mask = None) -> jax.Array:
     """Additive uniform noise: ``x + u``, with u uniform on [-scale, scale] for each element.
 
     Args:
@@ -70,8 +71,8 @@ def uniform(key: jax.Array, x: jax.Array, scale: float | jax.Array) -> jax.Array
     return x + scale * _sample.symmetric_uniform(words_like(key, "uniform", x)).astype(x.dtype)
 
 
-@array_noise(sees="element", scale=_checks.nonnegative)
-def laplace(key: jax.Array, x: jax.Array, scale: float | jax.Array) -> jax.Array:
+@array_noise(sees="element", ranges={"scale": _checks.nonnegative})
+def laplace(key: jax.Array, x: jax.Array, scale: Amount, *, where: Mask = None, lengths: Mask = None) -> jax.Array:
     """Additive Laplace noise: ``x + scale * n``, with n of density ``exp(-|n|) / 2`` for each element.
 
     Args:
@@ -96,8 +97,10 @@ def laplace(key: jax.Array, x: jax.Array, scale: float | jax.Array) -> jax.Array
     return x + scale * _sample.laplace(words_like(key, "laplace", x)).astype(x.dtype)
 
 
-@array_noise(sees="element", scale=_checks.nonnegative, df=_freedom)
-def student_t(key: jax.Array, x: jax.Array, scale: float | jax.Array, df: float | jax.Array) -> jax.Array:
+@array_noise(sees="element", ranges={"scale": _checks.nonnegative, "df": _freedom})
+def student_t(
+    key: jax.Array, x: jax.Array, scale: Amount, df: Amount, *, where: Mask = None, lengths: Mask = None
+) -> jax.Array:
     """Additive heavy-tailed noise: ``x + scale * t``, with t of Student's distribution for each element.
 
     Args:
@@ -126,15 +129,15 @@ def student_t(key: jax.Array, x: jax.Array, scale: float | jax.Array, df: float 
     return x + scale * jnp.clip(t, -3e38, 3e38).astype(x.dtype)
 
 
-@array_noise(snr_db=_decibels)
+@array_noise(ranges={"snr_db": _decibels}, widen=False)
 def gaussian_snr(
     key: jax.Array,
     x: jax.Array,
-    snr_db: float | jax.Array,
+    snr_db: Amount,
     *,
     axes: tuple[int, ...] | None = None,
-    where: jax.Array | None = None,
-    into=jnp.float32,
+    where: Mask = None,
+    lengths: Mask = None,
 ) -> jax.Array:
     """Additive Gaussian noise at a signal-to-noise ratio: ``x + rms(x) * 10**(-snr_db / 20) * n``.
 
@@ -166,12 +169,14 @@ def gaussian_snr(
     """
     if axes is None:
         axes = tuple(range(min(1, x.ndim - 1), x.ndim)) if x.ndim else ()
+    noise = _sample.normal(words_like(key, "gaussian_snr", x), into=x.dtype)
+    x = wide(x)
     std = _rms(x, _checks.axes("gaussian_snr", "axes", axes, x.ndim), where) * jnp.exp(snr_db * (-math.log(10) / 20))
-    return x + std * _sample.normal(words_like(key, "gaussian_snr", x), into).astype(x.dtype)
+    return x + std * noise.astype(x.dtype)
 
 
-@array_noise(sees="element", std=_checks.nonnegative)
-def speckle(key: jax.Array, x: jax.Array, std: float | jax.Array, *, into=jnp.float32) -> jax.Array:
+@array_noise(sees="element", ranges={"std": _checks.nonnegative}, widen=False)
+def speckle(key: jax.Array, x: jax.Array, std: Amount, *, where: Mask = None, lengths: Mask = None) -> jax.Array:
     """Multiplicative Gaussian noise: ``x + x * std * n``, with n standard normal for each element.
 
     Args:
@@ -192,12 +197,14 @@ def speckle(key: jax.Array, x: jax.Array, std: float | jax.Array, *, into=jnp.fl
       >>> nj.speckle(jax.random.key(0), jnp.zeros(3), 0.1).tolist()
       [0.0, 0.0, 0.0]
     """
+    noise = _sample.normal(words_like(key, "speckle", x), into=x.dtype)
+    x = wide(x)
     finite = jnp.where(jnp.isfinite(x), x, 0)  # inf - inf would be NaN
-    return x + finite * (std * _sample.normal(words_like(key, "speckle", x), into).astype(x.dtype))
+    return x + finite * (std * noise.astype(x.dtype))
 
 
-@array_noise(sees="element", photons=_photons)
-def shot(key: jax.Array, x: jax.Array, photons: float | jax.Array) -> jax.Array:
+@array_noise(sees="element", ranges={"photons": _photons})
+def shot(key: jax.Array, x: jax.Array, photons: Amount, *, where: Mask = None, lengths: Mask = None) -> jax.Array:
     """Photon noise: ``Poisson(x * photons) / photons`` for each element, of mean x and variance x / photons.
 
     Negative x is no intensity and stays as it is. The gradient in x is straight-through: that of the expectation,
@@ -229,14 +236,16 @@ def shot(key: jax.Array, x: jax.Array, photons: float | jax.Array) -> jax.Array:
     return straight_through(jnp.where(lit, count / jnp.where(photons > 0, photons, 1), x), x)
 
 
-@array_noise(std=_checks.nonnegative, exponent=_finite)
+@array_noise(ranges={"std": _checks.nonnegative, "exponent": _finite})
 def colored(
     key: jax.Array,
     x: jax.Array,
-    std: float | jax.Array,
-    exponent: float | jax.Array = 1.0,
+    std: Amount,
+    exponent: Amount = 1.0,
     *,
     axis: int | None = None,
+    where: Mask = None,
+    lengths: Mask = None,
 ) -> jax.Array:
     """Additive Gaussian noise of power spectrum ``1 / f**exponent`` along one axis.
 
@@ -293,7 +302,7 @@ def colored(
     return x + std * noise.astype(x.dtype)
 
 
-def _rms(x: jax.Array, axes: tuple[int, ...], where: jax.Array | None) -> jax.Array:
+def _rms(x: jax.Array, axes: tuple[int, ...], where: Mask) -> jax.Array:
     """The root mean square of what is finite and no padding; 0, with gradient 0, where there is none."""
     valid = jnp.isfinite(x) if where is None else jnp.isfinite(x) & where
     count = jnp.maximum(jnp.sum(valid, axis=axes, keepdims=True, dtype=x.dtype), 1)

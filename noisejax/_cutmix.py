@@ -8,14 +8,15 @@ import jax.numpy as jnp
 
 from noisejax import _batch, _checks, _sample
 from noisejax._batch import batch_noise
+from noisejax._contract import Amount
 from noisejax._mixing import draw_pairs, per_draw
 
 
-@batch_noise(alpha=_checks.nonnegative)
+@batch_noise(ranges={"alpha": _checks.nonnegative})
 def cutmix(
     key: jax.Array,
-    entries: Any,
-    alpha: float | jax.Array,
+    batch: Any,
+    alpha: Amount,
     *,
     num_classes: int | None = None,
     mode: str = "example",
@@ -61,7 +62,7 @@ def cutmix(
       >>> bool(jnp.allclose(y[:, 1], x.mean((1, 2, 3))))
       True
     """
-    image = max(entries.values(), key=lambda leaf: leaf.ndim)
+    image = max(batch.values(), key=lambda leaf: leaf.ndim)
     if not axes or len(set(axes)) != len(axes) or min(axes) < 1 or max(axes) >= image.ndim:
         raise ValueError(
             f"cutmix: axes must be different axes of the images after the first, for instance (1, 2), got {axes!r} for "
@@ -92,7 +93,7 @@ def cutmix(
             inside = inside & (place >= low) & (place < high)
         return jnp.where(inside, _batch.take(leaf, partner, shards), leaf)
 
-    return {name: mixed(name, leaf) for name, leaf in entries.items()}
+    return {name: mixed(name, leaf) for name, leaf in batch.items()}
 
 
 def _extents(leaf: jax.Array, axes: tuple[int, ...]) -> tuple[int, ...]:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -17,8 +18,7 @@ def at_step(noise: Any, step: int | jax.Array) -> Any:
     """Replaces every amount that follows a schedule by its value at a step; works inside jit without recompiling.
 
     Args:
-      noise: a `Noise` some of whose amounts were bound to functions of the step, as `optax` schedules are, or any
-        pytree of noises. The schedules are static: make them once, outside the step.
+      noise: a `Noise` with `scheduled` amounts, or any pytree of noises.
       step: the step, traced or not.
 
     Returns:
@@ -26,9 +26,9 @@ def at_step(noise: Any, step: int | jax.Array) -> Any:
 
     Example:
       >>> import noisejax as nj
-      >>> noise = nj.bind(nj.gaussian, std=lambda step: 0.1 * step)
+      >>> noise = nj.bind(nj.gaussian, std=nj.scheduled(lambda step: 0.1 * step))
       >>> nj.at_step(noise, 3)
-      gaussian(std=0.3)
+      nj.bind(nj.gaussian, std=0.3)
     """
 
     def resolve(leaf):
@@ -38,6 +38,28 @@ def at_step(noise: Any, step: int | jax.Array) -> Any:
         return value.astype(jnp.float32) if isinstance(value, jax.Array) else np.asarray(value, np.float32)[()]
 
     return jax.tree.map(resolve, noise, is_leaf=lambda leaf: isinstance(leaf, Schedule))
+
+
+def scheduled(function: Callable[[Any], Any]) -> Any:
+    """An amount that follows a schedule, a function of the step such as those of optax.
+
+    The function is static: make it once, outside the train step. `at_step` puts its value in place.
+
+    Args:
+      function: ``function(step)``, a number or an array; the step may be traced.
+
+    Returns:
+      What `bind` and the combinators take in place of an amount.
+
+    Example:
+      >>> import noisejax as nj
+      >>> noise = nj.bind(nj.gaussian, std=nj.scheduled(lambda step: 0.1 * step))
+      >>> nj.at_step(noise, 3)
+      nj.bind(nj.gaussian, std=0.3)
+    """
+    if not callable(function):
+        raise TypeError(f"scheduled: function must be a function of the step, got {function!r}.")
+    return Schedule(function)
 
 
 class AdaptiveState(NamedTuple):

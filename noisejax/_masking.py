@@ -1,16 +1,12 @@
 """Noise that removes: elements, features, pixels, channels and whole branches."""
 
-import dataclasses
-import functools
-from typing import ClassVar
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
 from noisejax import _checks, _sample
-from noisejax._contract import Hit, array_noise
+from noisejax._contract import Amount, Fitted, Hit, Mask, array_noise, wide
 from noisejax._stream import all_but, along, fold, positions, words, words_like
 
 _SELU_FLOOR = -1.7580993408473766  # -lambda * alpha of SELU: what it gives far below 0
@@ -20,8 +16,16 @@ def _broadcast_dims(x: jax.Array, broadcast_dims: tuple[int, ...]) -> None:
     _checks.axes("dropout", "broadcast_dims", broadcast_dims, x.ndim)
 
 
-@array_noise(_checks.floats, sees="element", options=_broadcast_dims, rate=_checks.rate)
-def dropout(key: jax.Array, x: jax.Array, rate: float | jax.Array, *, broadcast_dims: tuple[int, ...] = ()) -> Hit:
+@array_noise(_checks.floats, sees="element", options=_broadcast_dims, ranges={"rate": _checks.rate})
+def dropout(
+    key: jax.Array,
+    x: jax.Array,
+    rate: Amount,
+    *,
+    broadcast_dims: tuple[int, ...] = (),
+    where: Mask = None,
+    lengths: Mask = None,
+) -> Hit:
     """Inverted dropout: each element is 0 with probability `rate`, else divided by 1 - rate.
 
     Args:
@@ -48,8 +52,8 @@ def dropout(key: jax.Array, x: jax.Array, rate: float | jax.Array, *, broadcast_
     return Hit(hit, 0.0, _rescaled(x, rate))
 
 
-@array_noise(_checks.floats, sees="element", rate=_checks.rate)
-def spatial_dropout(key: jax.Array, x: jax.Array, rate: float | jax.Array) -> Hit:
+@array_noise(_checks.floats, sees="element", ranges={"rate": _checks.rate})
+def spatial_dropout(key: jax.Array, x: jax.Array, rate: Amount, *, where: Mask = None, lengths: Mask = None) -> Hit:
     """Spatial dropout: each channel of each example is 0 with probability `rate`, else divided by 1 - rate.
 
     Args:
@@ -74,8 +78,10 @@ def spatial_dropout(key: jax.Array, x: jax.Array, rate: float | jax.Array) -> Hi
     return Hit(_sample.bernoulli(words(key, "spatial_dropout", **along(x, (0, -1))), rate), 0.0, _rescaled(x, rate))
 
 
-@array_noise(_checks.floats, sees="element", rate=_checks.rate)
-def gaussian_dropout(key: jax.Array, x: jax.Array, rate: float | jax.Array, *, into=jnp.float32) -> jax.Array:
+@array_noise(_checks.floats, sees="element", ranges={"rate": _checks.rate}, widen=False)
+def gaussian_dropout(
+    key: jax.Array, x: jax.Array, rate: Amount, *, where: Mask = None, lengths: Mask = None
+) -> jax.Array:
     """Gaussian dropout: ``x * (1 + sqrt(rate / (1 - rate)) * n)``, with n standard normal for each element.
 
     The factor has the mean and the variance of dropout's.
@@ -103,11 +109,13 @@ def gaussian_dropout(key: jax.Array, x: jax.Array, rate: float | jax.Array, *, i
     some = rate > 0
     ratio = jnp.where(some, rate / jnp.maximum(1 - rate, 2**-24), 1)
     std = jnp.where(some, jnp.sqrt(jnp.minimum(ratio, 2**24)), 0)  # safe inside: the root's slope at 0 is infinite
-    return x * (1 + std * _sample.normal(words_like(key, "gaussian_dropout", x), into).astype(x.dtype))
+    noise = _sample.normal(words_like(key, "gaussian_dropout", x), into=x.dtype)
+    x = wide(x)
+    return x * (1 + std * noise.astype(x.dtype))
 
 
-@array_noise(_checks.floats, sees="element", rate=_checks.rate)
-def alpha_dropout(key: jax.Array, x: jax.Array, rate: float | jax.Array) -> Hit:
+@array_noise(_checks.floats, sees="element", ranges={"rate": _checks.rate})
+def alpha_dropout(key: jax.Array, x: jax.Array, rate: Amount, *, where: Mask = None, lengths: Mask = None) -> Hit:
     """Alpha dropout: dropped elements go to SELU's floor, then an affine map restores mean 0 and variance 1.
 
     With q = 1 - rate and the floor f = -lambda alpha = -1.7581: ``a * where(dropped, f, x) + b``, where
@@ -141,17 +149,13 @@ def alpha_dropout(key: jax.Array, x: jax.Array, rate: float | jax.Array) -> Hit:
     return Hit(hit, jnp.where(some, _SELU_FLOOR * curve * root, 0), kept)  # a f + b, with 1 - (1 - q) taken as q
 
 
-@functools.partial(jax.tree_util.register_dataclass, data_fields=["table"], meta_fields=[])
-@dataclasses.dataclass(frozen=True, eq=False)
-class Marginals:
-    """Rows of a training set, of which `mask` takes values; made by `marginals`."""
-
-    __shared__: ClassVar[bool] = True  # no axis of the table belongs to examples: per_example shares it
+class Marginals(Fitted):
+    """Rows of a training set, from which `mask` takes values; made by `marginals`."""
 
     table: jax.Array
 
     def __repr__(self):
-        return f"marginals({'x'.join(map(str, self.table.shape))})"
+        return f"nj.marginals({self.table.dtype}[{','.join(map(str, self.table.shape))}])"
 
 
 def marginals(table: jax.Array | np.ndarray, *, rows: int | None = 4096) -> Marginals:
@@ -193,14 +197,16 @@ def _groups(x: jax.Array, groups: tuple[int, ...] | None) -> None:
         _checks.groups("mask", x.shape, groups)
 
 
-@array_noise(_checks.numbers, sees="element", like_x=("fill",), options=_groups, rate=_checks.rate)
+@array_noise(_checks.numbers, sees="element", like_x=("fill",), options=_groups, ranges={"rate": _checks.rate})
 def mask(
     key: jax.Array,
     x: jax.Array,
-    rate: float | jax.Array,
-    fill: float | jax.Array | Marginals = 0.0,
+    rate: Amount,
+    fill: Amount | Marginals = 0.0,
     *,
     groups: tuple[int, ...] | None = None,
+    where: Mask = None,
+    lengths: Mask = None,
 ) -> Hit:
     """Masking noise: each element is replaced by `fill` with probability `rate`; the rest is untouched.
 
@@ -244,15 +250,21 @@ def mask(
 def _values_at(row: jax.Array, table: jax.Array, x: jax.Array) -> jax.Array:
     """For each element of x, what stands at its place in the given row of the table."""
     features = table.shape[1:]
-    _checks.broadcastable("mask", "each row of fill", features, x.shape)
+    if len(features) > x.ndim or any(a not in (1, b) for a, b in zip(features[::-1], x.shape[::-1], strict=False)):
+        raise ValueError(
+            f"mask: each row of fill of shape {features} does not broadcast to x of shape {x.shape}. Inside "
+            "nj.on_columns, too, fit marginals on all of x's columns."
+        )
     first = x.ndim - len(features)
     places = [positions(x, first + axis) if n > 1 else 0 for axis, n in enumerate(features)]
     # The table is whole on every device, so that each looks up its own part of x.
     return table.at[(row, *places)].get(mode="promise_in_bounds", out_sharding=jax.typeof(x).sharding)
 
 
-@array_noise(_checks.numbers, sees="element", like_x=("fill",), rate=_checks.rate)
-def channel_dropout(key: jax.Array, x: jax.Array, rate: float | jax.Array, fill: float | jax.Array = 0.0) -> Hit:
+@array_noise(_checks.numbers, sees="element", like_x=("fill",), ranges={"rate": _checks.rate})
+def channel_dropout(
+    key: jax.Array, x: jax.Array, rate: Amount, fill: Amount = 0.0, *, where: Mask = None, lengths: Mask = None
+) -> Hit:
     """Channel dropout of images: each channel of each example is replaced by `fill` with probability `rate`.
 
     The rest is not rescaled: it is a fault of a picture or a sensor. `spatial_dropout` is the regularizer.
@@ -279,8 +291,10 @@ def channel_dropout(key: jax.Array, x: jax.Array, rate: float | jax.Array, fill:
     return Hit(_sample.bernoulli(words(key, "channel_dropout", **along(x, (0, -1))), rate), fill)
 
 
-@array_noise(_checks.numbers, sees="element", like_x=("fill",), rate=_checks.rate)
-def pixel_dropout(key: jax.Array, x: jax.Array, rate: float | jax.Array, fill: float | jax.Array = 0.0) -> Hit:
+@array_noise(_checks.numbers, sees="element", like_x=("fill",), ranges={"rate": _checks.rate})
+def pixel_dropout(
+    key: jax.Array, x: jax.Array, rate: Amount, fill: Amount = 0.0, *, where: Mask = None, lengths: Mask = None
+) -> Hit:
     """Pixel dropout: each pixel is replaced by `fill` with probability `rate`, in all channels at once.
 
     The rest is not rescaled. For pixels read frames of a series, or tokens: whatever the last axis describes.
@@ -311,9 +325,16 @@ def _mode(x: jax.Array, mode: str, scale_by_keep: bool) -> None:
     _checks.one_of("drop_path", "mode", mode, ("example", "batch"))
 
 
-@array_noise(_checks.floats, sees="element", options=_mode, rate=_checks.rate)
+@array_noise(_checks.floats, sees="element", options=_mode, ranges={"rate": _checks.rate})
 def drop_path(
-    key: jax.Array, x: jax.Array, rate: float | jax.Array, *, mode: str = "example", scale_by_keep: bool = True
+    key: jax.Array,
+    x: jax.Array,
+    rate: Amount,
+    *,
+    mode: str = "example",
+    scale_by_keep: bool = True,
+    where: Mask = None,
+    lengths: Mask = None,
 ) -> Hit:
     """Stochastic depth: a whole example is 0 with probability `rate`, else divided by 1 - rate.
 
@@ -345,7 +366,7 @@ def drop_path(
     return Hit(hit, 0.0, _rescaled(x, rate) if scale_by_keep else None)
 
 
-def _rescaled(x: jax.Array, rate: float | jax.Array) -> jax.Array:
+def _rescaled(x: jax.Array, rate: Amount) -> jax.Array:
     """x / (1 - rate), with the rate clamped, and at rate 1, where nothing is kept, something finite."""
     # A product with the reciprocal, to an ulp: a division is three instructions more for every element.
     return x * (1 / jnp.where(rate < 1, 1 - jnp.where(rate > 0, rate, 0), 1))

@@ -8,15 +8,16 @@ import jax.numpy as jnp
 
 from noisejax import _batch, _checks, _sample
 from noisejax._batch import batch_noise
-from noisejax._contract import Hit, array_noise, host_amount
-from noisejax._stream import Stream, along, fold, words
+from noisejax._contract import Amount, Hit, Mask, array_noise, host_amount
+from noisejax._sharding import automatic, one_per_example
+from noisejax._stream import along, enter, fold, words
 
 
-@batch_noise(alpha=_checks.nonnegative)
+@batch_noise(ranges={"alpha": _checks.nonnegative})
 def mixup(
     key: jax.Array,
-    entries: Any,
-    alpha: float | jax.Array,
+    batch: Any,
+    alpha: Amount,
     *,
     num_classes: int | None = None,
     mode: str = "example",
@@ -59,7 +60,7 @@ def mixup(
       >>> bool(jnp.allclose(x, y)), y.dtype
       (True, dtype('float32'))
     """
-    softened = {name: _batch.soft("mixup", name, leaf, num_classes) for name, leaf in entries.items()}
+    softened = {name: _batch.soft("mixup", name, leaf, num_classes) for name, leaf in batch.items()}
     lam, partner = draw_pairs("mixup", key, next(iter(softened.values())), alpha, mode, pairing, shards)
     partner = 1 if pairing == "roll" else partner
     return {name: _batch.mix(leaf, lam, _batch.take(leaf, partner, shards)) for name, leaf in softened.items()}
@@ -103,12 +104,11 @@ def mixup_pairs(
       >>> bool(jnp.isfinite(loss(jax.random.key(0), layers, jnp.ones((5, 4)), jnp.array([0, 1, 2, 3, 0]))))
       True
     """
-    if not isinstance(key, Stream):
-        _checks.key("mixup_pairs", key)
+    stream = enter("mixup_pairs", key)
     if not isinstance(n, int) or n < 0:
         raise TypeError(f"mixup_pairs: n must be the number of examples, a Python int such as len(x), got {n!r}.")
     alpha = host_amount("mixup_pairs", "alpha", alpha, _checks.nonnegative)
-    return _mixup_pairs(key, n, alpha, mode, pairing, shards)
+    return _mixup_pairs(stream, n, alpha, mode, pairing, shards)
 
 
 @functools.partial(jax.jit, static_argnums=(1, 3, 4, 5), inline=True)
@@ -193,7 +193,7 @@ def draw_pairs(tag, key, leaf, alpha, mode, pairing, shards) -> tuple[jax.Array,
 
 def per_draw(key, tag: str, leaf: jax.Array, mode: str) -> jax.Array:
     """One word for each example, laid out as leaf's; in batch mode the same one, drawn once."""
-    like = _batch.examples(leaf)
+    like = one_per_example(leaf)
     if mode == "example":
         return words(key, tag, **like)
     return jax.lax.broadcast_in_dim(words(key, tag, ()), like["shape"], (), out_sharding=like["sharding"])
@@ -219,15 +219,16 @@ def _swap_options(x, groups, shards):
         _checks.groups("swap", x.shape, groups)
 
 
-@array_noise(_checks.numbers, sees="batch", options=_swap_options, rate=_checks.rate)
+@array_noise(_checks.numbers, sees="batch", options=_swap_options, ranges={"rate": _checks.rate})
 def swap(
     key: jax.Array,
     x: jax.Array,
-    rate: float | jax.Array,
+    rate: Amount,
     *,
     groups: tuple[int, ...] | None = None,
     shards: int = 1,
-    where: jax.Array | None = None,
+    where: Mask = None,
+    lengths: Mask = None,
 ) -> Hit:
     """Swap noise: each cell takes, with probability `rate`, the value of the same feature in another example.
 
@@ -280,4 +281,4 @@ def _cells(x: jax.Array, row: jax.Array, shards: int) -> jax.Array:
         parts, rows = (v.reshape(shards, -1, *x.shape[1:]) for v in (x, jnp.broadcast_to(row, x.shape)))
         return jnp.take_along_axis(parts, rows, axis=1, mode="clip").reshape(x.shape)
 
-    return _batch.automatic(within_parts, x, row) if x.size else x
+    return automatic(within_parts, x, row) if x.size else x

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from noisejax import _checks, _sample
-from noisejax._contract import Hit, array_noise, saturate
+from noisejax._contract import Amount, Hit, Mask, array_noise, saturate, straight_through
 from noisejax._stream import along, words, words_like
 
 _share = _checks.Range("in [0, 1]", lambda v: (v >= 0) & (v <= 1), "It is the share of salt among what is hit.")
@@ -13,16 +13,20 @@ _bits = _checks.Range("at least 0", lambda v: v >= 0, "23 keeps all of a float32
 _SPECIAL = {"nan": jnp.nan, "inf": jnp.inf, "-inf": -jnp.inf}
 
 
-@array_noise(_checks.numbers, sees="element", amount=_checks.rate, salt_vs_pepper=_share, like_x=("low", "high"))
+@array_noise(
+    _checks.numbers, sees="element", like_x=("low", "high"), ranges={"amount": _checks.rate, "salt_vs_pepper": _share}
+)
 def salt_and_pepper(
     key: jax.Array,
     x: jax.Array,
-    amount: float | jax.Array,
-    salt_vs_pepper: float | jax.Array = 0.5,
-    low: float | jax.Array = 0.0,
-    high: float | jax.Array | None = None,
+    amount: Amount,
+    salt_vs_pepper: Amount = 0.5,
+    low: Amount = 0.0,
+    high: Amount | None = None,
     *,
     channel_axis: int | None = None,
+    where: Mask = None,
+    lengths: Mask = None,
 ) -> Hit:
     """Salt-and-pepper noise: each element is hit with probability `amount`, and becomes `high` (salt) or `low`.
 
@@ -61,15 +65,17 @@ def salt_and_pepper(
     return Hit(hit, value)
 
 
-@array_noise(_checks.numbers, sees="element", amount=_checks.rate, like_x=("low", "high"))
+@array_noise(_checks.numbers, sees="element", like_x=("low", "high"), ranges={"amount": _checks.rate})
 def impulse(
     key: jax.Array,
     x: jax.Array,
-    amount: float | jax.Array,
-    low: float | jax.Array = 0.0,
-    high: float | jax.Array | None = None,
+    amount: Amount,
+    low: Amount = 0.0,
+    high: Amount | None = None,
     *,
     values: str = "fixed",
+    where: Mask = None,
+    lengths: Mask = None,
 ) -> Hit:
     """Impulse noise: each element is hit with probability `amount`, and becomes an extreme or a random value.
 
@@ -109,9 +115,15 @@ def impulse(
     return Hit(hit, value)
 
 
-@array_noise(_checks.floats, sees="element", rate=_checks.rate)
+@array_noise(_checks.floats, sees="element", ranges={"rate": _checks.rate})
 def nonfinite(
-    key: jax.Array, x: jax.Array, rate: float | jax.Array, *, kinds: tuple[str, ...] = ("nan", "inf", "-inf")
+    key: jax.Array,
+    x: jax.Array,
+    rate: Amount,
+    *,
+    kinds: tuple[str, ...] = ("nan", "inf", "-inf"),
+    where: Mask = None,
+    lengths: Mask = None,
 ) -> Hit:
     """Numerical faults: each element becomes NaN or an infinity with probability `rate`.
 
@@ -145,14 +157,16 @@ def nonfinite(
     return Hit(*_one_of(words_like(key, "nonfinite", x), rate, *shares))
 
 
-@array_noise(sees="element", step=_checks.nonnegative)
+@array_noise(sees="element", ranges={"step": _checks.nonnegative})
 def quantize(
     key: jax.Array,
     x: jax.Array,
-    step: float | jax.Array,
-    origin: float | jax.Array = 0.0,
+    step: Amount,
+    origin: Amount = 0.0,
     *,
     rounding: str = "nearest",
+    where: Mask = None,
+    lengths: Mask = None,
 ) -> jax.Array:
     """Uniform quantization: x is rounded to the grid ``origin + k * step``, k any integer.
 
@@ -192,14 +206,16 @@ def quantize(
     return jnp.where(inside, y, x)
 
 
-@array_noise(_checks.floats, sees="element", mantissa_bits=_bits)
+@array_noise(_checks.floats, sees="element", ranges={"mantissa_bits": _bits})
 def reduce_precision(
     key: jax.Array,
     x: jax.Array,
-    mantissa_bits: float | jax.Array,
+    mantissa_bits: Amount,
     *,
     exponent_bits: int | None = None,
     rounding: str = "nearest",
+    where: Mask = None,
+    lengths: Mask = None,
 ) -> jax.Array:
     """Rounds x to a floating-point format of fewer bits, as IEEE 754 has them: subnormal numbers, overflow to inf.
 
@@ -255,17 +271,6 @@ def reduce_precision(
         rounded = _round(key, "reduce_precision.subnormal", jnp.where(small, x, 0) / spacing, rounding)
         y = jnp.where(small, spacing * rounded, jnp.where(abs(y) < beyond, y, jnp.sign(x) * jnp.inf))
     return straight_through(jnp.where(jnp.isfinite(x), y, x), x)
-
-
-@jax.custom_jvp
-def straight_through(y: jax.Array, x: jax.Array) -> jax.Array:
-    """The value of y to the bit, with the derivatives of x: in forward and reverse mode, and of any order."""
-    return y
-
-
-@straight_through.defjvp
-def _straight_through_jvp(primals, tangents):
-    return straight_through(*primals), tangents[1]
 
 
 def _round(key, tag: str, q: jax.Array, rounding: str) -> jax.Array:

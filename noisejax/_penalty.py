@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from noisejax import _checks
 from noisejax._contract import host_amount
-from noisejax._stream import Stream, words
+from noisejax._stream import enter, words
 
 
 def tikhonov_penalty(f: Callable, x: jax.Array, std: float | jax.Array, *, loss: str = "squared") -> jax.Array:
@@ -90,8 +90,7 @@ def tikhonov_estimate(
       >>> print(f"{exact[0]:.3f} {abs(estimate[0] - exact[0]) < 0.03}")
       0.250 True
     """
-    if not isinstance(key, Stream):
-        _checks.key("tikhonov_estimate", key)
+    stream = enter("tikhonov_estimate", key)
     if not isinstance(probes, int) or probes < 1:
         raise ValueError(f"tikhonov_estimate: probes must be an integer, at least 1, got {probes!r}.")
     std = _std("tikhonov_estimate", f, x, std, loss)
@@ -101,7 +100,7 @@ def tikhonov_estimate(
     sharding = jax.typeof(outputs).sharding
     spec = (*sharding.spec, *[None] * (outputs.ndim + 1 - len(sharding.spec)))
     sharding = sharding.update(spec=jax.sharding.PartitionSpec(*spec))
-    sign_bits = words(key, "tikhonov_estimate", (*outputs.shape, probes), sharding=sharding) >> jnp.uint32(31)
+    sign_bits = words(stream, "tikhonov_estimate", (*outputs.shape, probes), sharding=sharding) >> jnp.uint32(31)
     signs = 1 - 2 * sign_bits.astype(outputs.dtype)
     return 0.5 * _squares(outputs, pull, jnp.moveaxis(signs, -1, 0), std, loss).mean(0)
 

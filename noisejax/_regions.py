@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from noisejax import _checks, _sample
-from noisejax._contract import Hit, array_noise
+from noisejax._contract import Amount, Hit, Mask, array_noise
 from noisejax._stream import along, fold, positions, words
 
 
@@ -22,18 +22,24 @@ def _erasing_options(x, noise, area, aspect, axes) -> None:
     _interval("random_erasing", "aspect", aspect, 1e-6, 1e6)
 
 
-@array_noise(_checks.images, options=_erasing_options, p=_checks.rate, fill=_checks.real, std=_checks.nonnegative)
+@array_noise(
+    _checks.images,
+    options=_erasing_options,
+    ranges={"p": _checks.rate, "fill": _checks.real, "std": _checks.nonnegative},
+)
 def random_erasing(
     key: jax.Array,
     x: jax.Array,
-    p: float | jax.Array,
-    fill: float | jax.Array = 0.0,
-    std: float | jax.Array = 1.0,
+    p: Amount,
+    fill: Amount = 0.0,
+    std: Amount = 1.0,
     *,
     noise: str | None = None,
     area: tuple[float, float] = (0.02, 1 / 3),
     aspect: tuple[float, float] = (0.3, 1 / 0.3),
     axes: tuple[int, int] = (-3, -2),
+    where: Mask = None,
+    lengths: Mask = None,
 ) -> Hit:
     """Random erasing: with probability p a rectangle of the image is replaced.
 
@@ -88,14 +94,16 @@ def _cutout_options(x, axes) -> None:
     _plane("cutout", x, axes, None)
 
 
-@array_noise(_checks.numbers, like_x=("fill",), options=_cutout_options, size=_checks.nonnegative)
+@array_noise(_checks.numbers, like_x=("fill",), options=_cutout_options, ranges={"size": _checks.nonnegative})
 def cutout(
     key: jax.Array,
     x: jax.Array,
-    size: float | jax.Array,
-    fill: float | jax.Array = 0.0,
+    size: Amount,
+    fill: Amount = 0.0,
     *,
     axes: tuple[int, ...] = (-3, -2),
+    where: Mask = None,
+    lengths: Mask = None,
 ) -> Hit:
     """Cutout: a square of fixed size is replaced by `fill`; its centre is any pixel, so it may leave the image.
 
@@ -135,17 +143,19 @@ def _holes(x, max_holes, height, width, axes) -> None:
     _interval("coarse_dropout", "width", width, 0, 1)
 
 
-@array_noise(_checks.numbers, like_x=("fill",), options=_holes, holes=_checks.nonnegative)
+@array_noise(_checks.numbers, like_x=("fill",), options=_holes, ranges={"holes": _checks.nonnegative})
 def coarse_dropout(
     key: jax.Array,
     x: jax.Array,
-    holes: float | jax.Array,
-    fill: float | jax.Array = 0.0,
+    holes: Amount,
+    fill: Amount = 0.0,
     *,
     max_holes: int = 8,
     height: tuple[float, float] = (0.1, 0.2),
     width: tuple[float, float] = (0.1, 0.2),
     axes: tuple[int, int] = (-3, -2),
+    where: Mask = None,
+    lengths: Mask = None,
 ) -> Hit:
     """Coarse dropout: several rectangles of the image are replaced by `fill`; they lie inside and may overlap.
 
@@ -192,15 +202,17 @@ def _grid_options(x, unit, axes) -> None:
     _interval("grid_mask", "unit", unit, 0, 1)
 
 
-@array_noise(_checks.numbers, like_x=("fill",), options=_grid_options, rate=_checks.rate)
+@array_noise(_checks.numbers, like_x=("fill",), options=_grid_options, ranges={"rate": _checks.rate})
 def grid_mask(
     key: jax.Array,
     x: jax.Array,
-    rate: float | jax.Array,
-    fill: float | jax.Array = 0.0,
+    rate: Amount,
+    fill: Amount = 0.0,
     *,
     unit: tuple[float, float] = (0.4, 1.0),
     axes: tuple[int, ...] = (-3, -2),
+    where: Mask = None,
+    lengths: Mask = None,
 ) -> Hit:
     """GridMask: a regular grid of squares, one in each unit of d by d pixels, is replaced by `fill`.
 
@@ -251,17 +263,20 @@ def _band_options(function: str):
     return check
 
 
-@array_noise(_checks.numbers, like_x=("fill",), options=_band_options("time_mask"), width=_checks.nonnegative)
+@array_noise(
+    _checks.numbers, like_x=("fill",), options=_band_options("time_mask"), ranges={"width": _checks.nonnegative}
+)
 def time_mask(
     key: jax.Array,
     x: jax.Array,
-    width: float | jax.Array,
-    fill: float | jax.Array = 0.0,
+    width: Amount,
+    fill: Amount = 0.0,
     *,
     count: int = 1,
     limit: float = 1.0,
     axis: int = -2,
-    where: jax.Array | None = None,
+    where: Mask = None,
+    lengths: Mask = None,
 ) -> Hit:
     """Time masking: a band of consecutive steps of each example is replaced by `fill`, in all channels.
 
@@ -295,17 +310,20 @@ def time_mask(
     return Hit(_bands(key, "time_mask", x, width, where, count, limit, axis), fill)
 
 
-@array_noise(_checks.numbers, like_x=("fill",), options=_band_options("freq_mask"), width=_checks.nonnegative)
+@array_noise(
+    _checks.numbers, like_x=("fill",), options=_band_options("freq_mask"), ranges={"width": _checks.nonnegative}
+)
 def freq_mask(
     key: jax.Array,
     x: jax.Array,
-    width: float | jax.Array,
-    fill: float | jax.Array = 0.0,
+    width: Amount,
+    fill: Amount = 0.0,
     *,
     count: int = 1,
     limit: float = 1.0,
     axis: int = -1,
-    where: jax.Array | None = None,
+    where: Mask = None,
+    lengths: Mask = None,
 ) -> Hit:
     """Frequency masking: a band of consecutive channels of each example is replaced by `fill`, at all times.
 

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from noisejax import _stream
+from noisejax._checks import Amount
 
 _u = jnp.uint32
 _LN2 = 0.6931471805599453
@@ -75,7 +76,7 @@ def normal(w: jax.Array, into=jnp.float32) -> jax.Array:
     return _short_normal(bits, m, angle) if jnp.dtype(into) == jnp.bfloat16 else _long_normal(bits, m, angle)
 
 
-def bernoulli(w: jax.Array, rate: float | jax.Array) -> jax.Array:
+def bernoulli(w: jax.Array, rate: Amount) -> jax.Array:
     """True with probability `rate`, exact to 2**-32; rates clamp to [0, 1], and both ends are exact."""
     rate = jnp.asarray(rate).astype(jnp.float32)
     threshold = jnp.clip(rate * jnp.float32(2**32), 0, jnp.float32(2**32 - 256)).astype(jnp.uint32)

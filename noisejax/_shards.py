@@ -7,7 +7,8 @@ from typing import Any
 from jax.sharding import PartitionSpec
 
 from noisejax import _noise
-from noisejax._noise import Noise, combinator
+from noisejax._noise import Noise, Run, combinator
+from noisejax._padded import Padded, values_of
 from noisejax._stream import stream
 
 
@@ -26,7 +27,7 @@ def in_shard_map(noise: Callable, spec: PartitionSpec) -> Noise:
 
     Args:
       noise: a noise of one array; for a batch of several, wrap each one's:
-        ``nj.entries((nj.in_shard_map(noise, spec), None))``. Its amounts are what the shard sees of them, as x is:
+        ``nj.on_entries((nj.in_shard_map(noise, spec), None))``. Its amounts are what the shard sees of them, as x is:
         what has x's cut axes must be cut with them.
       spec: the names of mesh axes over which each axis of x is cut, as given to `jax.shard_map` for x.
 
@@ -50,25 +51,25 @@ def in_shard_map(noise: Callable, spec: PartitionSpec) -> Noise:
     (noise,) = _noise.stages("in_shard_map", (noise,))
     if not isinstance(spec, PartitionSpec):
         raise TypeError(f"in_shard_map: spec must be a jax.sharding.PartitionSpec, as for shard_map, got {spec!r}.")
-    return Noise(_in_shard_map, {"noises": (noise,)}, (("spec", spec),), learn=True)
+    return Noise(_in_shard_map, {"noises": (noise,)}, (("spec", spec),))
 
 
-@combinator
-def _in_shard_map(run, key, x: Any, noises, *, spec):
-    if not hasattr(x, "ndim") or x.ndim < len(spec):
-        got = f"shape {x.shape}" if hasattr(x, "ndim") else f"a {type(x).__name__}"
+@combinator(lambda noise: ([*noise.amounts["noises"], *dict(noise.options).values()], {}))
+def _in_shard_map(run: Run, key, x: Any, noises, *, spec):
+    values = values_of(x)
+    if not hasattr(values, "ndim") or values.ndim < len(spec):
+        got = f"shape {values.shape}" if hasattr(values, "ndim") else f"a {type(x).__name__}"
         raise ValueError(
             f"in_shard_map: x must be one array with the axes of {spec}, got {got}. Entries of a batch are wrapped one "
-            "by one: nj.entries((nj.in_shard_map(noise, spec), None))."
+            "by one: nj.on_entries((nj.in_shard_map(noise, spec), None))."
         )
     parent = stream(key)
     if parent.layout is not None:
         raise ValueError("in_shard_map: one around another; x is cut once, so give the outer one the whole spec.")
-    layout = tuple(_names(entry) for entry in (*spec, *[None] * (x.ndim - len(spec))))
-    lengths = run.keywords["lengths"]
-    if lengths is not None and any(layout[getattr(lengths, "ndim", 0) :][:1]):
+    layout = tuple(_names(entry) for entry in (*spec, *[None] * (values.ndim - len(spec))))
+    if isinstance(x, Padded) and layout[x.lengths.ndim]:
         raise ValueError(
-            f"in_shard_map: lengths count along axis {lengths.ndim}, which is cut over {layout[lengths.ndim]}. "
+            f"in_shard_map: lengths count along axis {x.lengths.ndim}, which is cut over {layout[x.lengths.ndim]}. "
             "Give where instead, cut as x is."
         )
     return run(noises[0], dataclasses.replace(parent, layout=layout), x)

@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from noisejax import _checks
 from noisejax._generators import GENERATORS, multiply_wide as multiply_wide, two_words
 
 # The key types of this library by the names of their generators; `_keys` makes them.
@@ -55,6 +56,14 @@ def stream(key: "jax.Array | Stream") -> Stream:
     return Stream(key, generator=next((name for name, ours in KEY_TYPES.items() if ours == key_type), None))
 
 
+def enter(function: str, key: "jax.Array | Stream") -> Stream:
+    """The stream of a key that a public function was given, after it was found to be one."""
+    if isinstance(key, Stream):
+        return key
+    _checks.key(function, key)
+    return stream(key)
+
+
 def stage(key: "jax.Array | Stream", *names: Hashable) -> Stream:
     """The stream of one stage: of a chain (its position), of a batch (its entry), of a tree (a leaf's path)."""
     parent = stream(key)
@@ -75,11 +84,6 @@ def fold(key: "jax.Array | Stream", ids: jax.Array) -> Stream:
 def one_example(key: Stream) -> Stream:
     """The stream of one example, as `fold` made it, for a batch of one: no part of a cut batch."""
     return dataclasses.replace(key, layout=((), *key.layout[1:])) if key.layout else key
-
-
-def unsharded(key: "jax.Array | Stream") -> "jax.Array | Stream":
-    """The same place, of no shard: for what draws nothing."""
-    return dataclasses.replace(key, layout=None) if isinstance(key, Stream) else key
 
 
 def jax_key(key: "jax.Array | Stream") -> jax.Array:

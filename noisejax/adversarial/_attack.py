@@ -9,7 +9,7 @@ import numpy as np
 import optax
 
 from noisejax import _checks
-from noisejax._stream import Stream, fold, keys, stage
+from noisejax._stream import enter, fold, keys, stage
 from noisejax.adversarial._threats import Threat, column
 
 
@@ -196,8 +196,7 @@ def driven(
 
 def checked(name: str, key, loss, x, threat, args, *, steps: int = 1, restarts: int = 1, eot: int = 0) -> jax.Array:
     """x as float32, after everything that the host knows of an attack's arguments is found right."""
-    if not isinstance(key, Stream):
-        _checks.key(name, key)
+    enter(name, key)
     if not callable(loss):
         raise TypeError(f"{name}: loss must be a function loss(x, *args) -> (B,), got {loss!r}.")
     _checks.array(name, x, _checks.floats)

@@ -8,6 +8,7 @@ import jax
 import numpy as np
 
 from noisejax import _compose
+from noisejax._contract import is_fitted
 from noisejax._noise import Noise
 from noisejax.adversarial._smoothing import check_alpha, check_samples, clopper_pearson, counter
 
@@ -319,7 +320,7 @@ def _rows(noise: Callable, rows: np.ndarray, examples: int) -> Callable:
     """The noise of some examples: their own amounts, and those that all share."""
 
     def leaf(amount):
-        shared = hasattr(amount, "__shared__") or np.ndim(amount) == 0 or np.shape(amount)[0] != examples
+        shared = is_fitted(amount) or np.ndim(amount) == 0 or np.shape(amount)[0] != examples
         return amount if shared or examples == 1 else amount[rows]
 
-    return jax.tree.map(leaf, noise, is_leaf=lambda leaf: hasattr(leaf, "__shared__"))
+    return jax.tree.map(leaf, noise, is_leaf=is_fitted)

@@ -200,7 +200,7 @@ def _count(predict, key, noise, x, ids, span, copies: int, classes: int) -> jax.
     end = span[0] + span[1]
 
     def answer(number):  # of the classifier to one noisy copy of every example
-        outputs = predict(_noise.apply(each, fold(stream, number), x)[0])
+        outputs = predict(_noise.call(each, fold(stream, number), x, None, None))
         if outputs.ndim == 1:
             return outputs.astype(jnp.int32)
         best = jnp.argmax(outputs, axis=-1).astype(jnp.int32)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from noisejax import _sample
-from noisejax._numeric import straight_through
+from noisejax._contract import straight_through
 from noisejax.adversarial._threats import Threat, divided, each, max_abs
 
 

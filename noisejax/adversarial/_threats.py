@@ -8,8 +8,7 @@ import numpy as np
 from jax.core import Tracer
 
 from noisejax import _checks, _sample
-from noisejax._contract import host_amount
-from noisejax._numeric import straight_through
+from noisejax._contract import host_amount, straight_through
 from noisejax._stream import Stream, examples, fold, one_example, stage, words, words_like
 
 

@@ -211,7 +211,7 @@ class ActivationNoise(NoiseModule):
         if key is None:
             return inputs
         (noise,) = _noise.stages("ActivationNoise", (self.noise,))
-        return _noise.apply(noise, key, inputs, where=where, lengths=lengths)[0]
+        return _noise.call(noise, key, inputs, where, lengths)
 
 
 class NEFTune(NoiseModule):

@@ -70,7 +70,7 @@ class ActivationNoise(BoundNoiseLayer):
         key = self._key(deterministic, rngs)
         if key is None:
             return inputs
-        return _noise.apply(self._bound(), key, inputs, where=where, lengths=lengths)[0]
+        return _noise.call(self._bound(), key, inputs, where, lengths)
 
 
 class GaussianNoise(ArrayNoiseLayer):

@@ -9,7 +9,7 @@ import optax
 
 from noisejax import _checks, _sample
 from noisejax._levels import at_step
-from noisejax._noise import apply
+from noisejax._noise import call
 from noisejax._stream import words_like
 from noisejax.optim import _streams
 from noisejax.optim._streams import ScalarOrSchedule
@@ -101,7 +101,7 @@ def apply_noise(key: jax.Array, noise: Callable) -> optax.GradientTransformation
 
     Example:
       >>> import jax, jax.numpy as jnp, optax, noisejax as nj, noisejax.optim
-      >>> noise = nj.bind(nj.student_t, scale=optax.linear_schedule(0.1, 0.0, 100), df=3.0)
+      >>> noise = nj.bind(nj.student_t, scale=nj.scheduled(optax.linear_schedule(0.1, 0.0, 100)), df=3.0)
       >>> optimizer = optax.chain(noisejax.optim.apply_noise(jax.random.key(0), noise), optax.sgd(0.1))
       >>> state = optimizer.init(jnp.ones(3))
       >>> updates, state = optimizer.update(jnp.ones(3), state)
@@ -115,7 +115,7 @@ def apply_noise(key: jax.Array, noise: Callable) -> optax.GradientTransformation
         now = at_step(noise, state.count)
 
         def noisy(stream, g):
-            return apply(now, stream, g)[0]
+            return call(now, stream, g, None, None)
 
         updates = _streams.leafwise(noisy, "apply_noise", (_streams.at_step(key, state),), updates)
         return updates, state._replace(count=_streams.following(state.count))

@@ -6,7 +6,7 @@ import optax
 from jax import lax
 
 from noisejax import _checks, _sample
-from noisejax._stream import Stream, stream as stream_of, words_like
+from noisejax._stream import Stream, enter, stream as stream_of, words_like
 from noisejax.optim import _streams
 
 _NARROW = (jnp.bfloat16, jnp.float16)
@@ -40,8 +40,7 @@ def stochastic_round(key: jax.Array | Stream, x: jax.Array, dtype: jax.typing.DT
       >>> sorted(set(y.tolist())), bool(abs(y.astype(float).mean() - 1.001) < 1e-4)
       ([1.0, 1.0078125], True)
     """
-    if not isinstance(key, Stream):
-        _checks.key("stochastic_round", key)
+    key = enter("stochastic_round", key)
     _checks.array("stochastic_round", x, _checks.floats)
     if dtype not in _NARROW:
         raise ValueError(f"stochastic_round: dtype must be bfloat16 or float16, got {dtype!r}.")

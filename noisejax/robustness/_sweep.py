@@ -32,7 +32,7 @@ def on_batch(noise: Callable) -> Callable:
       >>> import jax, jax.numpy as jnp, noisejax as nj
       >>> from noisejax import robustness
       >>> flip = lambda rate: nj.bind(nj.labels.flip, rate=rate, num_classes=2)
-      >>> flips = lambda rate: robustness.on_batch(nj.entries((None, flip(rate))))
+      >>> flips = lambda rate: robustness.on_batch(nj.on_entries((None, flip(rate))))
       >>> x = jnp.arange(1000.0)
       >>> report = robustness.sweep(
       ...     jax.random.key(0), lambda x: x % 2 > 0, (x, (x % 2).astype(int)), {"flipped labels": (flips, [0.0, 0.2])}

@@ -16,7 +16,7 @@ from jax import lax
 
 from noisejax import _checks, _sample
 from noisejax._contract import host_amount
-from noisejax._stream import Stream, along, words, words_like
+from noisejax._stream import along, enter, words, words_like
 from noisejax.weights._product import DENSE, Conv, plan
 
 
@@ -353,8 +353,7 @@ def _fit(name: str, amount: str, value: jax.Array, of: str, shape: tuple[int, ..
 
 
 def _check(name: str, key, x, w, mode: str) -> None:
-    if not isinstance(key, Stream):
-        _checks.key(name, key)
+    key = enter(name, key)
     _checks.array(name, x, _checks.floats)
     if not hasattr(w, "dtype") or w.dtype != x.dtype:
         raise TypeError(f"{name}: w must have x's dtype, {x.dtype}, got {getattr(w, 'dtype', w)}. Cast one of them.")
