@@ -20,7 +20,7 @@ from benchmarks import measure
 from benchmarks.adversarial import models
 from benchmarks.adversarial.models import Model, bound, from_torch, to_torch
 from noisejax import adversarial
-from noisejax.adversarial._boundary import rivals
+from noisejax.adversarial._attacks.boundary import rivals
 
 BALLS = {"linf": adversarial.Linf, "l2": adversarial.L2, "l1": adversarial.L1}
 OFFICIAL = {"linf": "Linf", "l2": "L2", "l1": "L1"}

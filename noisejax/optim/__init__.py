@@ -13,6 +13,10 @@ from noisejax.optim._additive import (
     annealed_std as annealed_std,
     apply_noise as apply_noise,
 )
+from noisejax.optim._adversary import (
+    AdversarialWeightsState as AdversarialWeightsState,
+    adversarial_weights as adversarial_weights,
+)
 from noisejax.optim._langevin import (
     PreconditionedSGLDState as PreconditionedSGLDState,
     add_langevin_noise as add_langevin_noise,
@@ -30,9 +34,11 @@ from noisejax.optim._rounding import (
     stochastic_round as stochastic_round,
     stochastic_rounding as stochastic_rounding,
 )
+from noisejax.optim._sharpness import asam as asam, awp as awp, gsam as gsam, sam as sam
 from noisejax.optim._streams import NoiseState as NoiseState
 
 __all__ = [
+    "AdversarialWeightsState",
     "AnticorrelatedNoiseState",
     "NoiseState",
     "PreconditionedSGLDState",
@@ -40,13 +46,18 @@ __all__ = [
     "add_langevin_noise",
     "add_noise",
     "add_private_noise",
+    "adversarial_weights",
     "annealed_std",
     "apply_noise",
     "apply_updates",
+    "asam",
+    "awp",
     "clipped_sum",
     "differentially_private_aggregate",
+    "gsam",
     "perturbed_gradients",
     "preconditioned_sgld",
+    "sam",
     "sgld",
     "stochastic_round",
     "stochastic_rounding",

@@ -1,0 +1,228 @@
+"""DDN and FMN: gradient ascent on a ball whose radius follows from whether the model is fooled."""
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from noisejax import _sample
+from noisejax._stream import fold
+from noisejax.adversarial._attacks.boundary import (
+    Nearest,
+    dual_norm,
+    fooled,
+    host_number,
+    inside,
+    lead,
+    prepared,
+)
+from noisejax.adversarial._attacks.driver import choose
+from noisejax.adversarial._losses import cross_entropy
+from noisejax.adversarial._threats.balls import L2, Linf, Threat, column, divided, each, max_abs, rows
+from noisejax.adversarial._threats.sparse import L0, L1, _unblocked
+
+
+def ddn(
+    key: jax.Array,
+    logits_fn: Callable,
+    x: jax.Array,
+    labels: jax.Array,
+    threat: Threat,
+    initial_norm: float | jax.Array = 1.0,
+    gamma: float | jax.Array = 0.05,
+    *,
+    steps: int = 100,
+    targeted: bool = False,
+    ids: jax.Array | None = None,
+) -> jax.Array:
+    """Decoupled direction and norm: unit steps of gradient ascent on a sphere that shrinks where the model is fooled.
+
+    Args:
+      key: a JAX key: where a gradient is 0, the direction is drawn.
+      logits_fn: ``logits_fn(x) -> (B, classes)``.
+      x: floats of shape (B, ...), inside the bounds.
+      labels: integers of shape (B,).
+      threat: `L2`; its eps says which perturbations count.
+      initial_norm: the sphere's first radius.
+      gamma: by what part the radius changes in a step.
+      steps: how many gradients are taken. Static.
+      targeted: whether the labels are targets, to be predicted. Static.
+      ids: integers of shape (B,): example i's draws depend on ``(key, ids[i])`` alone.
+
+    Returns:
+      The adversarial examples: float32, of x's shape, without gradient; x itself where none inside the threat was found
+      (`misclassified` tells), or where it is misclassified as it is.
+
+    References:
+      Rony et al., "Decoupling direction and norm for efficient gradient-based L2 adversarial attacks and defenses",
+      CVPR 2019.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from noisejax import adversarial
+      >>> logits_fn = lambda x: x @ jnp.array([[1.0, -1.0], [0.5, -0.5]])
+      >>> x, labels = jnp.array([[0.5, 0.5]]), jnp.array([0])
+      >>> threat = adversarial.L2(2.0, bounds=None)
+      >>> x_adv = adversarial.ddn(jax.random.key(0), logits_fn, x, labels, threat)
+      >>> round(float(threat.norm(x_adv - x)[0]), 1)
+      0.7
+    """
+    x, threat, labels, logits_of = prepared("ddn", key, logits_fn, x, labels, threat, (L2,), targeted, steps=steps)
+
+    def value(logits):
+        return -cross_entropy(logits, labels) if targeted else cross_entropy(logits, labels)
+
+    def rule(radius, now, seen, best, value, slope, size, share):
+        return radius * jnp.where(now, 1 - gamma, 1 + gamma)
+
+    def onto(delta, radius):
+        delta = delta * column(divided(radius, threat.norm(delta)), delta)
+        return threat._clip(delta, x)
+
+    walk = _Walk(key, ids, logits_of, x, threat, labels, targeted, steps)
+    radius = jnp.full_like(jnp.sum(x, axis=tuple(range(1, x.ndim))), initial_norm)
+    return walk(value, radius, rule, onto, lambda share: 0.01 + 0.99 * share)
+
+
+def fmn(
+    key: jax.Array,
+    logits_fn: Callable,
+    x: jax.Array,
+    labels: jax.Array,
+    threat: Threat,
+    step_size: float | jax.Array | None = None,
+    gamma: float | jax.Array = 0.05,
+    *,
+    steps: int = 100,
+    targeted: bool = False,
+    ids: jax.Array | None = None,
+) -> jax.Array:
+    """Fast minimum norm: steps of gradient ascent on the margin, projected onto a ball whose radius is adapted.
+
+    The radius is at first the distance of the boundary to first order; then it shrinks where the model is fooled and
+    grows where it is not. Steps and changes become smaller along half a cosine.
+
+    Args:
+      key: a JAX key: where a gradient is 0, the direction is drawn.
+      logits_fn: ``logits_fn(x) -> (B, classes)``.
+      x: floats of shape (B, ...), inside the bounds.
+      labels: integers of shape (B,).
+      threat: `Linf`, `L2`, `L1` or `L0`; its eps says which perturbations count.
+      step_size: the Euclidean length of the first step; the last one's is a hundredth of it. None for 1, as the authors
+        have it, and for `L0` for the Euclidean size of the bounds: a feature that counts once it changes may as well go
+        all the way, and with steps of 1 on pictures more of them are needed.
+      gamma: by what part the radius changes in the first step; in the last one 0.001.
+      steps: how many gradients are taken. Static.
+      targeted: whether the labels are targets, to be predicted. Static.
+      ids: integers of shape (B,): example i's draws depend on ``(key, ids[i])`` alone.
+
+    Returns:
+      The adversarial examples: float32, of x's shape, without gradient; x itself where none inside the threat was found
+      (`misclassified` tells), or where it is misclassified as it is.
+
+    References:
+      Pintor et al., "Fast minimum-norm adversarial attacks through adaptive norm constraints", NeurIPS 2021. Here
+      the L2 and L1 forms leave out elements of the gradient that push against a bound: on pictures with much black the
+      L2 form seldom succeeds otherwise. (Foolbox 3.3.4 does not project in its L2 form.)
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from noisejax import adversarial
+      >>> logits_fn = lambda x: x @ jnp.array([[1.0, -1.0], [0.5, -0.5]])
+      >>> x, labels = jnp.array([[0.5, 0.5]]), jnp.array([0])
+      >>> threat = adversarial.Linf(2.0, bounds=None)
+      >>> x_adv = adversarial.fmn(jax.random.key(0), logits_fn, x, labels, threat)
+      >>> round(float(threat.norm(x_adv - x)[0]), 1)
+      0.5
+    """
+    norms = (Linf, L2, L1, L0)
+    x, threat, labels, logits_of = prepared("fmn", key, logits_fn, x, labels, threat, norms, targeted, steps=steps)
+    host_number("fmn", "step_size", step_size, 0)
+
+    def value(logits):
+        return lead(logits, labels, targeted)
+
+    def rule(radius, now, seen, best, value, slope, size, share):
+        change = 0.001 + (gamma - 0.001) * share
+        if isinstance(threat, L0):
+            fewer = jnp.minimum(jnp.minimum(radius - 1, jnp.floor(radius * (1 - change))), best)
+            more = jnp.maximum(radius + 1, jnp.floor(radius * (1 + change)))
+            return jnp.maximum(jnp.where(now, fewer, more), 1)
+        first = size + jnp.where(slope > 0, jnp.abs(value) / jnp.where(slope > 0, slope, 1), jnp.inf)
+        first = 1.001 * first  # or rounding may leave it on the near side of the boundary for good
+        return jnp.where(now, jnp.minimum(radius * (1 - change), best), jnp.where(seen, radius * (1 + change), first))
+
+    def onto(delta, radius):
+        ball = copy.copy(threat)
+        ball.eps = column(radius, delta)
+        return ball.project(delta, x)
+
+    within = isinstance(threat, (L2, L1))
+    walk = _Walk(key, ids, logits_of, x, threat, labels, targeted, steps, within)
+    each_one = jnp.zeros_like(jnp.sum(x, axis=tuple(range(1, x.ndim))))
+    radius = each_one + (1 if isinstance(threat, L0) else jnp.inf)
+    if step_size is not None:
+        length = jnp.asarray(step_size, jnp.float32)
+    else:
+        length = _size_of_bounds(threat, x) if isinstance(threat, L0) else 1.0
+    return walk(value, radius, rule, onto, lambda share: length * (0.01 + 0.99 * share))
+
+
+def _size_of_bounds(threat: Threat, x: jax.Array) -> jax.Array:
+    """From one corner of the bounds to the opposite one, of the features that may change; as a column."""
+    wide = threat.free(jnp.zeros_like(x) + threat.reach(x).astype(jnp.float32))
+    wide = jnp.where(jnp.isfinite(wide), wide, 1)
+    return jnp.sqrt(jnp.sum(wide * wide, axis=tuple(range(1, x.ndim)), keepdims=True))
+
+
+class _Walk:
+    """Unit steps of gradient ascent, each projected onto a radius that follows from how the last one went."""
+
+    def __init__(self, key, ids, logits_of, x, threat, labels, targeted, steps, within=False):
+        self.streams = rows(key, ids, x)
+        self.logits_of, self.x, self.threat, self.labels = logits_of, x, threat, labels
+        self.targeted, self.steps = targeted, steps
+        self.within = within  # whether what would only push against a bound has no part in the gradient
+
+    def __call__(self, value_of, radius, rule, onto, length) -> jax.Array:
+        x, threat = self.x, self.threat
+        room = threat.room(x)
+        widest = jnp.inf if room is None else threat.norm(threat.free(jnp.maximum(-room[0], room[1])))
+
+        def judged(delta):
+            logits = self.logits_of(threat.perturbed(x, delta))
+            value = value_of(logits)
+            return jnp.sum(value), (value, fooled(logits, self.labels, self.targeted))
+
+        def kept(best, delta, now):
+            size = threat.norm(delta)
+            return choose(now & (size < best.size), Nearest(delta, size), best), size
+
+        def step(carry, number):
+            delta, radius, best = carry
+            grads, (value, now) = jax.grad(judged, has_aux=True)(delta)
+            grads = threat.free(jnp.where(jnp.isfinite(grads), grads, 0))
+            grads = _unblocked(threat, grads, x, delta) if self.within else grads
+            best, size = kept(best, delta, now)
+            share = (1 + jnp.cos(jnp.pi * number.astype(jnp.float32) / self.steps)) / 2
+            seen, slope = jnp.isfinite(best.size), dual_norm(threat, grads)
+            radius = jnp.minimum(rule(radius, now, seen, best.size, value, slope, size, share), widest)
+            delta = onto(delta + length(share) * self.unit(grads, number), radius)
+            return (delta, radius, best), None
+
+        best = Nearest(jnp.zeros_like(x), jnp.full_like(radius, jnp.inf))
+        carry = jnp.zeros_like(x), radius, best
+        delta, _, best = jax.lax.scan(step, carry, jnp.arange(self.steps, dtype=jnp.int32))[0]
+        best, _ = kept(best, delta, judged(delta)[1][1])
+        return jax.lax.stop_gradient(inside(threat, x, best))
+
+    def unit(self, grads, number) -> Any:
+        """The gradient over its length; a random direction where it is 0."""
+        streams = jax.vmap(lambda stream: fold(stream, number))(self.streams)
+        drawn = self.threat.free(_sample.normal(each(streams, "adversarial.walk", self.x)))
+        top = max_abs(grads)
+        grads = jnp.where(top > 0, divided(grads, top), drawn)
+        squares = jnp.sum(grads * grads, axis=tuple(range(1, grads.ndim)), keepdims=True)
+        return divided(grads, jnp.sqrt(squares))

@@ -1,0 +1,318 @@
+"""The driver of gradient attacks: an optax transform ascends the loss of a perturbation inside a threat."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from noisejax import _checks
+from noisejax._stream import Stream, fold, keys, stage
+from noisejax.adversarial._threats.balls import Threat, column
+
+
+class Best(NamedTuple):
+    """The example that an attack has settled on so far, for each example of the batch."""
+
+    x: jax.Array
+    value: jax.Array  # its loss, (B,)
+    success: jax.Array  # whether it reached the goal, (B,)
+
+
+def attack(
+    key: jax.Array,
+    tx: optax.GradientTransformation,
+    loss: Callable,
+    x: jax.Array,
+    threat: Threat,
+    args: tuple = (),
+    *,
+    steps: int,
+    random_start: bool = True,
+    restarts: int = 1,
+    eot: int = 0,
+    success: Callable | None = None,
+    keep: str = "last",
+    lookahead: Callable | None = None,
+    start: jax.Array | Callable | None = None,
+    ids: jax.Array | None = None,
+    unroll: int = 1,
+) -> jax.Array:
+    """Maximises the loss of each example inside a threat, with any optax transform: what `pgd` and its kin are made of.
+
+    The perturbation is the transform's parameters. In each step it is given the gradient of -loss (optax minimises),
+    and then the perturbation is projected. The whole attack is a scan: call it within `jax.jit`, with eps, step sizes
+    and args traced as you like. Without jit it is traced anew at every call.
+
+    Results do not depend on the number of devices, and with `ids` not on how a data set is cut into batches. A
+    gradient that is not finite counts as 0, and a loss that is NaN is never preferred.
+
+    Args:
+      key: a JAX key.
+      tx: an optax transform of the perturbation, an array of x's shape. It gets the extra arguments ``value`` (-loss of
+        each example, of shape (B,)), ``x`` (the clean examples) and ``threat``.
+      loss: ``loss(x, *args) -> (B,)``, the loss of each example, which is maximised; with eot, ``loss(key, x, *args)``.
+      x: the clean examples, floats of shape (B, ...), inside the threat's bounds.
+      threat: what may be done to x.
+      args: arrays with x's leading axis, as the labels.
+      steps: how many steps. Static, like all that follows but `start` and `ids`.
+      random_start: whether to start from ``threat.sample``; otherwise from x.
+      restarts: how many attacks from different starts run side by side; the best of each example counts. Restart 0
+        draws as a single one does, so that more restarts never make a worse result.
+      eot: over how many keys the loss is averaged (expectation over transformation), for models that draw noise; 0 for
+        a loss without a key. The keys are new in every step. Within a step all examples and all restarts have the same
+        (common random numbers), so that their losses differ by what they are and not by their luck.
+      success: ``success(x, *args) -> (B,)`` booleans (with eot ``success(key, x, *args)``, which then has to hold for
+        more than half of the keys): an example for which it held once is not lost again. A model that it shares with
+        the loss is evaluated once, since XLA merges equal computations.
+      keep: `'last'`, the last step's example (with `success`, the last one for which it held), as PGD is defined; or
+        `'best'`, the one with the highest loss on the way, start and end included (with `success`, among those for
+        which it held, if any).
+      lookahead: ``lookahead(delta, state) -> delta``, where the gradient is taken if not at delta: NI-FGSM. That point
+        may lie outside of the bounds.
+      start: the perturbation to start from, of x's shape, or ``start(key, x, ids)`` that draws one in each restart, as
+        ``threat.boundary``; with it `random_start` does not count.
+      ids: integers of shape (B,): example i's start is drawn from ``(key, ids[i])`` alone.
+      unroll: how many steps of the scan are unrolled; on CPUs, where convolutions inside a loop are slow, steps.
+
+    Returns:
+      The adversarial examples: float32, of x's shape, inside the threat, without gradient.
+
+    References:
+      Madry et al., "Towards deep learning models resistant to adversarial attacks", ICLR 2018. EOT: Athalye et al.,
+      "Synthesizing robust adversarial examples", ICML 2018.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, optax
+      >>> from noisejax import adversarial
+      >>> tx = optax.chain(optax.scale_by_sign(), optax.scale(-0.0625))
+      >>> def loss(x, y):
+      ...     return jnp.where(y == 1, -x.sum(-1), x.sum(-1))
+      >>> x, y = jnp.full((2, 3), 0.5), jnp.array([0, 1])
+      >>> threat = adversarial.Linf(0.125, bounds=(0, 1))
+      >>> adversarial.attack(jax.random.key(0), tx, loss, x, threat, (y,), steps=10)[:, 0].tolist()
+      [0.625, 0.375]
+    """
+    return driven(
+        key,
+        tx,
+        loss,
+        x,
+        threat,
+        args,
+        steps=steps,
+        random_start=random_start,
+        restarts=restarts,
+        eot=eot,
+        success=success,
+        keep=keep,
+        lookahead=lookahead,
+        start=start,
+        ids=ids,
+        unroll=unroll,
+    )
+
+
+def driven(
+    key,
+    tx,
+    loss,
+    x,
+    threat,
+    args=(),
+    *,
+    steps,
+    random_start=True,
+    restarts=1,
+    eot=0,
+    success=None,
+    keep="last",
+    lookahead=None,
+    start=None,
+    ids=None,
+    unroll=1,
+    limit=None,
+) -> jax.Array:
+    """`attack`, which can be left after `limit` of its steps: an integer that may be traced."""
+    x = checked("attack", key, loss, x, threat, args, steps=steps, restarts=restarts, eot=eot)
+    _checks.one_of("attack", "keep", keep, ("last", "best"))
+    threat = threat.fitted(x)
+    x, threat = jax.lax.stop_gradient((x, threat))
+    tx = optax.with_extra_args_support(tx)
+    values = on_batch("attack", loss, x, args, eot)
+    held = None if success is None else on_batch("attack success", success, x, args, eot)
+    trials = keys_of_steps(key, eot)
+    tracks = keep == "best" or success is not None or restarts > 1
+
+    def judge(best: Best | None, point, step):
+        now = measured(values, held, point, trials(step))
+        return now if best is None else _settle(best, now, keep)
+
+    def restart(number):
+        if start is None:
+            delta = threat.sample(fold(key, number), x, ids) if random_start else jnp.zeros_like(x)
+        elif callable(start):
+            delta = start(fold(key, number), x, ids)
+        else:
+            delta = jnp.asarray(start, jnp.float32)
+        delta = threat.project(delta, x)
+
+        def body(carry, step):
+            delta, state, best = carry
+
+            def objective(delta):
+                point = threat.perturbed(x, delta) if lookahead is None else threat.ahead(x, lookahead(delta, state))
+                each = values(trials(step), point)
+                return -jnp.sum(each), each
+
+            grads, each = jax.grad(objective, has_aux=True)(delta)
+            if best is not None:
+                best = judge(best, threat.perturbed(x, delta), step)
+            delta, state = move(tx, threat, x, delta, state, grads, each)
+            return (delta, state, best), None
+
+        best = nothing(x) if keep == "best" or success is not None else None
+        carry = delta, tx.init(jnp.zeros_like(x)), best
+        if steps == 1:  # one turn of a loop is still a loop, in which convolutions are slow on CPUs
+            (delta, _, best), _ = body(carry, jnp.int32(0))
+        elif limit is not None:
+            delta, _, best = jax.lax.fori_loop(0, jnp.minimum(limit, steps), lambda step, c: body(c, step)[0], carry)
+        else:
+            (delta, _, best), _ = jax.lax.scan(body, carry, jnp.arange(steps), unroll=unroll)
+        point = threat.perturbed(x, delta)
+        return judge(best, point, steps) if tracks else Best(point, *nothing(x)[1:])
+
+    if restarts == 1:
+        best = restart(jnp.int32(0))
+    else:
+        best = _best_of(jax.vmap(restart)(jnp.arange(restarts)))
+    return jax.lax.stop_gradient(best.x)
+
+
+# What other attacks share with this one.
+
+
+def checked(name: str, key, loss, x, threat, args, *, steps: int = 1, restarts: int = 1, eot: int = 0) -> jax.Array:
+    """x as float32, after everything that the host knows of an attack's arguments is found right."""
+    if not isinstance(key, Stream):
+        _checks.key(name, key)
+    if not callable(loss):
+        raise TypeError(f"{name}: loss must be a function loss(x, *args) -> (B,), got {loss!r}.")
+    _checks.array(name, x, _checks.floats)
+    if np.ndim(x) == 0:
+        raise ValueError(f"{name}: x must be a batch, of shape (B, ...), got a scalar.")
+    if not isinstance(threat, Threat):
+        raise TypeError(f"{name}: threat must be one as Linf(eps, bounds=(low, high)), got {threat!r}.")
+    if not isinstance(args, tuple):
+        raise TypeError(f"{name}: args must be a tuple, as args=(labels,), got a {type(args).__name__}.")
+    for leaf in jax.tree.leaves(args):
+        if np.shape(leaf)[:1] != np.shape(x)[:1]:
+            raise ValueError(
+                f"{name}: every array in args must have x's leading axis of {np.shape(x)[0]} examples, got shape "
+                f"{np.shape(leaf)}. What is not of the examples belongs into the loss: functools.partial, or a closure."
+            )
+    for what, count, least in (("steps", steps, 0), ("restarts", restarts, 1), ("eot", eot, 0)):
+        if not isinstance(count, (int, np.integer)) or isinstance(count, bool) or count < least:
+            raise ValueError(f"{name}: {what} must be an integer, at least {least}, got {count!r}. It is static.")
+    if isinstance(x, np.ndarray):
+        inside_bounds(name, x, threat)
+    return jnp.asarray(x).astype(jnp.float32)
+
+
+def inside_bounds(name: str, x: np.ndarray, threat: Threat) -> None:
+    """Values that the host can read lie inside the bounds."""
+    bounds = None if threat.bounds is None else [np.asarray(b) for b in threat.bounds if isinstance(b, np.ndarray)]
+    if not bounds or len(bounds) != 2 or not x.size:
+        return
+    slack = 1e-6 * np.max(np.abs(np.where(np.isfinite(bounds), bounds, 1)))
+    if np.any(x < bounds[0] - slack) or np.any(x > bounds[1] + slack):
+        raise ValueError(
+            f"{name}: x must lie inside the bounds of {threat!r}, got values from {x.min():g} to {x.max():g}. Give the "
+            "bounds of x as the model takes it, or x in their units (pixels of 0 to 255 divided by 255); "
+            "normalized(predict, mean, std) keeps a threat in pixel space."
+        )
+
+
+def on_batch(name: str, function: Callable, x, args: tuple, eot: int) -> Callable:
+    """``f(keys, x) -> (B,)``: the function's mean over the keys (if eot), its result's shape checked.
+
+    Derivatives stop at whatever the function closes over, so that an attack inside of a training loss is not
+    differentiated: only the derivative in x is left.
+    """
+    example = (jax.random.key(0), x) if eot else (x,)
+    # args stay outside: of those that are NumPy's the function can still read, and refuse, the values.
+    pure, closed = jax.closure_convert(lambda *inputs: function(*inputs, *args), *example)
+    closed = jax.lax.stop_gradient(closed)
+    result = jax.eval_shape(lambda *inputs: pure(*inputs, *closed), *example)
+    if getattr(result, "shape", None) != x.shape[:1]:
+        got = f"shape {result.shape}" if hasattr(result, "shape") else f"a {type(result).__name__}"
+        raise ValueError(
+            f"{name}: the loss must give one number per example, of shape {x.shape[:1]}, got {got}. Do not average "
+            "over the examples, and reduce each one's to a number: untargeted(predict) makes a loss of a model."
+        )
+
+    def call(keys, x):
+        if not eot:
+            return pure(x, *closed).astype(jnp.float32)
+        each = jax.vmap(lambda key: pure(key, x, *closed))(keys)
+        return jnp.mean(each.astype(jnp.float32), axis=0)
+
+    return call
+
+
+def keys_of_steps(key, eot: int) -> Callable:
+    """``f(step)``: the keys of that step, new in every step; None without eot."""
+    if not eot:
+        return lambda step: None
+    draws = jnp.arange(eot, dtype=jnp.int32)
+    return lambda step: keys(stage(key, "adversarial", "eot"), jnp.asarray(step).astype(jnp.int32) * eot + draws)
+
+
+def measured(values: Callable, held: Callable | None, point, trial) -> Best:
+    """A point with its loss and its success."""
+    value = values(trial, point)
+    reached = jnp.zeros_like(value, bool) if held is None else held(trial, point) > 0.5
+    return Best(point, value, reached)
+
+
+def move(tx, threat: Threat, x, delta, state, grads, values) -> tuple[jax.Array, Any]:
+    """One step of the transform, and the projection after it."""
+    grads = threat.free(jnp.where(jnp.isfinite(grads), grads, 0))
+    with jax.numpy_dtype_promotion("standard"):  # optax counts on it
+        updates, state = tx.update(grads, state, delta, value=-values, x=x, threat=threat)
+    return threat.project(delta + updates, x), state
+
+
+def nothing(x) -> Best:
+    """What everything is better than."""
+    lowest = jnp.full_like(jnp.sum(x, axis=tuple(range(1, x.ndim))), -jnp.inf)
+    return Best(x, lowest, lowest > 0)
+
+
+def choose(which: jax.Array, new: Any, old: Any) -> Any:
+    """Examples of `new` where `which`, of shape (B,), and of `old` elsewhere, leaf by leaf."""
+    return jax.tree.map(lambda a, b: jnp.where(column(which, a), a, b), new, old)
+
+
+def better(new: Best, old: Best) -> jax.Array:
+    """Success before none, then the higher loss; a tie and a NaN leave the old one."""
+    return (new.success & ~old.success) | ((new.success == old.success) & (new.value > old.value))
+
+
+def _settle(best: Best, now: Best, keep: str) -> Best:
+    return choose(better(now, best) if keep == "best" else now.success | ~best.success, now, best)
+
+
+def _best_of(many: Best) -> Best:
+    """The best along the leading axis, of equal ones the first; without a gather over the examples."""
+    value = jnp.where(many.value > -jnp.inf, many.value, -jnp.finfo(jnp.float32).max)  # NaN too
+    value = jnp.where(many.success == jnp.any(many.success, axis=0, keepdims=True), value, -jnp.inf)
+    chosen = jax.nn.one_hot(jnp.argmax(value, axis=0), value.shape[0], axis=0, dtype=bool)
+
+    def pick(leaf):
+        mask = chosen.reshape(chosen.shape + (1,) * (leaf.ndim - chosen.ndim))
+        return jnp.sum(jnp.where(mask, leaf, jnp.zeros_like(leaf)), axis=0, dtype=leaf.dtype)
+
+    return jax.tree.map(pick, many)

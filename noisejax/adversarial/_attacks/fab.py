@@ -1,0 +1,134 @@
+"""FAB: the nearest adversarial example, by steps onto the nearest decision boundary that are drawn back to x."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from noisejax._stream import fold
+from noisejax.adversarial._attacks.boundary import (
+    Nearest,
+    fooled,
+    host_number,
+    inside,
+    lead,
+    nearest,
+    prepared,
+    rivals,
+    shortened,
+    towards,
+)
+from noisejax.adversarial._attacks.driver import choose
+from noisejax.adversarial._threats.balls import L2, Linf, Threat, column
+from noisejax.adversarial._threats.sparse import L1
+
+
+def fab(
+    key: jax.Array,
+    logits_fn: Callable,
+    x: jax.Array,
+    labels: jax.Array,
+    threat: Threat,
+    *,
+    steps: int = 100,
+    restarts: int = 1,
+    targets: int | None = 9,
+    alpha_max: float = 0.1,
+    eta: float = 1.05,
+    beta: float = 0.9,
+    refine: int = 3,
+    ids: jax.Array | None = None,
+) -> jax.Array:
+    """Fast adaptive boundary attack: looks for the smallest perturbation that changes the answer.
+
+    In each step the model is taken to be linear. The point and x itself are projected onto the boundary, within the
+    bounds and in the threat's norm, and the point moves to a mean of the two, a little beyond. Where that fools the
+    model, it is kept if it is the smallest, and the search goes on from nearer to x.
+
+    With `targets` it is FAB-T: one search for each of the most likely other classes, of two gradients' work per step.
+    With ``targets=None`` each step looks at all classes, and takes as many gradients.
+
+    There is no `eot` here, and AutoAttack's version for random models leaves FAB out too: the smallest of many
+    perturbations that have fooled once would be the luckiest one. Of a model that draws noise give the mean over fixed
+    keys, ``lambda x: jax.vmap(lambda key: model(key, x))(keys).mean(0)``, and judge what is found with fresh keys.
+
+    Args:
+      key: a JAX key; a single restart draws nothing from it.
+      logits_fn: ``logits_fn(x) -> (B, classes)``.
+      x: floats of shape (B, ...), inside the bounds.
+      labels: integers of shape (B,).
+      threat: `Linf`, `L2` or `L1`. Its eps says which perturbations count, not where the search goes.
+      steps: of each search. Static, like all that follows but `ids`.
+      restarts: how many searches for each target; all but the first start at random, half of eps away from x.
+      targets: how many classes are targets (or as many as there are); None for the untargeted attack.
+      alpha_max: the largest weight of x's own projection.
+      eta: how far beyond the boundary a step goes.
+      beta: what part of a successful perturbation the search goes on from.
+      refine: how often the model is asked at the end to shorten what was found (the paper's final search).
+      ids: integers of shape (B,): example i's starts are drawn from ``(key, ids[i])`` alone.
+
+    Returns:
+      The adversarial examples: float32, of x's shape, without gradient; x itself where none inside the threat was found
+      (`misclassified` tells), or where it is misclassified as it is.
+
+    References:
+      Croce and Hein, "Minimally distorted adversarial examples with a fast adaptive boundary attack", ICML 2020; the
+      searches are those of AutoAttack's code, which leaves out the final one.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from noisejax import adversarial
+      >>> logits_fn = lambda x: x @ jnp.array([[1.0, -1.0], [0.5, -0.5]])
+      >>> x, labels = jnp.array([[0.5, 0.5]]), jnp.array([0])
+      >>> threat = adversarial.L2(2.0, bounds=None)
+      >>> x_adv = adversarial.fab(jax.random.key(0), logits_fn, x, labels, threat, steps=20)
+      >>> round(float(threat.norm(x_adv - x)[0]), 3)  # as far as the boundary is
+      0.671
+    """
+    norms, tries = (Linf, L2, L1), 1 if targets is None else targets
+    x, threat, labels, logits_of = prepared(
+        "fab", key, logits_fn, x, labels, threat, norms, steps=steps, restarts=restarts, targets=tries
+    )
+    for what, value, limit in (("alpha_max", alpha_max, 1), ("beta", beta, 1), ("eta", eta, np.inf)):
+        host_number("fab", what, value, 0, limit)
+
+    def judged(delta):
+        logits = logits_of(threat.perturbed(x, delta))
+        return lead(logits, labels, False), fooled(logits, labels, False)
+
+    def search(best: Nearest, number, classes) -> Nearest:
+        start = 0.5 * threat.boundary(fold(key, number), x, ids) if restarts > 1 else jnp.zeros_like(x)
+        delta = jnp.where(number > 0, start, 0)
+
+        def body(carry, _):
+            delta, best = carry
+            gap, normal, _ = nearest(logits_of, threat.perturbed(x, delta), threat, labels, classes)
+            both = jnp.stack([threat.perturbed(x, delta), x])
+            moved = jnp.sum(normal * delta, axis=tuple(range(1, x.ndim)))
+            rises = jnp.stack([-gap, moved - gap])
+            onto, from_x = jax.vmap(lambda start, rise: towards(threat, start, normal, rise))(both, rises)
+            own, others = (jnp.maximum(threat.norm(d), 1e-8) for d in (onto, from_x))
+            alpha = column(jnp.minimum(own / (own + others), alpha_max), x)
+            delta = threat._clip((delta + eta * onto) * (1 - alpha) + eta * from_x * alpha, x)
+            found, size = judged(delta)[1], threat.norm(delta)
+            best = choose(found & (size < best.size), Nearest(delta, size), best)
+            return (jnp.where(column(found, x), beta * delta, delta), best), None
+
+        return jax.lax.scan(body, (delta, best), length=steps)[0][1]
+
+    logits = logits_of(x)
+    already = fooled(logits, labels, False)
+    best = Nearest(jnp.zeros_like(x), jnp.where(already, 0.0, jnp.inf))
+    classes = rivals(logits, labels, targets)
+    classes = classes.T[:, :, None] if targets is not None else classes[None]  # one search each, of (B, K) classes
+
+    def several(best, classes):
+        for_each = jnp.arange(restarts, dtype=jnp.int32)
+        return jax.lax.scan(lambda best, number: (search(best, number, classes), None), best, for_each)[0], None
+
+    best = jax.lax.scan(several, best, classes)[0]
+    if refine:
+        delta = shortened(judged, best.delta, refine)
+        best = Nearest(delta, jnp.where(jnp.isfinite(best.size), threat.norm(delta), jnp.inf))
+    return jax.lax.stop_gradient(inside(threat, x, best))

@@ -1,0 +1,194 @@
+"""DeepFool, and Carlini and Wagner: not the worst inside a ball, but how small a perturbation fools the model."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from noisejax.adversarial._attacks.boundary import (
+    Nearest,
+    dual_norm,
+    fooled,
+    host_number,
+    inside,
+    lead,
+    nearest,
+    prepared,
+    rivals,
+)
+from noisejax.adversarial._attacks.driver import choose
+from noisejax.adversarial._threats.balls import L2, Linf, Threat, column, divided
+
+
+def deepfool(
+    key: jax.Array,
+    logits_fn: Callable,
+    x: jax.Array,
+    labels: jax.Array,
+    threat: Threat,
+    overshoot: float | jax.Array = 0.02,
+    *,
+    steps: int = 50,
+    candidates: int | None = 10,
+) -> jax.Array:
+    """DeepFool: steps onto the nearest boundary of the linearised model, until the answer changes.
+
+    The loop ends when every example is fooled.
+
+    Args:
+      key: a JAX key; nothing is drawn from it.
+      logits_fn: ``logits_fn(x) -> (B, classes)``.
+      x: floats of shape (B, ...), inside the bounds.
+      labels: integers of shape (B,).
+      threat: `L2` or `Linf`: the norm, and with eps which perturbations count.
+      overshoot: by what part the steps' sum is exceeded.
+      steps: at most so many. Static.
+      candidates: how many of the most likely classes are looked at, the label included; None for all. A step takes as
+        many gradients, less one.
+
+    Returns:
+      The adversarial examples: float32, of x's shape, without gradient; x itself where none inside the threat was found
+      (`misclassified` tells), or where it is misclassified as it is.
+
+    References:
+      Moosavi-Dezfooli, Fawzi and Frossard, "DeepFool: a simple and accurate method to fool deep neural networks", CVPR
+      2016, as foolbox has it.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from noisejax import adversarial
+      >>> logits_fn = lambda x: x @ jnp.array([[1.0, -1.0], [0.5, -0.5]])
+      >>> x, labels = jnp.array([[0.5, 0.5]]), jnp.array([0])
+      >>> threat = adversarial.L2(2.0, bounds=None)
+      >>> x_adv = adversarial.deepfool(jax.random.key(0), logits_fn, x, labels, threat)
+      >>> round(float(threat.norm(x_adv - x)[0]), 2)  # 1.02 times the distance of the boundary
+      0.68
+    """
+    x, threat, labels, logits_of = prepared("deepfool", key, logits_fn, x, labels, threat, (L2, Linf), steps=steps)
+    if candidates is not None and candidates < 2:
+        raise ValueError(f"deepfool: candidates must be at least 2, the label and a rival, got {candidates!r}.")
+    overshoot = jnp.asarray(overshoot, jnp.float32)
+    logits = logits_of(x)
+    classes = rivals(logits, labels, None if candidates is None else candidates - 1)
+
+    def moved(total):
+        return threat._clip((1 + overshoot) * total, x)
+
+    def unfinished(carry):
+        step, _, done = carry
+        return (step < steps) & ~jnp.all(done)
+
+    def advance(carry):
+        step, total, done = carry
+        gap, normal, _ = nearest(logits_of, threat.perturbed(x, moved(total)), threat, labels, classes)
+        slope = dual_norm(threat, normal)
+        way = divided(jnp.abs(gap), slope) + 1e-4  # so that a step never ends short of the boundary by rounding
+        unit = jnp.sign(normal) if isinstance(threat, Linf) else divided(normal, column(slope, normal))
+        total = jnp.where(column(done, x), total, total + column(way, x) * unit)
+        return step + 1, total, done | fooled(logits_of(threat.perturbed(x, moved(total))), labels, False)
+
+    start = jnp.int32(0), jnp.zeros_like(x), fooled(logits, labels, False)
+    _, total, done = jax.lax.while_loop(unfinished, advance, start)
+    delta = moved(total)
+    return jax.lax.stop_gradient(inside(threat, x, Nearest(delta, jnp.where(done, threat.norm(delta), jnp.inf))))
+
+
+def cw(
+    key: jax.Array,
+    logits_fn: Callable,
+    x: jax.Array,
+    labels: jax.Array,
+    threat: Threat,
+    step_size: float | jax.Array = 0.01,
+    initial_const: float | jax.Array = 1e-3,
+    confidence: float | jax.Array = 0.0,
+    *,
+    steps: int = 1000,
+    searches: int = 9,
+    targeted: bool = False,
+) -> jax.Array:
+    """Carlini and Wagner's attack: Adam on ``|delta|^2 + c * max(z_y - max_{j != y} z_j + confidence, 0)``.
+
+    The bounds are kept by a change of variables, ``x + delta = tanh(w)`` stretched to them. For each example c is
+    searched for: ten times larger until it fools the model, then halfway between what does and what does not.
+
+    Args:
+      key: a JAX key; nothing is drawn from it.
+      logits_fn: ``logits_fn(x) -> (B, classes)``.
+      x: floats of shape (B, ...), inside the bounds.
+      labels: integers of shape (B,).
+      threat: `L2`, with finite bounds or None. Its eps says which perturbations count.
+      step_size: Adam's learning rate, in units of w.
+      initial_const: the first c.
+      confidence: by how much the answer must have changed.
+      steps: of Adam in each search. Static.
+      searches: how many values of c are tried. Static.
+      targeted: whether the labels are targets, to be predicted. Static.
+
+    Returns:
+      The adversarial examples: float32, of x's shape, without gradient; x itself where none inside the threat was found
+      (`misclassified` tells), or where it is misclassified as it is.
+
+    References:
+      Carlini and Wagner, "Towards evaluating the robustness of neural networks", S&P 2017. Their code, and foolbox's,
+      end a search when the sum of all losses stalls, which makes an example depend on the others; here none ends.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from noisejax import adversarial
+      >>> logits_fn = lambda x: x @ jnp.array([[1.0, -1.0], [0.5, -0.5]])
+      >>> x, labels = jnp.array([[0.5, 0.5]]), jnp.array([0])
+      >>> threat = adversarial.L2(2.0, bounds=(-1, 1))
+      >>> x_adv = adversarial.cw(jax.random.key(0), logits_fn, x, labels, threat, steps=200)
+      >>> round(float(threat.norm(x_adv - x)[0]), 2)
+      0.67
+    """
+    x, threat, labels, logits_of = prepared(
+        "cw", key, logits_fn, x, labels, threat, (L2,), targeted, steps=steps, searches=searches
+    )
+    host_number("cw", "step_size", step_size, 0)
+    host_number("cw", "initial_const", initial_const, 0)
+    to_w, from_w = _stretched(threat)
+    adam, rate = optax.scale_by_adam(), jnp.asarray(step_size, jnp.float32)
+    first, origin = to_w(x), from_w(to_w(x))
+
+    def objective(w, const):
+        point = from_w(w)
+        logits = logits_of(x + threat.free(point - x))
+        ahead = lead(logits, labels, targeted)
+        squares = jnp.sum((point - origin) ** 2, axis=tuple(range(1, x.ndim)))
+        value = const * jnp.maximum(confidence - ahead, 0) + squares
+        return jnp.sum(value), (threat.free(point - x), fooled(logits, labels, targeted) & (ahead >= confidence))
+
+    def search(carry, _):
+        const, low, high, best = carry
+
+        def step(carry, _):
+            w, state, found, best = carry
+            grads, (delta, now) = jax.grad(objective, has_aux=True)(w, const)
+            size = threat.norm(delta)
+            best = choose(now & (size < best.size), Nearest(delta, size), best)
+            with jax.numpy_dtype_promotion("standard"):  # optax counts on it
+                updates, state = adam.update(jnp.where(jnp.isfinite(grads), grads, 0), state)
+            return (w - rate * jnp.asarray(updates), state, found | now, best), None
+
+        begin = first, adam.init(first), jnp.zeros_like(const, bool), best
+        found, best = jax.lax.scan(step, begin, length=steps)[0][2:]
+        low, high = jnp.where(found, low, const), jnp.where(found, const, high)
+        return (jnp.where(jnp.isfinite(high), (low + high) / 2, const * 10), low, high, best), None
+
+    clean = fooled(logits_of(x), labels, targeted)
+    best = Nearest(jnp.zeros_like(x), jnp.where(clean, 0.0, jnp.inf))
+    zero = jnp.zeros_like(best.size)
+    best = jax.lax.scan(search, (zero + initial_const, zero, zero + jnp.inf, best), length=searches)[0][3]
+    return jax.lax.stop_gradient(inside(threat, x, best))
+
+
+def _stretched(threat: Threat) -> tuple[Callable, Callable]:
+    """To a variable without bounds and back."""
+    if threat.bounds is None:
+        return (lambda x: x), (lambda w: w)
+    low, high = (jnp.asarray(bound) for bound in threat.bounds)
+    middle, half = (low + high) / 2, (high - low) / 2
+    return (lambda x: jnp.arctanh((x - middle) / half * 0.999999)), (lambda w: jnp.tanh(w) * half + middle)

@@ -1,0 +1,1 @@
+"""Robustness that is proved: randomized smoothing and interval bounds."""

@@ -1,0 +1,171 @@
+"""Threats that change few features: the L1 ball, and the k features of L0."""
+
+import math
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+
+from noisejax import _sample
+from noisejax.adversarial._threats.balls import Threat, column, divided, each, max_abs, one
+
+
+class L1(Threat):
+    """The absolute changes of an example sum to at most eps.
+
+    The projection onto the intersection of ball and box is exact, and needs no sort.
+
+    Args:
+      eps: at least 0; a scalar, or one per example (B,).
+      bounds: ``(low, high)``, broadcastable to x, or None.
+      mutable: where x may change; None for everywhere.
+      top: the share of features that one step of `steepest` moves, those of the largest gradient; at least one. The
+        steepest direction itself moves one feature, and would need as many steps as features have to move. Features
+        that already are at the bound they would move to are passed over. Static.
+
+    References:
+      Croce and Hein, "Mind the box: l1-APGD for sparse adversarial attacks", ICML 2021 (the projection). Tramèr and
+      Boneh, "Adversarial training and robustness for multiple perturbations", NeurIPS 2019 (the step).
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from noisejax import adversarial
+      >>> threat = adversarial.L1(1.0, bounds=(0, 1))
+      >>> threat.project(jnp.array([[2.0, 1.5, 0.125]]), jnp.array([[0.75, 0.0, 0.5]])).tolist()
+      [[0.25, 0.75, 0.0]]
+    """
+
+    _static: ClassVar[tuple[str, ...]] = ("top",)
+
+    def __init__(self, eps, bounds, *, mutable=None, top: float = 0.01):
+        super().__init__(eps, bounds, mutable=mutable)
+        if not 0 < top <= 1:
+            raise ValueError(f"L1: top must be a share of the features, in (0, 1], got {top!r}.")
+        self.top = top
+
+    def norm(self, delta):
+        return jnp.sum(jnp.abs(delta), axis=tuple(range(1, delta.ndim)))
+
+    def _project(self, delta, x):
+        # The nearest point moves every element towards 0 by one and the same amount, until it meets 0 or its cap: it is
+        # min(max(|d| - t, 0), cap). Their sum falls in t. Between the floats around the t that is looked for, it is a
+        # straight line, since it bends only at floats: so t is known once that line is.
+        size, room = _rows(jnp.abs(delta)), self.room(x)
+        cap = size if room is None else jnp.minimum(size, _rows(jnp.where(delta > 0, room[1], -room[0])))
+        cap = jnp.maximum(cap, 0)
+        eps = jnp.reshape(self.eps, (-1, 1))
+        below = last_level(lambda t: jnp.sum(jnp.clip(size - t, 0, cap), axis=1, keepdims=True) > eps, size)
+        rest, capped = size - below, size - cap > below  # counted from there, what matters keeps its digits
+        cut = (rest > 0) & ~capped
+        total = jnp.sum(jnp.where(cut, rest, 0) + jnp.where(capped, cap, 0), axis=1, keepdims=True)
+        t = divided(total - eps, jnp.sum(cut, axis=1, keepdims=True).astype(jnp.float32))
+        inside = jnp.sum(cap, axis=1, keepdims=True) <= eps
+        moved = jnp.where(inside, cap, jnp.clip(rest - t, 0, cap))
+        moved = moved * jnp.minimum(divided(eps, jnp.sum(moved, axis=1, keepdims=True), 1), 1)
+        return jnp.sign(delta) * moved.reshape(delta.shape)
+
+    def _draw(self, stream, x, surface):
+        # Signed exponentials over their sum are uniform on the sphere; with one more in the sum, in the ball.
+        delta = self.free(_sample.laplace(each(stream, "adversarial.l1", x)))
+        total = column(self.norm(delta), x)
+        if not surface:
+            total = total + _sample.exponential(one(stream, "adversarial.l1.radius", x))
+        return self.eps * divided(delta, total)
+
+    def _steepest(self, grad, x, delta):
+        grad = _unblocked(self, grad, x, delta)
+        features = math.prod(grad.shape[1:])
+        chosen = _top(jnp.abs(grad), jnp.float32(max(1, round(self.top * features)))) & (grad != 0)
+        return divided(jnp.where(chosen, jnp.sign(grad), 0), column(self.norm(chosen.astype(jnp.float32)), grad))
+
+
+class L0(Threat):
+    """At most k features may change, each to anything within the bounds. The projection is exact.
+
+    Args:
+      eps: k, a number of features; a scalar, or one per example (B,). It may be traced; fractions are cut off.
+      bounds: ``(low, high)``, broadcastable to x. They are needed here.
+      mutable: where x may change; None for everywhere.
+      pixels: whether the elements along the last axis are the channels of one pixel, which counts once. Static.
+
+    References:
+      Croce and Hein, "Sparse and imperceivable adversarial attacks", ICCV 2019 (the projection, PGD_0).
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from noisejax import adversarial
+      >>> threat = adversarial.L0(1, bounds=(0, 1))
+      >>> threat.project(jnp.array([[0.5, -0.5, 0.25]]), jnp.array([[0.75, 0.5, 0.5]])).tolist()
+      [[0.0, -0.5, 0.0]]
+    """
+
+    _static: ClassVar[tuple[str, ...]] = ("pixels",)
+
+    def __init__(self, eps, bounds, *, mutable=None, pixels: bool = False):
+        if bounds is None:
+            raise ValueError("L0: bounds must be (low, high): a feature that is changed may be anything inside them.")
+        super().__init__(eps, bounds, mutable=mutable)
+        self.pixels = bool(pixels)
+
+    def norm(self, delta):
+        return jnp.sum(self._units(delta != 0), axis=tuple(range(1, delta.ndim))).astype(jnp.float32)
+
+    def reach(self, x):
+        low, high = self.fitted(x).bounds
+        return jnp.asarray(high - low)
+
+    def _project(self, delta, x):
+        # A unit that is kept brings the projection nearer by d**2 - (d - clip(d))**2.
+        kept = self._clip(delta, x)
+        gain = kept * (2 * delta - kept)
+        gain = jnp.sum(gain, axis=-1, keepdims=True) if self.pixels else gain
+        return jnp.where(_top(gain, self.eps), kept, 0)
+
+    def _draw(self, stream, x, surface):
+        score = _sample.open_uniform(each(stream, "adversarial.l0.place", x))
+        score = score if self.mutable is None else jnp.where(self.mutable, score, 0)
+        score = score[..., :1] if self.pixels else score
+        low, high = self.bounds
+        u = _sample.uniform(each(stream, "adversarial.l0", x))
+        u = jnp.round(u) if surface else u
+        return self.free(jnp.where(_top(score, self.eps), low + u * (high - low) - x, 0))
+
+    def _steepest(self, grad, x, delta):
+        return divided(grad, max_abs(grad))
+
+    def _units(self, changed):
+        return jnp.any(changed, axis=-1, keepdims=True) if self.pixels else changed
+
+
+def _rows(x: jax.Array) -> jax.Array:
+    return x.reshape(x.shape[0], -1)
+
+
+def last_level(holds: Callable, rows: jax.Array) -> jax.Array:
+    """The largest float, at least 0, where a condition holds that fails from some level on; one per row, as a column.
+
+    Its bits are found from the highest to the lowest: 31 looks at the rows, which cost less than sorting them.
+    """
+
+    def bit(number, found):
+        trial = found | jax.lax.shift_left(jnp.int32(1), 30 - number)
+        return jnp.where(holds(jax.lax.bitcast_convert_type(trial, jnp.float32)), trial, found)
+
+    nothing = jnp.zeros_like(jnp.sum(rows, axis=1, keepdims=True), jnp.int32)
+    return jax.lax.bitcast_convert_type(jax.lax.fori_loop(jnp.int32(0), jnp.int32(31), bit, nothing), jnp.float32)
+
+
+def _unblocked(threat: Threat, grad, x, delta):
+    """The gradient without the elements that are at the bound they would move to."""
+    room = threat.room(x)
+    if room is None:
+        return grad
+    return jnp.where(((grad > 0) & (delta >= room[1])) | ((grad < 0) & (delta <= room[0])), 0, grad)
+
+
+def _top(score: jax.Array, k: Any) -> jax.Array:
+    """Where the k largest of each example are; of equal ones, the first."""
+    order = jnp.argsort(-_rows(score), axis=1)
+    rank = jnp.argsort(order, axis=1).astype(jnp.float32)
+    return (rank < jnp.floor(jnp.reshape(k, (-1, 1)))).reshape(score.shape)

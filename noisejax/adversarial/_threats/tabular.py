@@ -1,0 +1,238 @@
+"""Threats to rows of a table: integers stay integers, categories one-hot, and relations between columns hold."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from noisejax import _sample
+from noisejax._numeric import straight_through
+from noisejax.adversarial._threats.balls import Threat, divided, each, max_abs
+
+
+class Tabular(Threat):
+    """A threat whose adversarial examples are rows that could exist.
+
+    Whatever an attack tries, its loss sees valid rows only: the perturbation moves in a relaxed space (a real number
+    for an integer, one in [0, 1] for each category), from there x is made valid, and gradients go straight through that
+    (`derive` is differentiated). A row that cannot be made valid inside the ball becomes its clean row.
+
+    A step moves relaxed categories by shares of [0, 1]: the default step_size of `pgd` and its kin knows that.
+
+    Args:
+      threat: `Linf`, `L2` or `L1` of the numeric columns, with bounds as wide as x and columns that may not change left
+        out of `mutable`. Columns of categories and derived ones do not count for it.
+      integers: columns that hold integers. They are rounded, where that would leave the ball towards x.
+      categories: groups of columns that one-hot encode a category each. Each has a single 1, at the largest relaxed
+        value. Of a group that is not `mutable`, no column may change.
+      switches: how many of an example's categories may change; None for all. Those whose relaxed values changed most
+        do.
+      derive: a function ``x -> x`` that sets columns which follow from others, (B, D) to (B, D), as a total from its
+        parts; called after rounding. It may change `derived` columns only.
+      derived: the columns that `derive` sets.
+
+    References:
+      Simonetto et al., "Constrained adaptive attack: effective adversarial attack against deep neural networks for
+      tabular data", NeurIPS 2024: the kinds of constraints. There the types are mended once at the end, here at every
+      step.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from noisejax import adversarial
+      >>> numeric = adversarial.Linf(jnp.array([[0.5, 2.0, 0.0, 0.0, 0.0]]), bounds=None)
+      >>> total = lambda x: x.at[:, 4].set(x[:, 0] + x[:, 1])
+      >>> threat = adversarial.Tabular(numeric, integers=(1,), categories=((2, 3),), derive=total, derived=(4,))
+      >>> x = jnp.array([[1.0, 3.0, 1.0, 0.0, 4.0]])
+      >>> threat.perturbed(x, jnp.array([[0.25, 1.75, -0.75, 0.5, 0.0]])).tolist()
+      [[1.25, 5.0, 0.0, 1.0, 6.25]]
+    """
+
+    _data: ClassVar[tuple[str, ...]] = ("threat",)
+    _static: ClassVar[tuple[str, ...]] = ("integers", "categories", "switches", "derive", "derived")
+
+    def __init__(
+        self,
+        threat: Threat,
+        *,
+        integers: Sequence[int] = (),
+        categories: Sequence[Sequence[int]] = (),
+        switches: int | None = None,
+        derive: Callable | None = None,
+        derived: Sequence[int] = (),
+    ):
+        if not isinstance(threat, Threat) or isinstance(threat, Tabular) or not hasattr(threat, "eps"):
+            raise TypeError(f"Tabular: threat must be Linf, L2 or L1 of the numeric columns, got {threat!r}.")
+        self.threat = threat
+        self.integers = _columns("integers", integers)
+        self.categories = tuple(_columns("categories", group) for group in categories)
+        self.derived = _columns("derived", derived)
+        named = [*self.integers, *(c for group in self.categories for c in group), *self.derived]
+        if len(set(named)) != len(named):
+            raise ValueError(f"Tabular: a column may be one of integers, categories or derived, got {sorted(named)}.")
+        if any(len(group) < 2 for group in self.categories):
+            raise ValueError(f"Tabular: each of categories must have at least two columns, got {categories!r}.")
+        if switches is not None and (not isinstance(switches, (int, np.integer)) or switches < 0):
+            raise ValueError(f"Tabular: switches must be an integer, at least 0, or None, got {switches!r}.")
+        if (derive is None) != (not self.derived):
+            raise ValueError("Tabular: derive is the function that sets the derived columns: give both, or none.")
+        self.switches, self.derive = switches, derive
+
+    eps = property(lambda self: self.threat.eps)
+    bounds = property(lambda self: self.threat.bounds)
+    mutable = property(lambda self: self.threat.mutable)
+
+    def fitted(self, x):
+        if x.ndim != 2 or any(c >= x.shape[1] for c in self._named()):
+            raise ValueError(f"Tabular: x must be rows, of shape (B, D) with all named columns, got {x.shape}.")
+        threat = object.__new__(Tabular)
+        for name in self._static:
+            setattr(threat, name, getattr(self, name))
+        threat.threat = self.threat.fitted(x)
+        return threat
+
+    def norm(self, delta):
+        """The size of the numeric columns' perturbation."""
+        return self.threat.norm(jnp.where(self._numeric(delta), delta, 0))
+
+    def reach(self, x):
+        return jnp.where(self._is(x, self._in_groups()), 1, self.threat.reach(x))
+
+    def free(self, delta):
+        free = delta if self.threat.mutable is None else self.threat.free(delta)
+        return jnp.where(self._is(delta, self.derived), 0, free)
+
+    def contains(self, delta, x, atol=1e-6):
+        """Whether a perturbation makes a valid row: ball, bounds, types and relations."""
+        threat = self.fitted(x)
+        point = x + delta
+        inside = threat._inside(point, x, atol)
+        near = jnp.abs(jnp.round(point) - point) <= atol * (1 + jnp.abs(point))
+        inside = inside & jnp.all(near | ~self._is(x, self.integers), axis=1)
+        for group in self.categories:
+            now = point[:, np.array(group)]
+            hot = jnp.sum((now == 1).astype(jnp.float32), axis=1)
+            cold = jnp.sum((now == 0).astype(jnp.float32), axis=1)
+            inside = inside & (hot == 1) & (cold == len(group) - 1)
+        if self.switches is not None and self.categories:
+            inside = inside & (self._switched(point, x) <= self.switches)
+        if self.derive is not None:
+            inside = inside & jnp.all(jnp.abs(self.derive(point) - point) <= atol * (1 + jnp.abs(point)), axis=1)
+        return inside
+
+    def perturbed(self, x, delta):
+        threat = self.fitted(x)
+        category = self._is(x, self._in_groups())
+        delta = threat.free(delta)
+        numeric = jnp.where(category, 0, delta)
+        base = threat.threat
+        point = base.into_bounds(x + numeric)
+        # The nearest integer may lie outside of the ball; the one next to it towards x does not.
+        integer = self._is(x, self.integers)
+        nearest = jnp.where(integer, jnp.round(point), point)
+        shorter = jnp.where(integer, x + jnp.trunc(point - x), point)
+        nearest = jnp.where(_column(threat._inside(nearest, x, 1e-6)), nearest, shorter)
+        valid = jnp.where(category, threat._one_hot(x, delta), nearest)
+        point = straight_through(valid, x + delta)
+        if self.derive is not None:
+            point = jnp.where(self._is(x, self.derived), self.derive(point), point)
+        kept = _column(threat._inside(jax.lax.stop_gradient(point), x, 1e-6))
+        return jnp.where(kept, point, straight_through(x, x + delta))
+
+    ahead = perturbed
+
+    def _inside(self, point, x, atol):
+        """Numeric columns inside the ball, all inside the bounds, and those that may not change unchanged."""
+        delta = point - x
+        numeric = jnp.where(self._numeric(x), delta, 0)
+        inside = self.threat._within(numeric, atol * (1 + self.threat.eps))
+        if self.threat.mutable is not None:
+            inside = inside & jnp.all(self.threat.mutable | (delta == 0) | self._is(x, self.derived), axis=1)
+        if self.threat.bounds is not None:
+            low, high = self.threat.bounds
+            inside = inside & jnp.all((point >= low - atol) & (point <= high + atol), axis=1)
+        return inside
+
+    def _one_hot(self, x, delta):
+        """x with the categories that the relaxed values say, as many of them changed as may be."""
+        result, gains, proposals = x, [], []
+        for group in self.categories:
+            columns = np.array(group)
+            relaxed = (x + delta)[:, columns]
+            best = jnp.argmax(relaxed, axis=1).astype(jnp.int32)
+            hot = best[:, None] == jnp.arange(len(group), dtype=jnp.int32)[None]
+            now = x[:, columns] > 0.5
+            gains.append(jnp.max(relaxed, axis=1) - jnp.sum(jnp.where(now, relaxed, 0), axis=1))
+            proposals.append((columns, hot))
+        if not gains:
+            return result
+        gain = jnp.stack(gains, axis=1)
+        allowed = gain > 0
+        if self.switches is not None:
+            rank = jnp.argsort(jnp.argsort(-gain, axis=1), axis=1)
+            allowed = allowed & (rank < self.switches)
+        for n, (columns, hot) in enumerate(proposals):
+            changed = jnp.where(allowed[:, n : n + 1], hot.astype(x.dtype), x[:, columns])
+            result = result.at[:, columns].set(changed)
+        return result
+
+    def _switched(self, point, x):
+        changed = [jnp.any(point[:, np.array(group)] != x[:, np.array(group)], axis=1) for group in self.categories]
+        return jnp.sum(jnp.stack(changed, axis=1), axis=1, dtype=jnp.int32)
+
+    def _project(self, delta, x):
+        result = self._ball(x).project(delta, x)
+        for group in self.categories:  # each relaxed category into the simplex
+            columns = np.array(group)
+            p = (x + delta)[:, columns]
+            largest = -jnp.sort(-p, axis=1)
+            size = jnp.arange(1, len(group) + 1, dtype=x.dtype)[None]
+            excess = jnp.max((jnp.cumsum(largest, axis=1) - 1) / size, axis=1, keepdims=True)
+            result = result.at[:, columns].set(jnp.maximum(p - excess, 0) - x[:, columns])
+        return result
+
+    def _draw(self, stream, x, surface):
+        u = _sample.uniform(each(stream, "adversarial.categories", x))
+        return jnp.where(self._is(x, self._in_groups()), u - x, self._ball(x)._draw(stream, x, surface))
+
+    def _steepest(self, grad, x, delta):
+        result = self._ball(x).steepest(grad, x, delta)
+        for group in self.categories:
+            columns = np.array(group)
+            tangent = grad[:, columns] - jnp.mean(grad[:, columns], axis=1, keepdims=True)
+            result = result.at[:, columns].set(divided(tangent, max_abs(tangent)))
+        return result
+
+    def _ball(self, x):
+        """The threat to the numeric columns alone."""
+        ball = self.threat.fitted(x)
+        numeric = self._numeric(x)
+        ball.mutable = numeric if ball.mutable is None else numeric & ball.mutable
+        return ball
+
+    def _named(self):
+        return (*self.integers, *self._in_groups(), *self.derived)
+
+    def _in_groups(self):
+        return tuple(c for group in self.categories for c in group)
+
+    def _numeric(self, x):
+        return ~self._is(x, (*self._in_groups(), *self.derived))
+
+    def _is(self, x, columns: Sequence[int]) -> jax.Array:
+        mask = np.zeros((1, x.shape[1]), bool)
+        mask[:, list(columns)] = True
+        return jnp.asarray(mask)
+
+
+def _columns(name: str, value: Any) -> tuple[int, ...]:
+    if not isinstance(value, (tuple, list, range, np.ndarray)):
+        raise TypeError(f"Tabular: {name} must be columns, as (0, 3), got {value!r}.")
+    if not all(isinstance(c, (int, np.integer)) and c >= 0 for c in value):
+        raise TypeError(f"Tabular: {name} must be columns, integers from 0, got {value!r}.")
+    return tuple(int(c) for c in value)
+
+
+def _column(inside: jax.Array) -> jax.Array:
+    return inside[:, None]
