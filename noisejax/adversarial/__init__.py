@@ -49,7 +49,6 @@ from noisejax.adversarial._certificates.certify import (
     guarantee as guarantee,
 )
 from noisejax.adversarial._certificates.smoothing import (
-    clopper_pearson as clopper_pearson,
     smoothed_counts as smoothed_counts,
     smoothed_predict as smoothed_predict,
 )
@@ -102,7 +101,6 @@ __all__ = [
     "certify",
     "certify_at",
     "classified_as",
-    "clopper_pearson",
     "cross_entropy",
     "cw",
     "ddn",

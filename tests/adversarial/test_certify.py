@@ -2,8 +2,6 @@
 
 import functools
 import itertools
-from fractions import Fraction
-from math import comb
 
 import jax
 import jax.numpy as jnp
@@ -13,11 +11,11 @@ import scipy.stats
 from jax.sharding import AxisType, NamedSharding, PartitionSpec as P
 
 import noisejax as nj
+from noisejax._statistics import clopper_pearson
 from noisejax.adversarial import (
     Guarantee,
     certify,
     certify_at,
-    clopper_pearson,
     guarantee,
     smoothed_counts,
     smoothed_predict,
@@ -42,43 +40,6 @@ def at_margin(margins):
 
 
 gaussian = nj.bind(nj.gaussian, std=0.5)
-
-
-# Bounds of a probability.
-
-
-def test_clopper_pearson_against_scipy_and_never_above():
-    for n in (1, 10, 1000, 100_000):
-        k = np.unique(np.linspace(0, n, 40).astype(int))
-        for alpha in (0.1, 0.001, 1e-9):
-            reference = np.where(k > 0, scipy.stats.beta.ppf(alpha, np.maximum(k, 1), n - k + 1), 0)
-            found = clopper_pearson(k, n, alpha)
-            assert found.dtype == np.float64
-            np.testing.assert_allclose(found, reference, rtol=1e-10)
-            assert (found <= reference).all()
-            upper = clopper_pearson(k, n, alpha, side="upper")
-            reference = np.where(k < n, scipy.stats.beta.ppf(1 - alpha, k + 1, np.maximum(n - k, 1)), 1)
-            np.testing.assert_allclose(upper, reference, rtol=1e-7)
-            assert (np.diff(found) > 0).all() and (found < upper).all()
-
-
-def test_clopper_pearson_in_exact_arithmetic():
-    """If the probability were the bound, as many successes would have at most probability alpha: in rationals."""
-    n = 25
-    for alpha in (0.05, 0.001):
-        for k, bound in enumerate(clopper_pearson(np.arange(n + 1), n, alpha)):
-            p = Fraction(float(bound))
-            tail = sum(comb(n, j) * p**j * (1 - p) ** (n - j) for j in range(k, n + 1))
-            assert tail <= Fraction(alpha) if k else p == 0
-            assert k == 0 or tail >= Fraction(alpha) * Fraction(999, 1000)  # and it is no looser than it must be
-
-
-def test_coverage_of_the_bound():
-    """The probability that the bound is above the truth, summed over all outcomes, is at most alpha everywhere."""
-    n, alpha = 60, 0.05
-    bounds = clopper_pearson(np.arange(n + 1), n, alpha)
-    for p in np.linspace(0.01, 0.99, 99):
-        assert scipy.stats.binom.pmf(np.arange(n + 1), n, p)[bounds > p].sum() <= alpha
 
 
 def test_radii_never_exceed_the_float64_reference():
@@ -329,8 +290,6 @@ def test_what_is_wrong_is_said():
         guarantee(nj.bind(nj.gaussian, std=0.0), (1, 3))
     with pytest.raises(TypeError, match="key must be a JAX key"):
         smoothed_counts(0, linear, x, gaussian, samples=3, num_classes=2)
-    with pytest.raises(ValueError, match=r"successes must lie in \[0, trials\]"):
-        clopper_pearson(3, 2, 0.1)
 
 
 def test_a_guarantee_of_ones_own():
@@ -340,6 +299,3 @@ def test_a_guarantee_of_ones_own():
     found = certify(jax.random.key(0), linear, x, noise, promise=own, num_classes=2, samples=500)
     assert (found.radius.tolist(), found.norm) == ([1.0], "hamming")
     assert certify_at(jax.random.key(0), linear, x, noise, 1.0, promise=own, num_classes=2).certified.all()
-
-
-# Interval bounds.

@@ -9,7 +9,8 @@ import numpy as np
 
 from noisejax import _compose
 from noisejax._noise import Noise
-from noisejax.adversarial._certificates.smoothing import check_alpha, check_samples, clopper_pearson, counter
+from noisejax._statistics import check_alpha, clopper_pearson
+from noisejax.adversarial._certificates.smoothing import check_samples, counter
 
 
 class Guarantee(NamedTuple):

@@ -6,7 +6,6 @@ host, in float64. In float32 a confidence bound may come out above the true one,
 
 import functools
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +13,7 @@ import numpy as np
 
 from noisejax import _checks, _noise
 from noisejax._compose import per_example
+from noisejax._statistics import binomial_tail, check_alpha
 from noisejax._stream import fold, stage
 
 
@@ -119,54 +119,6 @@ def smoothed_predict(
     return np.where(equal <= alpha, order[:, 0], -1)
 
 
-def clopper_pearson(successes: Any, trials: Any, alpha: float, *, side: str = "lower") -> np.ndarray:
-    """The bound of Clopper and Pearson for a probability, one-sided: wrong with probability at most `alpha`.
-
-    With k successes in n trials the lower one is the alpha-quantile of Beta(k, n - k + 1), the upper one the
-    (1 - alpha)-quantile of Beta(k + 1, n - k). It is computed in float64 and rounded outwards by a factor of 1e-12,
-    which is more than the quantile's error.
-
-    Args:
-      successes: integers, at least 0.
-      trials: integers, at least `successes`.
-      alpha: the error rate, in (0, 1).
-      side: `'lower'` or `'upper'`.
-
-    Returns:
-      float64 bounds, in NumPy.
-
-    References:
-      Clopper and Pearson, "The use of confidence or fiducial limits illustrated in the case of the binomial",
-      Biometrika 26, 1934.
-
-    Example:
-      >>> from noisejax import adversarial
-      >>> adversarial.clopper_pearson([0, 99_900, 100_000], 100_000, 0.001).round(6).tolist()
-      [0.0, 0.998651, 0.999931]
-    """
-    from scipy import special  # jax itself depends on SciPy; here, so that importing costs nothing
-
-    check_alpha("clopper_pearson", alpha)
-    _checks.one_of("clopper_pearson", "side", side, ("lower", "upper"))
-    k, n = np.broadcast_arrays(np.asarray(successes, np.float64), np.asarray(trials, np.float64))
-    if np.any(k < 0) or np.any(k > n):
-        raise ValueError(f"clopper_pearson: successes must lie in [0, trials], got {successes!r} of {trials!r}.")
-    if side == "upper":
-        return np.minimum(np.nextafter(1 - clopper_pearson(n - k, n, alpha), 2), 1)
-    some = k > 0
-    bound = special.betaincinv(np.where(some, k, 1), np.where(some, n - k + 1, 1), alpha)
-    return np.where(some, bound * (1 - 1e-12), 0.0)
-
-
-def binomial_tail(successes: np.ndarray, trials: np.ndarray, probability: Any) -> np.ndarray:
-    """P(X >= successes) of a binomial X, in float64."""
-    from scipy import special
-
-    some = successes > 0
-    tail = special.betainc(np.where(some, successes, 1), np.where(some, trials - successes + 1, 1), probability)
-    return np.where(some, tail, 1.0)
-
-
 def counter(function: str, key, predict: Callable, x, noise: Callable, num_classes, batch_size: int) -> Callable:
     """The program ``(x, noise, ids, first, samples) -> counts``, compiled once for each shape of x."""
     _checks.key(function, key)
@@ -244,8 +196,3 @@ def _classes(function: str, outputs, examples: int, num_classes) -> int:
 def check_samples(function: str, name: str, value) -> None:
     if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or not 1 <= value < 2**30:
         raise ValueError(f"{function}: {name} must be an integer, at least 1 and below 2**30, got {value!r}.")
-
-
-def check_alpha(function: str, alpha) -> None:
-    if not 0 < alpha < 1:
-        raise ValueError(f"{function}: alpha must be in (0, 1), got {alpha!r}. It is the rate of errors, 0.001 say.")
