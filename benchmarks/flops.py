@@ -40,7 +40,7 @@ def overhead(step: Callable, plain: Callable, *args: Any, **kwargs: Any) -> floa
 
     Where a forward is 1, the gradient in x 2 and that in the parameters 3, the floors are (2 k + 3) / 3 for PGD
     training of k steps (FGSM has one), (2 k + 6) / 3 for TRADES and MART, and a little above 1 for each replay of
-    `free`.
+    `free_step`.
 
     Args:
       step, plain: pure functions of the same arguments.

@@ -42,7 +42,7 @@ def test_the_meter_counts_every_turn_of_a_loop(key):
         def loss(params, x, y):
             return adversarial.cross_entropy(predict(params, x), y)
 
-        return adversarial.free(loss, params, x, Linf(0.1, None), jnp.zeros_like(x), args=(y,))[1:]
+        return adversarial.free_step(loss, params, x, Linf(0.1, None), jnp.zeros_like(x), args=(y,))[1:]
 
     # A step of weights does not need the gradient in x, which is a share of a backward: floors in this model's units.
     first, rest = 2 * n * n * wide, 2 * n * wide * (wide + 10)

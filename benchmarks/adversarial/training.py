@@ -103,7 +103,7 @@ def steps(model: Model, unroll: int) -> dict[str, Callable]:
         def loss(params, x, y):
             return adversarial.cross_entropy(model.predict(params, x), y)
 
-        _, grads, delta = adversarial.free(loss, params, x, adversarial.Linf(eps, BOUNDS), delta, args=(y,))
+        _, grads, delta = adversarial.free_step(loss, params, x, adversarial.Linf(eps, BOUNDS), delta, args=(y,))
         return updated(params, state, grads, delta)
 
     def fgsm(key, loss, threat):

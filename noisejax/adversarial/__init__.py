@@ -24,7 +24,7 @@ from noisejax.adversarial._attacks.pgd import (
 from noisejax.adversarial._attacks.spatial import spatial as spatial
 from noisejax.adversarial._attacks.square import square as square
 from noisejax.adversarial._attacks.transforms import (
-    per_example as per_example,
+    for_each_example as for_each_example,
     project_onto as project_onto,
     scale_by_norm as scale_by_norm,
     scale_by_reach as scale_by_reach,
@@ -34,7 +34,7 @@ from noisejax.adversarial._attacks.transforms import (
 )
 from noisejax.adversarial._attacks.universal import universal as universal
 from noisejax.adversarial._autoattack.evaluate import Evaluation as Evaluation, evaluate as evaluate
-from noisejax.adversarial._autoattack.run import Robustness as Robustness, autoattack as autoattack
+from noisejax.adversarial._autoattack.run import AutoAttackResult as AutoAttackResult, autoattack as autoattack
 from noisejax.adversarial._certificates.bounds import (
     interval_bounds as interval_bounds,
     margin_bounds as margin_bounds,
@@ -65,11 +65,11 @@ from noisejax.adversarial._losses import (
     untargeted as untargeted,
 )
 from noisejax.adversarial._threats.balls import L2 as L2, Linf as Linf, Threat as Threat
-from noisejax.adversarial._threats.patch import patch as patch
+from noisejax.adversarial._threats.patch import patch_mask as patch_mask
 from noisejax.adversarial._threats.sparse import L0 as L0, L1 as L1
 from noisejax.adversarial._threats.tabular import Tabular as Tabular
 from noisejax.adversarial._training.embeddings import freelb as freelb, smart as smart, symmetric_kl as symmetric_kl
-from noisejax.adversarial._training.losses import alp as alp, free as free, mart as mart, trades as trades
+from noisejax.adversarial._training.losses import alp as alp, free_step as free_step, mart as mart, trades as trades
 from noisejax.adversarial._training.overfitting import (
     OverfittingGuard as OverfittingGuard,
     OverfittingState as OverfittingState,
@@ -82,6 +82,7 @@ __all__ = [
     "L0",
     "L1",
     "L2",
+    "AutoAttackResult",
     "Certificates",
     "Decisions",
     "Evaluation",
@@ -89,7 +90,6 @@ __all__ = [
     "Linf",
     "OverfittingGuard",
     "OverfittingState",
-    "Robustness",
     "Tabular",
     "Threat",
     "adam_pgd",
@@ -110,7 +110,8 @@ __all__ = [
     "fab",
     "fgsm",
     "fmn",
-    "free",
+    "for_each_example",
+    "free_step",
     "freelb",
     "gradient_alignment",
     "guarantee",
@@ -124,8 +125,7 @@ __all__ = [
     "ni_fgsm",
     "normalized",
     "overfitting_guard",
-    "patch",
-    "per_example",
+    "patch_mask",
     "pgd",
     "project_onto",
     "scale_by_apgd",

@@ -27,9 +27,9 @@ def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
       >>> adversarial.cross_entropy(jnp.zeros((1, 2)), jnp.array([0])).round(3).tolist()
       [0.6930000185966492]
     """
-    logits = _checked("cross_entropy", logits, labels)
-    others = jax.nn.logsumexp(jnp.where(_is(logits, labels), -jnp.inf, logits), axis=-1)
-    return jax.nn.softplus(others - _at(logits, labels))
+    logits = _check_logits("cross_entropy", logits, labels)
+    others = jax.nn.logsumexp(jnp.where(is_label(logits, labels), -jnp.inf, logits), axis=-1)
+    return jax.nn.softplus(others - _logit_of(logits, labels))
 
 
 def margin(logits: jax.Array, labels: jax.Array) -> jax.Array:
@@ -53,8 +53,8 @@ def margin(logits: jax.Array, labels: jax.Array) -> jax.Array:
       >>> adversarial.margin(jnp.array([[3.0, 1.0, 2.0]]), jnp.array([0])).tolist()
       [-1.0]
     """
-    logits = _checked("margin", logits, labels)
-    return _others(logits, labels) - _at(logits, labels)
+    logits = _check_logits("margin", logits, labels)
+    return _others(logits, labels) - _logit_of(logits, labels)
 
 
 def dlr(logits: jax.Array, labels: jax.Array) -> jax.Array:
@@ -79,9 +79,9 @@ def dlr(logits: jax.Array, labels: jax.Array) -> jax.Array:
       >>> adversarial.dlr(jnp.array([[3.0, 1.0, 2.0]]), jnp.array([0])).tolist()
       [-0.5]
     """
-    logits = _checked("dlr", logits, labels, classes=3)
+    logits = _check_logits("dlr", logits, labels, classes=3)
     first, _, third = _largest(logits, 3)
-    return (_others(logits, labels) - _at(logits, labels)) / (first - third + 1e-12)
+    return (_others(logits, labels) - _logit_of(logits, labels)) / (first - third + 1e-12)
 
 
 def targeted_dlr(logits: jax.Array, labels: jax.Array, targets: jax.Array) -> jax.Array:
@@ -104,10 +104,10 @@ def targeted_dlr(logits: jax.Array, labels: jax.Array, targets: jax.Array) -> ja
       >>> adversarial.targeted_dlr(jnp.array([[3.0, 1.0, 2.0, 0.0]]), jnp.array([0]), jnp.array([2])).tolist()
       [-0.4000000059604645]
     """
-    logits = _checked("targeted_dlr", logits, labels, classes=4)
-    _check_labels("targeted_dlr", "targets", logits, targets)
+    logits = _check_logits("targeted_dlr", logits, labels, classes=4)
+    check_labels("targeted_dlr", "targets", logits, targets)
     first, _, third, fourth = _largest(logits, 4)
-    return (_at(logits, targets) - _at(logits, labels)) / (first - (third + fourth) / 2 + 1e-12)
+    return (_logit_of(logits, targets) - _logit_of(logits, labels)) / (first - (third + fourth) / 2 + 1e-12)
 
 
 def kl(logits: jax.Array, clean_logits: jax.Array) -> jax.Array:
@@ -237,17 +237,17 @@ def _composed(predict: Callable, loss: Callable, sign: int | None) -> Callable:
     return composed
 
 
-def _checked(name: str, logits, labels, classes: int = 2) -> jax.Array:
+def _check_logits(name: str, logits, labels, classes: int = 2) -> jax.Array:
     if logits.ndim != 2 or logits.shape[1] < classes:
         hint = " With fewer, attack with cross_entropy or margin." if classes > 2 else ""
         raise ValueError(
             f"{name}: logits must have shape (B, classes), of at least {classes} classes, got {logits.shape}.{hint}"
         )
-    _check_labels(name, "labels", logits, labels)
+    check_labels(name, "labels", logits, labels)
     return logits.astype(jnp.float32)
 
 
-def _check_labels(name: str, what: str, logits, labels) -> None:
+def check_labels(name: str, what: str, logits, labels) -> None:
     if not jnp.issubdtype(labels.dtype, jnp.integer) or labels.shape != logits.shape[:1]:
         got = f"{labels.dtype}{list(labels.shape)}"
         hint = " Of one-hot rows take labels.argmax(-1)." if labels.ndim == 2 else ""
@@ -256,32 +256,32 @@ def _check_labels(name: str, what: str, logits, labels) -> None:
         raise ValueError(f"{name}: {what} must lie in [0, {logits.shape[1]}), got {labels.min()} to {labels.max()}.")
 
 
-def _is(logits, labels) -> jax.Array:
+def is_label(logits, labels) -> jax.Array:
     """One-hot by comparison: no gather over sharded examples."""
     classes = jax.lax.broadcasted_iota(jnp.int32, (1, logits.shape[1]), 1)
     return jnp.expand_dims(labels, 1).astype(jnp.int32) == classes
 
 
-def _at(logits, labels) -> jax.Array:
-    return jnp.sum(jnp.where(_is(logits, labels), logits, 0), axis=-1)
+def _logit_of(logits, labels) -> jax.Array:
+    return jnp.sum(jnp.where(is_label(logits, labels), logits, 0), axis=-1)
 
 
 def _others(logits, labels) -> jax.Array:
-    return jnp.max(jnp.where(_is(logits, labels), -jnp.inf, logits), axis=-1)
+    return jnp.max(jnp.where(is_label(logits, labels), -jnp.inf, logits), axis=-1)
 
 
 def _largest(logits, count: int) -> list[jax.Array]:
     """The largest logits in their order: a few passes cost less than sorting, and gather nothing."""
     found, rest = [], logits
     for _ in range(count):
-        place = _is(logits, jnp.argmax(rest, axis=-1))
+        place = is_label(logits, jnp.argmax(rest, axis=-1))
         found.append(jnp.sum(jnp.where(place, logits, 0), axis=-1))
         rest = jnp.where(place, -jnp.inf, rest)
     return found
 
 
 def _wins(logits, labels) -> jax.Array:
-    logits = _checked("misclassified", logits, labels)
+    logits = _check_logits("misclassified", logits, labels)
     return (jnp.argmax(logits, axis=-1).astype(jnp.int32) == labels.astype(jnp.int32)).astype(jnp.int32)
 
 

@@ -293,7 +293,7 @@ def test_transforms_one_by_one():
     inner = optax.chain(
         adversarial.scale_by_steepest(), adversarial.scale_by_reach(1.0), optax.scale_by_schedule(lambda n: n + 1.0)
     )
-    tx = adversarial.per_example(inner)
+    tx = adversarial.for_each_example(inner)
     state = tx.init(grads)
     with jax.numpy_dtype_promotion("standard"):
         for n in (1, 2):

@@ -11,7 +11,7 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec as P
 from noisejax import adversarial
 from noisejax.adversarial import L0, L1, L2, Linf
 from noisejax.adversarial._attacks.square import _bump, _halvings, _proposal, _sides
-from noisejax.adversarial._threats.balls import rows
+from noisejax.adversarial._threats.balls import streams_per_example
 
 # What is compiled here runs for milliseconds: LLVM's passes would take most of the time.
 quick = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
@@ -65,7 +65,9 @@ def test_each_example_has_windows_of_its_own_and_they_reach_every_place(key):
     # From one clean picture; the torch port would give all the same window, and never the last row.
     x = jnp.full((400, 5, 7, 2), 0.5)
     threat = Linf(0.25, (0, 1)).fitted(x)
-    delta = np.asarray(quick(lambda s: _proposal(threat, s, x, x * 0, jnp.float32(0.25)))(rows(key, None, x)))
+    delta = np.asarray(
+        quick(lambda s: _proposal(threat, s, x, x * 0, jnp.float32(0.25)))(streams_per_example(key, None, x))
+    )
     hit = delta[..., 0] != 0
     assert set(np.unique(delta)) == {-0.25, 0.0, 0.25}
     assert np.all(hit.sum((1, 2)) == 9)  # round(sqrt(0.25 * 35)) squared

@@ -10,7 +10,7 @@ from scipy.optimize import linprog
 
 from noisejax import adversarial
 from noisejax.adversarial import L0, L1, L2, Linf
-from noisejax.adversarial._attacks.boundary import shortened, towards
+from noisejax.adversarial._attacks.boundary import shorten_perturbations, step_to_plane
 
 # What is compiled here runs for milliseconds: LLVM's passes would take most of the time.
 quick = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
@@ -71,7 +71,7 @@ def test_the_way_to_a_plane_is_the_shortest(norm):
     x = X.copy()
     x[3] = np.round(x[3])  # at the bounds
     rise = np.array([0.3, 0.4, -0.6, 0.5, -1.5, 1e-4, 40, 0], np.float32)
-    run = quick(lambda threat, normal, rise: towards(threat, jnp.asarray(x), normal, rise))
+    run = quick(lambda threat, normal, rise: step_to_plane(threat, jnp.asarray(x), normal, rise))
     d = np.asarray(run(threat, normal, rise), np.float64)
     assert np.all((x + d >= -1e-6) & (x + d <= 1 + 1e-6)) and np.all(d[1] == 0) and np.all(d[7] == 0)
     for i in (0, 2, 3, 4, 5):
@@ -98,7 +98,7 @@ def test_projections_are_those_of_the_reference():
         "l1": [[0, 0, 0, 0.683333], [-0.025, 0, 0.5, 0]],
     }
     for norm, (ball, _) in BALLS.items():
-        got = quick(towards)(ball(1.0, (0, 1)), x, normal, rise)
+        got = quick(step_to_plane)(ball(1.0, (0, 1)), x, normal, rise)
         np.testing.assert_allclose(got, expected[norm], atol=1e-6)
 
 
@@ -209,7 +209,7 @@ def test_shortening_keeps_what_fools():
         lead = delta[:, 0] ** 3 - 1.0
         return lead, lead > 0
 
-    short = np.asarray(shortened(judged, x, 6))
+    short = np.asarray(shorten_perturbations(judged, x, 6))
     assert np.all((short[:2] > 1) & (short[:2] < 1.01)) and short[2] == 0.5
 
 

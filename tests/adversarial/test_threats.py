@@ -155,7 +155,7 @@ def test_what_may_not_change_stays(key):
 
 def test_a_patch_per_image():
     x = jnp.zeros((2, 5, 6, 3))
-    mask = adversarial.patch(x, jnp.array([[0, 1], [3, 4]]), (2, 3))
+    mask = adversarial.patch_mask(x, jnp.array([[0, 1], [3, 4]]), (2, 3))
     threat = Linf(1.0, (0, 1), mutable=mask)
     changed = np.asarray(threat.project(jnp.ones_like(x), x)) != 0
     assert changed.shape == x.shape
@@ -221,7 +221,7 @@ def test_threats_are_pytrees_and_other_radii_cost_no_trace():
         (lambda: L1(0.1, None, top=0), "top must be"),
         (lambda: Linf(0.1, None).sample(jax.random.key(0), jnp.zeros((2, 3)), jnp.arange(3)), "ids must be integers"),
         (lambda: Linf(0.1, (np.zeros(4), 1)).project(X, X), "bounds of shape"),
-        (lambda: adversarial.patch(jnp.zeros((2, 3)), (0, 0), (1, 1)), "images"),
+        (lambda: adversarial.patch_mask(jnp.zeros((2, 3)), (0, 0), (1, 1)), "images"),
     ],
 )
 def test_bad_threats_say_what_is_wrong(make, message):

@@ -252,7 +252,7 @@ def test_free_training_carries_its_perturbation(key):
     def batch(w, delta, eps):
         def replay(carry, _):
             w, delta = carry
-            (values, mean), grads, delta = adversarial.free(
+            (values, mean), grads, delta = adversarial.free_step(
                 loss, w, jnp.asarray(X), Linf(eps, BOX), delta, 0.6 * eps, args=(Y,), has_aux=True
             )
             return (w - rate * grads, delta), (values, mean)
@@ -348,8 +348,8 @@ def test_sharded_batches_are_traced(key):
         (lambda key: adversarial.vat(key, jnp.sin, X, L2(0.1, None), 0.0), "xi must be above 0"),
         (lambda key: adversarial.freelb(key, jnp.sum, TOKENS, L2(0.1, None)), "one number per example"),
         (lambda key: adversarial.smart(key, jnp.sum, TOKENS, L2(0.1, None), lengths=jnp.ones(3)), "lengths must be"),
-        (lambda key: adversarial.free(jnp.sum, W, X, Linf(0.1, BOX), jnp.zeros(3)), "delta must have"),
-        (lambda key: adversarial.free(lambda w, x: x.sum(), W, X, Linf(0.1, BOX), X), "one number per example"),
+        (lambda key: adversarial.free_step(jnp.sum, W, X, Linf(0.1, BOX), jnp.zeros(3)), "delta must have"),
+        (lambda key: adversarial.free_step(lambda w, x: x.sum(), W, X, Linf(0.1, BOX), X), "one number per example"),
         (lambda key: adversarial.overfitting_guard(-0.1), "drop must be at least 0"),
     ],
 )

@@ -12,7 +12,7 @@ from scipy import ndimage
 
 from noisejax import adversarial
 from noisejax.adversarial import L0, L1, L2, Linf
-from noisejax.adversarial._attacks.spatial import moved
+from noisejax.adversarial._attacks.spatial import turn_and_shift
 
 # What is compiled here runs for milliseconds: LLVM's passes would take most of the time.
 quick = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
@@ -103,13 +103,13 @@ def resampled(image, degrees, down, right):
 
 def test_movements_are_those_of_scipy():
     ways = np.array([[0, 0, 0], [90, 0, 0], [30, 1, -2], [-7.5, 0.5, 1.25]], np.float32)
-    run = quick(lambda x, ways: moved(x, ways[:, 0] * (np.pi / 180), ways[:, 1], ways[:, 2], 0.0))
+    run = quick(lambda x, ways: turn_and_shift(x, ways[:, 0] * (np.pi / 180), ways[:, 1], ways[:, 2], 0.0))
     got = np.asarray(run(IMAGES, ways))
     np.testing.assert_array_equal(got[0], IMAGES[0])
     for image, way, result in zip(IMAGES, ways, got, strict=True):
         np.testing.assert_allclose(result, resampled(image, *way), atol=1e-5)
     square = IMAGES[:1, :, :7]
-    turned = np.asarray(moved(square, jnp.full(1, np.pi / 2), jnp.zeros(1), jnp.zeros(1), 0.0))[0]
+    turned = np.asarray(turn_and_shift(square, jnp.full(1, np.pi / 2), jnp.zeros(1), jnp.zeros(1), 0.0))[0]
     np.testing.assert_allclose(turned, np.rot90(square[0], -1), atol=1e-5)
 
 

@@ -11,16 +11,25 @@ from noisejax import _sample
 from noisejax._stream import fold
 from noisejax.adversarial._attacks.boundary import (
     Nearest,
+    attack_lead,
+    check_number,
     dual_norm,
-    fooled,
-    host_number,
-    inside,
-    lead,
-    prepared,
+    is_fooled,
+    keep_allowed,
+    prepare_attack,
 )
-from noisejax.adversarial._attacks.driver import choose
+from noisejax.adversarial._attacks.driver import choose_examples
 from noisejax.adversarial._losses import cross_entropy
-from noisejax.adversarial._threats.balls import L2, Linf, Threat, column, divided, each, max_abs, rows
+from noisejax.adversarial._threats.balls import (
+    L2,
+    Linf,
+    Threat,
+    as_column,
+    divide_or,
+    max_abs,
+    streams_per_example,
+    words_per_element,
+)
 from noisejax.adversarial._threats.sparse import L0, L1, _unblocked
 
 
@@ -69,7 +78,9 @@ def ddn(
       >>> round(float(threat.norm(x_adv - x)[0]), 1)
       0.7
     """
-    x, threat, labels, logits_of = prepared("ddn", key, logits_fn, x, labels, threat, (L2,), targeted, steps=steps)
+    x, threat, labels, logits_of = prepare_attack(
+        "ddn", key, logits_fn, x, labels, threat, (L2,), targeted, steps=steps
+    )
 
     def value(logits):
         return -cross_entropy(logits, labels) if targeted else cross_entropy(logits, labels)
@@ -78,7 +89,7 @@ def ddn(
         return radius * jnp.where(now, 1 - gamma, 1 + gamma)
 
     def onto(delta, radius):
-        delta = delta * column(divided(radius, threat.norm(delta)), delta)
+        delta = delta * as_column(divide_or(radius, threat.norm(delta)), delta)
         return threat._clip(delta, x)
 
     walk = _Walk(key, ids, logits_of, x, threat, labels, targeted, steps)
@@ -138,11 +149,13 @@ def fmn(
       0.5
     """
     norms = (Linf, L2, L1, L0)
-    x, threat, labels, logits_of = prepared("fmn", key, logits_fn, x, labels, threat, norms, targeted, steps=steps)
-    host_number("fmn", "step_size", step_size, 0)
+    x, threat, labels, logits_of = prepare_attack(
+        "fmn", key, logits_fn, x, labels, threat, norms, targeted, steps=steps
+    )
+    check_number("fmn", "step_size", step_size, 0)
 
     def value(logits):
-        return lead(logits, labels, targeted)
+        return attack_lead(logits, labels, targeted)
 
     def rule(radius, now, seen, best, value, slope, size, share):
         change = 0.001 + (gamma - 0.001) * share
@@ -156,7 +169,7 @@ def fmn(
 
     def onto(delta, radius):
         ball = copy.copy(threat)
-        ball.eps = column(radius, delta)
+        ball.eps = as_column(radius, delta)
         return ball.project(delta, x)
 
     within = isinstance(threat, (L2, L1))
@@ -172,7 +185,7 @@ def fmn(
 
 def _size_of_bounds(threat: Threat, x: jax.Array) -> jax.Array:
     """From one corner of the bounds to the opposite one, of the features that may change; as a column."""
-    wide = threat.free(jnp.zeros_like(x) + threat.reach(x).astype(jnp.float32))
+    wide = threat.masked(jnp.zeros_like(x) + threat.reach(x).astype(jnp.float32))
     wide = jnp.where(jnp.isfinite(wide), wide, 1)
     return jnp.sqrt(jnp.sum(wide * wide, axis=tuple(range(1, x.ndim)), keepdims=True))
 
@@ -181,7 +194,7 @@ class _Walk:
     """Unit steps of gradient ascent, each projected onto a radius that follows from how the last one went."""
 
     def __init__(self, key, ids, logits_of, x, threat, labels, targeted, steps, within=False):
-        self.streams = rows(key, ids, x)
+        self.streams = streams_per_example(key, ids, x)
         self.logits_of, self.x, self.threat, self.labels = logits_of, x, threat, labels
         self.targeted, self.steps = targeted, steps
         self.within = within  # whether what would only push against a bound has no part in the gradient
@@ -189,21 +202,21 @@ class _Walk:
     def __call__(self, value_of, radius, rule, onto, length) -> jax.Array:
         x, threat = self.x, self.threat
         room = threat.room(x)
-        widest = jnp.inf if room is None else threat.norm(threat.free(jnp.maximum(-room[0], room[1])))
+        widest = jnp.inf if room is None else threat.norm(threat.masked(jnp.maximum(-room[0], room[1])))
 
         def judged(delta):
             logits = self.logits_of(threat.perturbed(x, delta))
             value = value_of(logits)
-            return jnp.sum(value), (value, fooled(logits, self.labels, self.targeted))
+            return jnp.sum(value), (value, is_fooled(logits, self.labels, self.targeted))
 
         def kept(best, delta, now):
             size = threat.norm(delta)
-            return choose(now & (size < best.size), Nearest(delta, size), best), size
+            return choose_examples(now & (size < best.size), Nearest(delta, size), best), size
 
         def step(carry, number):
             delta, radius, best = carry
             grads, (value, now) = jax.grad(judged, has_aux=True)(delta)
-            grads = threat.free(jnp.where(jnp.isfinite(grads), grads, 0))
+            grads = threat.masked(jnp.where(jnp.isfinite(grads), grads, 0))
             grads = _unblocked(threat, grads, x, delta) if self.within else grads
             best, size = kept(best, delta, now)
             share = (1 + jnp.cos(jnp.pi * number.astype(jnp.float32) / self.steps)) / 2
@@ -216,13 +229,13 @@ class _Walk:
         carry = jnp.zeros_like(x), radius, best
         delta, _, best = jax.lax.scan(step, carry, jnp.arange(self.steps, dtype=jnp.int32))[0]
         best, _ = kept(best, delta, judged(delta)[1][1])
-        return jax.lax.stop_gradient(inside(threat, x, best))
+        return jax.lax.stop_gradient(keep_allowed(threat, x, best))
 
     def unit(self, grads, number) -> Any:
         """The gradient over its length; a random direction where it is 0."""
         streams = jax.vmap(lambda stream: fold(stream, number))(self.streams)
-        drawn = self.threat.free(_sample.normal(each(streams, "adversarial.walk", self.x)))
+        drawn = self.threat.masked(_sample.normal(words_per_element(streams, "adversarial.walk", self.x)))
         top = max_abs(grads)
-        grads = jnp.where(top > 0, divided(grads, top), drawn)
+        grads = jnp.where(top > 0, divide_or(grads, top), drawn)
         squares = jnp.sum(grads * grads, axis=tuple(range(1, grads.ndim)), keepdims=True)
-        return divided(grads, jnp.sqrt(squares))
+        return divide_or(grads, jnp.sqrt(squares))

@@ -11,8 +11,8 @@ import optax
 
 from noisejax import _sample
 from noisejax._stream import stage
-from noisejax.adversarial._attacks.driver import choose, driven
-from noisejax.adversarial._threats.balls import Threat, column, divided, each, rows
+from noisejax.adversarial._attacks.driver import choose_examples, run_attack
+from noisejax.adversarial._threats.balls import Threat, as_column, divide_or, streams_per_example, words_per_element
 from noisejax.adversarial._threats.sparse import L1, last_level
 
 MOMENTUM = 0.75  # the share of the new step; the rest goes on as the last one did
@@ -119,7 +119,9 @@ def apgd(
     first = surface(threat) if drawn else start
     if not shrinking:
         tx = transform(steps, 0.2 if drawn else None)
-        return driven(key, tx, loss, x, threat, args, steps=steps, start=first, restarts=restarts, **common, **options)
+        return run_attack(
+            key, tx, loss, x, threat, args, steps=steps, start=first, restarts=restarts, **common, **options
+        )
     part = math.ceil(0.3 * steps)
 
     def descended(key: Any, x, ids):
@@ -128,7 +130,7 @@ def apgd(
         kept = {name: value for name, value in options.items() if name not in ("keep", "success", "limit")}
         for factor in (3.0, 2.0):
             place: Any = stage(key, "adversarial", f"apgd.{factor}")
-            there = driven(
+            there = run_attack(
                 place,
                 transform(part),
                 loss,
@@ -145,7 +147,7 @@ def apgd(
         return before
 
     rest = max(steps - 2 * part, 0)
-    return driven(
+    return run_attack(
         key, transform(rest), loss, x, threat, args, steps=rest, start=descended, restarts=restarts, **common, **options
     )
 
@@ -195,7 +197,7 @@ def scale_by_apgd(steps: int, rho: float = 0.75) -> optax.GradientTransformation
         del extra
         delta, ascent, value = _seen("scale_by_apgd", updates, params, value, x, threat)
         first = state.count == 0
-        best, best_grad, best_value = choose(
+        best, best_grad, best_value = choose_examples(
             first | (value > state.best_value),
             (delta, ascent, value),
             (state.best, state.best_grad, state.best_value),
@@ -208,8 +210,8 @@ def scale_by_apgd(steps: int, rho: float = 0.75) -> optax.GradientTransformation
         stuck = ~state.reduced & (checked >= best_value)
         back = check & (few | stuck)
         step = jnp.where(back, state.step / 2, state.step)
-        here, ascent = choose(back, (best, best_grad), (delta, ascent))
-        moved = here + column(2 * step, x) * threat.reach(x) * threat.steepest(ascent, x, here)
+        here, ascent = choose_examples(back, (best, best_grad), (delta, ascent))
+        moved = here + as_column(2 * step, x) * threat.reach(x) * threat.steepest(ascent, x, here)
         moved = threat.project(moved, x)
         share = jnp.where(first, 1.0, MOMENTUM)
         target = here + share * (moved - here) + (1 - share) * (here - state.last)
@@ -265,7 +267,7 @@ def scale_by_sparse_apgd(steps: int, top: float | None = None) -> optax.Gradient
         delta, ascent, value = _seen("scale_by_sparse_apgd", updates, params, value, x, threat)
         features = math.prod(x.shape[1:])
         first = state.count == 0
-        best, best_grad, best_value = choose(
+        best, best_grad, best_value = choose_examples(
             first | (value > state.best_value),
             (delta, ascent, value),
             (state.best, state.best_grad, state.best_value),
@@ -282,10 +284,10 @@ def scale_by_sparse_apgd(steps: int, top: float | None = None) -> optax.Gradient
         back = check & (changed < 0.95 * before)
         step = jnp.where(check, jnp.where(back, 1, jnp.maximum(state.step / 1.5, 0.1)), state.step)
         moves = jnp.where(check, fewer, moves)
-        here, ascent = choose(back, (best, best_grad), (delta, ascent))
+        here, ascent = choose_examples(back, (best, best_grad), (delta, ascent))
         signs = _largest_signs(ascent, moves)
         reach = threat.reach(x)
-        target = here + column(step, x) * reach * divided(signs, column(threat.norm(signs), x))
+        target = here + as_column(step, x) * reach * divide_or(signs, as_column(threat.norm(signs), x))
         state = SparseApgdState(
             count=state.count + 1,
             step=step,
@@ -332,8 +334,8 @@ def _zero(params) -> jax.Array:
 def _largest_signs(grad: jax.Array, count: jax.Array) -> jax.Array:
     """The sign of the elements that are at least as large as the one of that rank from above; ties are in."""
     size = jnp.abs(grad).reshape(grad.shape[0], -1)
-    least = last_level(lambda level: jnp.sum(size >= level, axis=1, keepdims=True) >= column(count, size), size)
-    return jnp.where(jnp.abs(grad) >= column(least[:, 0], grad), jnp.sign(grad), 0)
+    least = last_level(lambda level: jnp.sum(size >= level, axis=1, keepdims=True) >= as_column(count, size), size)
+    return jnp.where(jnp.abs(grad) >= as_column(least[:, 0], grad), jnp.sign(grad), 0)
 
 
 def _of_share(share: Any, features: int) -> Any:
@@ -359,7 +361,7 @@ def _at(table: np.ndarray, index: jax.Array) -> jax.Array:
 
 def _projected_normal(threat: Threat, key, x, ids) -> jax.Array:
     fitted = threat.fitted(x)
-    return fitted.project(_sample.normal(each(rows(key, ids, x), "adversarial.apgd", x)), x)
+    return fitted.project(_sample.normal(words_per_element(streams_per_example(key, ids, x), "adversarial.apgd", x)), x)
 
 
 def _widened(threat: Threat, factor: float) -> Threat:

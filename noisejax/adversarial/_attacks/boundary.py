@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from noisejax.adversarial._attacks.driver import checked
-from noisejax.adversarial._losses import _check_labels, classified_as, margin, misclassified
-from noisejax.adversarial._threats.balls import L2, Linf, Threat, column, divided, max_abs
+from noisejax.adversarial._attacks.driver import check_attack
+from noisejax.adversarial._losses import check_labels, classified_as, margin, misclassified
+from noisejax.adversarial._threats.balls import L2, Linf, Threat, as_column, divide_or, max_abs
 from noisejax.adversarial._threats.sparse import L0, L1, last_level
 
 _FAR = 1e18  # the room where there are no bounds: finite, so that it can be multiplied by 0
@@ -22,14 +22,14 @@ class Nearest(NamedTuple):
     size: jax.Array  # its norm, (B,); infinite where there is none
 
 
-def of_norm(name: str, threat: Threat, norms: tuple[type, ...] = (Linf, L2, L1)) -> None:
+def check_norm(name: str, threat: Threat, norms: tuple[type, ...] = (Linf, L2, L1)) -> None:
     """The threat is one of those whose geometry the attack knows."""
     if type(threat) not in norms:
         known = " or ".join(ball.__name__ for ball in norms)
         raise TypeError(f"{name}: threat must be {known}, got {threat!r}.")
 
 
-def prepared(
+def prepare_attack(
     name: str, key, logits_fn, x, labels, threat, norms, targeted: bool = False, *, eot: int = 0, **counts: int
 ):
     """x as float32, the threat fitted to it, the labels and the model, after all that the host knows is found right.
@@ -41,20 +41,20 @@ def prepared(
     """
     if not hasattr(labels, "dtype"):
         raise TypeError(f"{name}: labels must be an array of integers, got {labels!r}.")
-    x = checked(name, key, logits_fn, x, threat, (labels,), eot=eot)
-    of_norm(name, threat, norms)
+    x = check_attack(name, key, logits_fn, x, threat, (labels,), eot=eot)
+    check_norm(name, threat, norms)
     for what, count in counts.items():
         least = 0 if what in ("steps", "queries") else 1
         if not isinstance(count, (int, np.integer)) or isinstance(count, bool) or count < least:
             raise ValueError(f"{name}: {what} must be an integer, at least {least}, got {count!r}. It is static.")
     if not isinstance(targeted, bool):
         raise TypeError(f"{name}: targeted must be True or False, got {targeted!r}. It is static.")
-    logits_of = model(name, logits_fn, x, labels, eot)
+    logits_of = model_logits(name, logits_fn, x, labels, eot)
     x, threat = jax.lax.stop_gradient((x, threat.fitted(x)))
     return x, threat, jnp.asarray(labels), logits_of
 
 
-def model(name: str, logits_fn: Callable, x: jax.Array, labels, eot: int = 0) -> Callable:
+def model_logits(name: str, logits_fn: Callable, x: jax.Array, labels, eot: int = 0) -> Callable:
     """``f(x) -> float32 logits``, its shape and the labels checked; no derivative in what the function closes over.
 
     With eot it is ``f(key, x)``.
@@ -69,16 +69,16 @@ def model(name: str, logits_fn: Callable, x: jax.Array, labels, eot: int = 0) ->
         raise ValueError(f"{name}: logits_fn must give logits of shape ({x.shape[0]}, classes), got {got}.")
     if not hasattr(labels, "dtype"):
         raise TypeError(f"{name}: labels must be an array of integers, got {labels!r}.")
-    _check_labels(name, "labels", logits, labels)
+    check_labels(name, "labels", logits, labels)
     return lambda *inputs: pure(*inputs, *closed).astype(jnp.float32)
 
 
-def fooled(logits: jax.Array, labels, targeted: bool) -> jax.Array:
+def is_fooled(logits: jax.Array, labels, targeted: bool) -> jax.Array:
     """Whether the prediction is not the label, or, if the labels are targets, whether it is."""
     return (classified_as if targeted else misclassified)(lambda logits: logits)(logits, labels)
 
 
-def lead(logits: jax.Array, labels, targeted: bool) -> jax.Array:
+def attack_lead(logits: jax.Array, labels, targeted: bool) -> jax.Array:
     """By how much the attack is ahead: `margin`, or towards targets its opposite."""
     value = margin(logits, labels)
     return -value if targeted else value
@@ -90,7 +90,7 @@ def one_hot(classes: jax.Array, count: int) -> jax.Array:
     ).astype(jnp.float32)
 
 
-def rivals(logits: jax.Array, labels, count: int | None) -> jax.Array:
+def rival_classes(logits: jax.Array, labels, count: int | None) -> jax.Array:
     """The `count` most likely classes but the label, of shape (B, count), the likeliest first."""
     classes = logits.shape[1]
     count = classes - 1 if count is None else min(count, classes - 1)
@@ -98,7 +98,7 @@ def rivals(logits: jax.Array, labels, count: int | None) -> jax.Array:
     return jnp.argsort(-others, axis=1)[:, :count]  # top_k would gather the examples of all devices
 
 
-def nearest(logits_of: Callable, x, threat: Threat, labels, classes) -> tuple[jax.Array, jax.Array, jax.Array]:
+def nearest_boundary(logits_of: Callable, x, threat: Threat, labels, classes) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Of the boundaries between the label and some classes, of shape (B, K), the one that is nearest to first order.
 
     Returns:
@@ -121,7 +121,7 @@ def nearest(logits_of: Callable, x, threat: Threat, labels, classes) -> tuple[ja
 
 
 def _finite(threat: Threat, grad):
-    return threat.free(jnp.where(jnp.isfinite(grad), grad, 0))
+    return threat.masked(jnp.where(jnp.isfinite(grad), grad, 0))
 
 
 def dual_norm(threat: Threat, grad: jax.Array) -> jax.Array:
@@ -132,10 +132,10 @@ def dual_norm(threat: Threat, grad: jax.Array) -> jax.Array:
     if isinstance(threat, (L1, L0)):
         return jnp.max(jnp.abs(grad), axis=axes, initial=0)
     top = max_abs(grad)  # so that squares do not underflow
-    return jnp.reshape(top, -1) * jnp.sqrt(jnp.sum(divided(grad, top) ** 2, axis=axes))
+    return jnp.reshape(top, -1) * jnp.sqrt(jnp.sum(divide_or(grad, top) ** 2, axis=axes))
 
 
-def towards(threat: Threat, x: jax.Array, normal: jax.Array, rise: jax.Array) -> jax.Array:
+def step_to_plane(threat: Threat, x: jax.Array, normal: jax.Array, rise: jax.Array) -> jax.Array:
     """The smallest change d in the threat's norm with ``<normal, d> = rise`` that keeps x inside the bounds.
 
     Where the bounds leave no such d, the one that comes closest. Exact.
@@ -151,7 +151,7 @@ def towards(threat: Threat, x: jax.Array, normal: jax.Array, rise: jax.Array) ->
       problem (5), and for L1 and Linf Hein and Andriushchenko, NeurIPS 2017.
     """
     largest = max_abs(normal)
-    along = divided(normal, largest) * jnp.where(column(rise, normal) < 0, -1.0, 1.0)
+    along = divide_or(normal, largest) * jnp.where(as_column(rise, normal) < 0, -1.0, 1.0)
     need = jnp.abs(rise)[:, None] / jnp.maximum(jnp.reshape(largest, (-1, 1)), 1e-30)
     room = threat.room(x)
     cap = jnp.full_like(along, _FAR) if room is None else jnp.clip(jnp.where(along > 0, room[1], -room[0]), 0, _FAR)
@@ -165,13 +165,13 @@ def _level(threat: Threat, rate, cap, need):
     """Sizes ``min(t * speed, cap)`` with ``sum(rate * size) = need``: all elements move until each meets its cap."""
     speed = jnp.ones_like(rate) if isinstance(threat, Linf) else rate
     slope = rate * speed
-    knots = divided(cap, speed)  # the t at which an element meets its cap
+    knots = divide_or(cap, speed)  # the t at which an element meets its cap
     # Between the floats around the t that is looked for, the sum is a straight line: which elements have met their caps
     # is known there, and with it t.
     below = last_level(lambda t: jnp.sum(rate * jnp.minimum(t * speed, cap), axis=1, keepdims=True) < need, rate)
     met = knots <= below
     rest = need - jnp.sum(jnp.where(met, rate * cap, 0), axis=1, keepdims=True)
-    t = jnp.maximum(divided(rest, jnp.sum(jnp.where(met, 0, slope), axis=1, keepdims=True)), below)
+    t = jnp.maximum(divide_or(rest, jnp.sum(jnp.where(met, 0, slope), axis=1, keepdims=True)), below)
     enough = jnp.sum(rate * cap, axis=1, keepdims=True) >= need
     return jnp.where(enough, jnp.minimum(t * speed, cap), cap)
 
@@ -183,12 +183,12 @@ def _greedy(rate, cap, need):
     enough = jnp.cumsum(gains, axis=1) >= need
     edge = jnp.max(jnp.where(enough, -falling, 0), axis=1, keepdims=True)
     rest = need - jnp.sum(jnp.where(rate > edge, gain, 0), axis=1, keepdims=True)
-    share = divided(rest, jnp.sum(jnp.where(rate == edge, gain, 0), axis=1, keepdims=True))
+    share = divide_or(rest, jnp.sum(jnp.where(rate == edge, gain, 0), axis=1, keepdims=True))
     size = jnp.where(rate > edge, cap, jnp.where(rate == edge, jnp.clip(share, 0, 1) * cap, 0))
     return jnp.where(jnp.any(enough, axis=1, keepdims=True), size, cap)
 
 
-def shortened(judged: Callable, delta: jax.Array, steps: int) -> jax.Array:
+def shorten_perturbations(judged: Callable, delta: jax.Array, steps: int) -> jax.Array:
     """The perturbations, drawn back towards 0 as far as they go on fooling the model.
 
     Each step looks a little beyond where the straight line between the two ends crosses the boundary.
@@ -204,9 +204,9 @@ def shortened(judged: Callable, delta: jax.Array, steps: int) -> jax.Array:
 
     def step(_, carry):
         low, low_value, high, high_value = carry
-        cross = low + (high - low) * divided(-low_value, high_value - low_value, 0.5)
+        cross = low + (high - low) * divide_or(-low_value, high_value - low_value, 0.5)
         share = jnp.clip(cross + 0.1 * (high - cross), low, high)
-        value, found = judged(delta * column(share, delta))
+        value, found = judged(delta * as_column(share, delta))
         return (
             jnp.where(found, low, share),
             jnp.where(found, low_value, value),
@@ -215,16 +215,16 @@ def shortened(judged: Callable, delta: jax.Array, steps: int) -> jax.Array:
         )
 
     high = jax.lax.fori_loop(0, steps, step, (low, low_value, high, high_value))[2]
-    return delta * column(jnp.where(success, high, 1), delta)
+    return delta * as_column(jnp.where(success, high, 1), delta)
 
 
-def inside(threat: Threat, x, best: Nearest) -> jax.Array:
+def keep_allowed(threat: Threat, x, best: Nearest) -> jax.Array:
     """The adversarial examples: x where no perturbation was found that the threat allows."""
     allowed = jnp.isfinite(best.size) & threat.contains(best.delta, x)
-    return threat.perturbed(x, jnp.where(column(allowed, x), best.delta, 0))
+    return threat.perturbed(x, jnp.where(as_column(allowed, x), best.delta, 0))
 
 
-def host_number(name: str, what: str, value, low: float, high: float = np.inf) -> None:
+def check_number(name: str, what: str, value, low: float, high: float = np.inf) -> None:
     """A number that the host knows lies in (low, high]."""
     if isinstance(value, (int, float, np.number)) and not low < value <= high:
         raise ValueError(f"{name}: {what} must be above {low:g} and at most {high:g}, got {value!r}.")

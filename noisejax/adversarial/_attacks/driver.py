@@ -10,7 +10,7 @@ import optax
 
 from noisejax import _checks
 from noisejax._stream import Stream, fold, keys, stage
-from noisejax.adversarial._threats.balls import Threat, column
+from noisejax.adversarial._threats.balls import Threat, as_column
 
 
 class Best(NamedTuple):
@@ -95,7 +95,7 @@ def attack(
       >>> adversarial.attack(jax.random.key(0), tx, loss, x, threat, (y,), steps=10)[:, 0].tolist()
       [0.625, 0.375]
     """
-    return driven(
+    return run_attack(
         key,
         tx,
         loss,
@@ -115,7 +115,7 @@ def attack(
     )
 
 
-def driven(
+def run_attack(
     key,
     tx,
     loss,
@@ -136,18 +136,18 @@ def driven(
     limit=None,
 ) -> jax.Array:
     """`attack`, which can be left after `limit` of its steps: an integer that may be traced."""
-    x = checked("attack", key, loss, x, threat, args, steps=steps, restarts=restarts, eot=eot)
+    x = check_attack("attack", key, loss, x, threat, args, steps=steps, restarts=restarts, eot=eot)
     _checks.one_of("attack", "keep", keep, ("last", "best"))
     threat = threat.fitted(x)
     x, threat = jax.lax.stop_gradient((x, threat))
     tx = optax.with_extra_args_support(tx)
-    values = on_batch("attack", loss, x, args, eot)
-    held = None if success is None else on_batch("attack success", success, x, args, eot)
+    values = loss_on_batch("attack", loss, x, args, eot)
+    held = None if success is None else loss_on_batch("attack success", success, x, args, eot)
     trials = keys_of_steps(key, eot)
     tracks = keep == "best" or success is not None or restarts > 1
 
     def judge(best: Best | None, point, step):
-        now = measured(values, held, point, trials(step))
+        now = measure_point(values, held, point, trials(step))
         return now if best is None else _settle(best, now, keep)
 
     def restart(number):
@@ -170,10 +170,10 @@ def driven(
             grads, each = jax.grad(objective, has_aux=True)(delta)
             if best is not None:
                 best = judge(best, threat.perturbed(x, delta), step)
-            delta, state = move(tx, threat, x, delta, state, grads, each)
+            delta, state = take_step(tx, threat, x, delta, state, grads, each)
             return (delta, state, best), None
 
-        best = nothing(x) if keep == "best" or success is not None else None
+        best = worst_start(x) if keep == "best" or success is not None else None
         carry = delta, tx.init(jnp.zeros_like(x)), best
         if steps == 1:  # one turn of a loop is still a loop, in which convolutions are slow on CPUs
             (delta, _, best), _ = body(carry, jnp.int32(0))
@@ -182,7 +182,7 @@ def driven(
         else:
             (delta, _, best), _ = jax.lax.scan(body, carry, jnp.arange(steps), unroll=unroll)
         point = threat.perturbed(x, delta)
-        return judge(best, point, steps) if tracks else Best(point, *nothing(x)[1:])
+        return judge(best, point, steps) if tracks else Best(point, *worst_start(x)[1:])
 
     if restarts == 1:
         best = restart(jnp.int32(0))
@@ -194,7 +194,9 @@ def driven(
 # What other attacks share with this one.
 
 
-def checked(name: str, key, loss, x, threat, args, *, steps: int = 1, restarts: int = 1, eot: int = 0) -> jax.Array:
+def check_attack(
+    name: str, key, loss, x, threat, args, *, steps: int = 1, restarts: int = 1, eot: int = 0
+) -> jax.Array:
     """x as float32, after everything that the host knows of an attack's arguments is found right."""
     if not isinstance(key, Stream):
         _checks.key(name, key)
@@ -217,11 +219,11 @@ def checked(name: str, key, loss, x, threat, args, *, steps: int = 1, restarts: 
         if not isinstance(count, (int, np.integer)) or isinstance(count, bool) or count < least:
             raise ValueError(f"{name}: {what} must be an integer, at least {least}, got {count!r}. It is static.")
     if isinstance(x, np.ndarray):
-        inside_bounds(name, x, threat)
+        check_inside_bounds(name, x, threat)
     return jnp.asarray(x).astype(jnp.float32)
 
 
-def inside_bounds(name: str, x: np.ndarray, threat: Threat) -> None:
+def check_inside_bounds(name: str, x: np.ndarray, threat: Threat) -> None:
     """Values that the host can read lie inside the bounds."""
     bounds = None if threat.bounds is None else [np.asarray(b) for b in threat.bounds if isinstance(b, np.ndarray)]
     if not bounds or len(bounds) != 2 or not x.size:
@@ -235,7 +237,7 @@ def inside_bounds(name: str, x: np.ndarray, threat: Threat) -> None:
         )
 
 
-def on_batch(name: str, function: Callable, x, args: tuple, eot: int) -> Callable:
+def loss_on_batch(name: str, function: Callable, x, args: tuple, eot: int) -> Callable:
     """``f(keys, x) -> (B,)``: the function's mean over the keys (if eot), its result's shape checked.
 
     Derivatives stop at whatever the function closes over, so that an attack inside of a training loss is not
@@ -270,39 +272,39 @@ def keys_of_steps(key, eot: int) -> Callable:
     return lambda step: keys(stage(key, "adversarial", "eot"), jnp.asarray(step).astype(jnp.int32) * eot + draws)
 
 
-def measured(values: Callable, held: Callable | None, point, trial) -> Best:
+def measure_point(values: Callable, held: Callable | None, point, trial) -> Best:
     """A point with its loss and its success."""
     value = values(trial, point)
     reached = jnp.zeros_like(value, bool) if held is None else held(trial, point) > 0.5
     return Best(point, value, reached)
 
 
-def move(tx, threat: Threat, x, delta, state, grads, values) -> tuple[jax.Array, Any]:
+def take_step(tx, threat: Threat, x, delta, state, grads, values) -> tuple[jax.Array, Any]:
     """One step of the transform, and the projection after it."""
-    grads = threat.free(jnp.where(jnp.isfinite(grads), grads, 0))
+    grads = threat.masked(jnp.where(jnp.isfinite(grads), grads, 0))
     with jax.numpy_dtype_promotion("standard"):  # optax counts on it
         updates, state = tx.update(grads, state, delta, value=-values, x=x, threat=threat)
     return threat.project(delta + updates, x), state
 
 
-def nothing(x) -> Best:
+def worst_start(x) -> Best:
     """What everything is better than."""
     lowest = jnp.full_like(jnp.sum(x, axis=tuple(range(1, x.ndim))), -jnp.inf)
     return Best(x, lowest, lowest > 0)
 
 
-def choose(which: jax.Array, new: Any, old: Any) -> Any:
+def choose_examples(which: jax.Array, new: Any, old: Any) -> Any:
     """Examples of `new` where `which`, of shape (B,), and of `old` elsewhere, leaf by leaf."""
-    return jax.tree.map(lambda a, b: jnp.where(column(which, a), a, b), new, old)
+    return jax.tree.map(lambda a, b: jnp.where(as_column(which, a), a, b), new, old)
 
 
-def better(new: Best, old: Best) -> jax.Array:
+def is_better(new: Best, old: Best) -> jax.Array:
     """Success before none, then the higher loss; a tie and a NaN leave the old one."""
     return (new.success & ~old.success) | ((new.success == old.success) & (new.value > old.value))
 
 
 def _settle(best: Best, now: Best, keep: str) -> Best:
-    return choose(better(now, best) if keep == "best" else now.success | ~best.success, now, best)
+    return choose_examples(is_better(now, best) if keep == "best" else now.success | ~best.success, now, best)
 
 
 def _best_of(many: Best) -> Best:

@@ -9,18 +9,18 @@ import numpy as np
 from noisejax._stream import fold
 from noisejax.adversarial._attacks.boundary import (
     Nearest,
-    fooled,
-    host_number,
-    inside,
-    lead,
-    nearest,
-    prepared,
-    rivals,
-    shortened,
-    towards,
+    attack_lead,
+    check_number,
+    is_fooled,
+    keep_allowed,
+    nearest_boundary,
+    prepare_attack,
+    rival_classes,
+    shorten_perturbations,
+    step_to_plane,
 )
-from noisejax.adversarial._attacks.driver import choose
-from noisejax.adversarial._threats.balls import L2, Linf, Threat, column
+from noisejax.adversarial._attacks.driver import choose_examples
+from noisejax.adversarial._threats.balls import L2, Linf, Threat, as_column
 from noisejax.adversarial._threats.sparse import L1
 
 
@@ -87,15 +87,15 @@ def fab(
       0.671
     """
     norms, tries = (Linf, L2, L1), 1 if targets is None else targets
-    x, threat, labels, logits_of = prepared(
+    x, threat, labels, logits_of = prepare_attack(
         "fab", key, logits_fn, x, labels, threat, norms, steps=steps, restarts=restarts, targets=tries
     )
     for what, value, limit in (("alpha_max", alpha_max, 1), ("beta", beta, 1), ("eta", eta, np.inf)):
-        host_number("fab", what, value, 0, limit)
+        check_number("fab", what, value, 0, limit)
 
     def judged(delta):
         logits = logits_of(threat.perturbed(x, delta))
-        return lead(logits, labels, False), fooled(logits, labels, False)
+        return attack_lead(logits, labels, False), is_fooled(logits, labels, False)
 
     def search(best: Nearest, number, classes) -> Nearest:
         start = 0.5 * threat.boundary(fold(key, number), x, ids) if restarts > 1 else jnp.zeros_like(x)
@@ -103,24 +103,24 @@ def fab(
 
         def body(carry, _):
             delta, best = carry
-            gap, normal, _ = nearest(logits_of, threat.perturbed(x, delta), threat, labels, classes)
+            gap, normal, _ = nearest_boundary(logits_of, threat.perturbed(x, delta), threat, labels, classes)
             both = jnp.stack([threat.perturbed(x, delta), x])
             moved = jnp.sum(normal * delta, axis=tuple(range(1, x.ndim)))
             rises = jnp.stack([-gap, moved - gap])
-            onto, from_x = jax.vmap(lambda start, rise: towards(threat, start, normal, rise))(both, rises)
+            onto, from_x = jax.vmap(lambda start, rise: step_to_plane(threat, start, normal, rise))(both, rises)
             own, others = (jnp.maximum(threat.norm(d), 1e-8) for d in (onto, from_x))
-            alpha = column(jnp.minimum(own / (own + others), alpha_max), x)
+            alpha = as_column(jnp.minimum(own / (own + others), alpha_max), x)
             delta = threat._clip((delta + eta * onto) * (1 - alpha) + eta * from_x * alpha, x)
             found, size = judged(delta)[1], threat.norm(delta)
-            best = choose(found & (size < best.size), Nearest(delta, size), best)
-            return (jnp.where(column(found, x), beta * delta, delta), best), None
+            best = choose_examples(found & (size < best.size), Nearest(delta, size), best)
+            return (jnp.where(as_column(found, x), beta * delta, delta), best), None
 
         return jax.lax.scan(body, (delta, best), length=steps)[0][1]
 
     logits = logits_of(x)
-    already = fooled(logits, labels, False)
+    already = is_fooled(logits, labels, False)
     best = Nearest(jnp.zeros_like(x), jnp.where(already, 0.0, jnp.inf))
-    classes = rivals(logits, labels, targets)
+    classes = rival_classes(logits, labels, targets)
     classes = classes.T[:, :, None] if targets is not None else classes[None]  # one search each, of (B, K) classes
 
     def several(best, classes):
@@ -129,6 +129,6 @@ def fab(
 
     best = jax.lax.scan(several, best, classes)[0]
     if refine:
-        delta = shortened(judged, best.delta, refine)
+        delta = shorten_perturbations(judged, best.delta, refine)
         best = Nearest(delta, jnp.where(jnp.isfinite(best.size), threat.norm(delta), jnp.inf))
-    return jax.lax.stop_gradient(inside(threat, x, best))
+    return jax.lax.stop_gradient(keep_allowed(threat, x, best))

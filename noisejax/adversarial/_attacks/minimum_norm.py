@@ -8,17 +8,17 @@ import optax
 
 from noisejax.adversarial._attacks.boundary import (
     Nearest,
+    attack_lead,
+    check_number,
     dual_norm,
-    fooled,
-    host_number,
-    inside,
-    lead,
-    nearest,
-    prepared,
-    rivals,
+    is_fooled,
+    keep_allowed,
+    nearest_boundary,
+    prepare_attack,
+    rival_classes,
 )
-from noisejax.adversarial._attacks.driver import choose
-from noisejax.adversarial._threats.balls import L2, Linf, Threat, column, divided
+from noisejax.adversarial._attacks.driver import choose_examples
+from noisejax.adversarial._threats.balls import L2, Linf, Threat, as_column, divide_or
 
 
 def deepfool(
@@ -65,12 +65,14 @@ def deepfool(
       >>> round(float(threat.norm(x_adv - x)[0]), 2)  # 1.02 times the distance of the boundary
       0.68
     """
-    x, threat, labels, logits_of = prepared("deepfool", key, logits_fn, x, labels, threat, (L2, Linf), steps=steps)
+    x, threat, labels, logits_of = prepare_attack(
+        "deepfool", key, logits_fn, x, labels, threat, (L2, Linf), steps=steps
+    )
     if candidates is not None and candidates < 2:
         raise ValueError(f"deepfool: candidates must be at least 2, the label and a rival, got {candidates!r}.")
     overshoot = jnp.asarray(overshoot, jnp.float32)
     logits = logits_of(x)
-    classes = rivals(logits, labels, None if candidates is None else candidates - 1)
+    classes = rival_classes(logits, labels, None if candidates is None else candidates - 1)
 
     def moved(total):
         return threat._clip((1 + overshoot) * total, x)
@@ -81,17 +83,17 @@ def deepfool(
 
     def advance(carry):
         step, total, done = carry
-        gap, normal, _ = nearest(logits_of, threat.perturbed(x, moved(total)), threat, labels, classes)
+        gap, normal, _ = nearest_boundary(logits_of, threat.perturbed(x, moved(total)), threat, labels, classes)
         slope = dual_norm(threat, normal)
-        way = divided(jnp.abs(gap), slope) + 1e-4  # so that a step never ends short of the boundary by rounding
-        unit = jnp.sign(normal) if isinstance(threat, Linf) else divided(normal, column(slope, normal))
-        total = jnp.where(column(done, x), total, total + column(way, x) * unit)
-        return step + 1, total, done | fooled(logits_of(threat.perturbed(x, moved(total))), labels, False)
+        way = divide_or(jnp.abs(gap), slope) + 1e-4  # so that a step never ends short of the boundary by rounding
+        unit = jnp.sign(normal) if isinstance(threat, Linf) else divide_or(normal, as_column(slope, normal))
+        total = jnp.where(as_column(done, x), total, total + as_column(way, x) * unit)
+        return step + 1, total, done | is_fooled(logits_of(threat.perturbed(x, moved(total))), labels, False)
 
-    start = jnp.int32(0), jnp.zeros_like(x), fooled(logits, labels, False)
+    start = jnp.int32(0), jnp.zeros_like(x), is_fooled(logits, labels, False)
     _, total, done = jax.lax.while_loop(unfinished, advance, start)
     delta = moved(total)
-    return jax.lax.stop_gradient(inside(threat, x, Nearest(delta, jnp.where(done, threat.norm(delta), jnp.inf))))
+    return jax.lax.stop_gradient(keep_allowed(threat, x, Nearest(delta, jnp.where(done, threat.norm(delta), jnp.inf))))
 
 
 def cw(
@@ -144,22 +146,22 @@ def cw(
       >>> round(float(threat.norm(x_adv - x)[0]), 2)
       0.67
     """
-    x, threat, labels, logits_of = prepared(
+    x, threat, labels, logits_of = prepare_attack(
         "cw", key, logits_fn, x, labels, threat, (L2,), targeted, steps=steps, searches=searches
     )
-    host_number("cw", "step_size", step_size, 0)
-    host_number("cw", "initial_const", initial_const, 0)
+    check_number("cw", "step_size", step_size, 0)
+    check_number("cw", "initial_const", initial_const, 0)
     to_w, from_w = _stretched(threat)
     adam, rate = optax.scale_by_adam(), jnp.asarray(step_size, jnp.float32)
     first, origin = to_w(x), from_w(to_w(x))
 
     def objective(w, const):
         point = from_w(w)
-        logits = logits_of(x + threat.free(point - x))
-        ahead = lead(logits, labels, targeted)
+        logits = logits_of(x + threat.masked(point - x))
+        ahead = attack_lead(logits, labels, targeted)
         squares = jnp.sum((point - origin) ** 2, axis=tuple(range(1, x.ndim)))
         value = const * jnp.maximum(confidence - ahead, 0) + squares
-        return jnp.sum(value), (threat.free(point - x), fooled(logits, labels, targeted) & (ahead >= confidence))
+        return jnp.sum(value), (threat.masked(point - x), is_fooled(logits, labels, targeted) & (ahead >= confidence))
 
     def search(carry, _):
         const, low, high, best = carry
@@ -168,7 +170,7 @@ def cw(
             w, state, found, best = carry
             grads, (delta, now) = jax.grad(objective, has_aux=True)(w, const)
             size = threat.norm(delta)
-            best = choose(now & (size < best.size), Nearest(delta, size), best)
+            best = choose_examples(now & (size < best.size), Nearest(delta, size), best)
             with jax.numpy_dtype_promotion("standard"):  # optax counts on it
                 updates, state = adam.update(jnp.where(jnp.isfinite(grads), grads, 0), state)
             return (w - rate * jnp.asarray(updates), state, found | now, best), None
@@ -178,11 +180,11 @@ def cw(
         low, high = jnp.where(found, low, const), jnp.where(found, const, high)
         return (jnp.where(jnp.isfinite(high), (low + high) / 2, const * 10), low, high, best), None
 
-    clean = fooled(logits_of(x), labels, targeted)
+    clean = is_fooled(logits_of(x), labels, targeted)
     best = Nearest(jnp.zeros_like(x), jnp.where(clean, 0.0, jnp.inf))
     zero = jnp.zeros_like(best.size)
     best = jax.lax.scan(search, (zero + initial_const, zero, zero + jnp.inf, best), length=searches)[0][3]
-    return jax.lax.stop_gradient(inside(threat, x, best))
+    return jax.lax.stop_gradient(keep_allowed(threat, x, best))
 
 
 def _stretched(threat: Threat) -> tuple[Callable, Callable]:

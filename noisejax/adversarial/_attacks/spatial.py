@@ -12,8 +12,8 @@ from jax.scipy.ndimage import map_coordinates
 from noisejax import _checks, _sample
 from noisejax._contract import host_amount
 from noisejax._stream import fold
-from noisejax.adversarial._attacks.driver import better, checked, choose, measured, on_batch
-from noisejax.adversarial._threats.balls import Linf, one, rows
+from noisejax.adversarial._attacks.driver import check_attack, choose_examples, is_better, loss_on_batch, measure_point
+from noisejax.adversarial._threats.balls import Linf, streams_per_example, words_per_example
 
 
 def spatial(
@@ -64,7 +64,7 @@ def spatial(
       >>> adversarial.spatial(jax.random.key(0), loss, x, 0.0, 1.0, grid=(1, 3, 3))[0].tolist()
       [[0.0, 1.0, 0.0], [0.0, 0.0, 0.0], [0.0, 0.0, 0.0]]
     """
-    x = checked("spatial", key, loss, x, Linf(0.0, None), args, restarts=trials)
+    x = check_attack("spatial", key, loss, x, Linf(0.0, None), args, restarts=trials)
     if x.ndim not in (3, 4):
         raise ValueError(f"spatial: x must be images of shape (B, H, W, C) or (B, H, W), got {x.shape}.")
     angle, shift = (_amount(name, value, x) for name, value in (("angle", angle), ("shift", shift)))
@@ -73,30 +73,33 @@ def spatial(
             f"spatial: grid must be three numbers of angles, rows and columns, as (31, 5, 5), got {grid!r}."
         )
     x, angle, shift = jax.lax.stop_gradient((x, angle, shift))
-    values = on_batch("spatial", loss, x, args, 0)
-    held = None if success is None else on_batch("spatial success", success, x, args, 0)
-    streams = rows(key, ids, x)
+    values = loss_on_batch("spatial", loss, x, args, 0)
+    held = None if success is None else loss_on_batch("spatial success", success, x, args, 0)
+    streams = streams_per_example(key, ids, x)
 
     def drawn(number):
         now = jax.vmap(lambda stream: fold(stream, number))(streams)
-        return [_sample.symmetric_uniform(one(now, f"adversarial.spatial.{n}", x)).reshape(-1) for n in range(3)]
+        return [
+            _sample.symmetric_uniform(words_per_example(now, f"adversarial.spatial.{n}", x)).reshape(-1)
+            for n in range(3)
+        ]
 
     def tried(best, way):
         turn, down, right = drawn(way) if grid is None else [jnp.broadcast_to(w, x.shape[:1]) for w in way]
-        point = moved(x, angle * turn * (np.pi / 180), shift * down, shift * right, fill)
-        now = measured(values, held, point, None)
-        return choose(better(now, best), now, best), None
+        point = turn_and_shift(x, angle * turn * (np.pi / 180), shift * down, shift * right, fill)
+        now = measure_point(values, held, point, None)
+        return choose_examples(is_better(now, best), now, best), None
 
     if grid is None:
         ways: Any = jnp.arange(trials, dtype=jnp.int32)
     else:
         spaced = [np.linspace(-1, 1, n) if n > 1 else np.zeros(1) for n in grid]
         ways = jnp.asarray(list(itertools.product(*spaced)), jnp.float32)
-    best = jax.lax.scan(tried, measured(values, held, x, None), ways)[0]
+    best = jax.lax.scan(tried, measure_point(values, held, x, None), ways)[0]
     return jax.lax.stop_gradient(best.x)
 
 
-def moved(x: jax.Array, turn: jax.Array, down: jax.Array, right: jax.Array, fill: float) -> jax.Array:
+def turn_and_shift(x: jax.Array, turn: jax.Array, down: jax.Array, right: jax.Array, fill: float) -> jax.Array:
     """Each image turned clockwise by an angle in radians, and then shifted: all of shape (B,)."""
     _, h, w = x.shape[:3]
     middle = (h - 1) / 2, (w - 1) / 2

@@ -9,9 +9,9 @@ import jax.numpy as jnp
 
 from noisejax import _sample
 from noisejax._stream import fold, words
-from noisejax.adversarial._attacks.boundary import fooled, host_number, lead, prepared
-from noisejax.adversarial._attacks.driver import Best, choose, keys_of_steps
-from noisejax.adversarial._threats.balls import L2, Linf, Threat, divided, one, rows
+from noisejax.adversarial._attacks.boundary import attack_lead, check_number, is_fooled, prepare_attack
+from noisejax.adversarial._attacks.driver import Best, choose_examples, keys_of_steps
+from noisejax.adversarial._threats.balls import L2, Linf, Threat, divide_or, streams_per_example, words_per_example
 from noisejax.adversarial._threats.sparse import L1
 
 _HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)  # of the windows' area, after so many queries
@@ -82,10 +82,10 @@ def square(
       [True]
     """
     norms = (Linf, L2, L1)
-    x, threat, labels, logits_of = prepared(
+    x, threat, labels, logits_of = prepare_attack(
         "square", key, logits_fn, x, labels, threat, norms, targeted, eot=eot, queries=queries, restarts=restarts
     )
-    host_number("square", "p_init", p_init, 0, 1)
+    check_number("square", "p_init", p_init, 0, 1)
     if x.ndim not in (2, 3, 4):
         raise ValueError(f"square: x must be (B, H, W, C), (B, H, W) or (B, D), got shape {x.shape}.")
 
@@ -94,17 +94,17 @@ def square(
     def judged(delta, look) -> Best:
         point = threat.perturbed(x, delta)
         if eot:
-            values = jax.vmap(lambda key: lead(logits_of(key, point), labels, targeted))(trials(look))
+            values = jax.vmap(lambda key: attack_lead(logits_of(key, point), labels, targeted))(trials(look))
             value = jnp.mean(values, axis=0)
             return Best(delta, value, jnp.zeros_like(value, bool))
         logits = logits_of(point)
-        return Best(delta, lead(logits, labels, targeted), fooled(logits, labels, targeted))
+        return Best(delta, attack_lead(logits, labels, targeted), is_fooled(logits, labels, targeted))
 
     def again(best: Best, look) -> Best:
         return judged(best.x, look) if eot else best
 
     def restart(number, best: Best) -> Best:
-        streams = rows(fold(key, number), ids, x)
+        streams = streams_per_example(fold(key, number), ids, x)
         first = number * (queries + 2) + 1
 
         def draws(step):
@@ -120,15 +120,15 @@ def square(
             now = judged(_proposal(threat, draws(step + 1), x, best.x, share), first + 1 + step)
             best = again(best, first + 1 + step)
             accepted = ~best.success & (now.success | (now.value > best.value))
-            return step + 1, choose(accepted, now, best)
+            return step + 1, choose_examples(accepted, now, best)
 
         start = judged(_start(threat, draws(jnp.int32(0)), x), first)
         # A new start counts even if it is worse than what the restart before ended with.
-        begun = choose(best.success, best, start)
+        begun = choose_examples(best.success, best, start)
         found = jax.lax.while_loop(unfinished, query, (jnp.int32(0), begun))[1]
         best, found = again(best, first + 1 + queries), again(found, first + 1 + queries)
         kept = best.success | (~found.success & ~(found.value > best.value))
-        return choose(kept, best, found)
+        return choose_examples(kept, best, found)
 
     best = judged(jnp.zeros_like(x), jnp.int32(0))
     best = best._replace(value=jnp.where(best.success, best.value, -jnp.inf))
@@ -170,8 +170,8 @@ def _start(threat: Threat, streams, x) -> jax.Array:
     tiles = (jnp.where(turned, first, second) * signs).reshape(-1, down * high, across * wide, c)
     top, left = (h - down * high) // 2, (w - across * wide) // 2
     tiles = jnp.pad(tiles, ((0, 0), (top, h - down * high - top), (left, w - across * wide - left), (0, 0)))
-    delta = threat.free(_back(tiles, x))
-    scale = divided(threat.eps, jnp.reshape(threat.norm(delta), (-1,) + (1,) * (x.ndim - 1)))
+    delta = threat.masked(_back(tiles, x))
+    scale = divide_or(threat.eps, jnp.reshape(threat.norm(delta), (-1,) + (1,) * (x.ndim - 1)))
     return threat.project(delta * (jnp.maximum(scale, 1) if isinstance(threat, L1) else scale), x)
 
 
@@ -199,16 +199,16 @@ def _proposal(threat: Threat, streams, x, delta, share) -> jax.Array:
         return jnp.sqrt(jnp.sum(part * part, axis=axes, keepdims=True))
 
     old = jnp.where(inside, now, 0)
-    new = jax.vmap(placed)(corner[0], corner[1], turned.reshape(-1)) * signs + divided(old, size(old, (1, 2)))
+    new = jax.vmap(placed)(corner[0], corner[1], turned.reshape(-1)) * signs + divide_or(old, size(old, (1, 2)))
     both, all_of_it = size(jnp.where(inside | other, now, 0), (1, 2)), size(now, (1, 2, 3))
     if isinstance(threat, L1):
         wanted = jnp.maximum(eps - all_of_it, 0) + c * both
     else:
         wanted = jnp.sqrt(jnp.maximum(eps * eps - all_of_it * all_of_it, 0) / c + both * both)
-    new = new * divided(wanted, size(new, (1, 2)))
+    new = new * divide_or(wanted, size(new, (1, 2)))
     now = jnp.where(inside, new, jnp.where(other, 0, now))
     if not isinstance(threat, L1):
-        now = now * divided(eps, size(now, (1, 2, 3)))
+        now = now * divide_or(eps, size(now, (1, 2, 3)))
     return threat.project(_back(now, x), x)
 
 
@@ -230,7 +230,7 @@ def _corner(streams, tag: str, images, sides) -> list[jax.Array]:
     """The window's first row and column in each example, of shape (B, 1, 1, 1)."""
     corner = []
     for axis, side in zip((1, 2), sides, strict=True):
-        high, low = (one(streams, f"{tag}.{axis}.{half}", images) for half in ("high", "low"))
+        high, low = (words_per_example(streams, f"{tag}.{axis}.{half}", images) for half in ("high", "low"))
         corner.append(_sample.integers(high, low, images.shape[axis] - side + 1))
     return corner
 
@@ -277,8 +277,8 @@ def _bump(sides, canvas: tuple[int, int], axis: int, power: int) -> jax.Array:
         outermost = jnp.maximum(*(n // 2 for n in lengths)) + 1
         inside = (local[axis] >= 0) & (local[axis] < length) & (local[1 - axis] < lengths[1 - axis])
         part = jnp.where(inside, heights[outermost] - heights[jnp.minimum(ring, outermost)], 0)
-        total = total + sign * divided(part, _unit(part, power))
-    return divided(total, _unit(total, power))
+        total = total + sign * divide_or(part, _unit(part, power))
+    return divide_or(total, _unit(total, power))
 
 
 def _unit(part, power: int):

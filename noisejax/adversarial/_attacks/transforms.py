@@ -12,11 +12,11 @@ import numpy as np
 import optax
 
 from noisejax import _checks
-from noisejax.adversarial._threats.balls import Threat, column, divided, fit, max_abs
+from noisejax.adversarial._threats.balls import Threat, as_column, divide_or, fit_to_rank, max_abs
 from noisejax.adversarial._threats.sparse import L1
 
 
-def per_example(tx: optax.GradientTransformation) -> optax.GradientTransformationExtraArgs:
+def for_each_example(tx: optax.GradientTransformation) -> optax.GradientTransformationExtraArgs:
     """Gives every example a transform of its own, with its own state: norms, counts and schedules no longer mix them.
 
     It maps `tx` over the leading axis; `tx` sees each example as a batch of one. Extra arguments that have a leading
@@ -28,7 +28,7 @@ def per_example(tx: optax.GradientTransformation) -> optax.GradientTransformatio
     Example:
       >>> import jax.numpy as jnp, optax
       >>> from noisejax import adversarial
-      >>> tx = adversarial.per_example(optax.clip_by_global_norm(1.0))
+      >>> tx = adversarial.for_each_example(optax.clip_by_global_norm(1.0))
       >>> grads = jnp.array([[0.0, -4.0], [0.5, 0.0]])
       >>> tx.update(grads, tx.init(grads))[0].tolist()
       [[0.0, -1.0], [0.5, 0.0]]
@@ -103,14 +103,14 @@ def scale_by_norm(order: float | str = 2) -> optax.GradientTransformationExtraAr
 
     def update(grads, params, x, threat):
         largest = max_abs(grads)
-        unit = divided(grads, largest)  # so that squares neither underflow nor overflow
+        unit = divide_or(grads, largest)  # so that squares neither underflow nor overflow
         axes = tuple(range(1, grads.ndim))
         if order == np.inf:
             return unit
         if order == 2:
-            return divided(unit, column(jnp.sqrt(jnp.sum(unit * unit, axis=axes)), unit))
+            return divide_or(unit, as_column(jnp.sqrt(jnp.sum(unit * unit, axis=axes)), unit))
         total = jnp.mean if order == "mean" else jnp.sum
-        return divided(unit, column(total(jnp.abs(unit), axis=axes), unit))
+        return divide_or(unit, as_column(total(jnp.abs(unit), axis=axes), unit))
 
     return _stateless("scale_by_norm", update, needs=False)
 
@@ -156,8 +156,8 @@ def scale_by_step(step_size: Any) -> optax.GradientTransformationExtraArgs:
     def update(grads, params, x, threat):
         size = jnp.asarray(step_size, jnp.float32)
         if size.ndim == 1 and size.shape[0] == grads.shape[0] and grads.ndim > 1:
-            size = column(size, grads)
-        return -fit("scale_by_step", "step_size", size, grads) * grads
+            size = as_column(size, grads)
+        return -fit_to_rank("scale_by_step", "step_size", size, grads) * grads
 
     return _stateless("scale_by_step", update, needs=False)
 

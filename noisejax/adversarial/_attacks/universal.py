@@ -11,8 +11,8 @@ import optax
 
 from noisejax import _sample
 from noisejax._stream import fold
-from noisejax.adversarial._attacks.boundary import host_number, of_norm
-from noisejax.adversarial._attacks.driver import checked, on_batch
+from noisejax.adversarial._attacks.boundary import check_norm, check_number
+from noisejax.adversarial._attacks.driver import check_attack, loss_on_batch
 from noisejax.adversarial._attacks.transforms import scale_by_reach, scale_by_steepest, scale_by_step
 from noisejax.adversarial._threats.balls import Threat
 
@@ -65,12 +65,12 @@ def universal(
       >>> adversarial.universal(jax.random.key(0), loss, x, threat, batch=4).tolist()
       [[0.125, -0.125]]
     """
-    x = checked("universal", key, loss, x, threat, args, steps=epochs)
-    of_norm("universal", threat)
+    x = check_attack("universal", key, loss, x, threat, args, steps=epochs)
+    check_norm("universal", threat)
     count = x.shape[0]
     if not isinstance(batch, (int, np.integer)) or not 1 <= batch <= max(count, 1):
         raise ValueError(f"universal: batch must be an integer from 1 to the {count} examples, got {batch!r}.")
-    host_number("universal", "step_size", step_size, 0)
+    check_number("universal", "step_size", step_size, 0)
     if np.ndim(threat.eps) and np.shape(threat.eps)[0] != 1:
         raise ValueError(
             f"universal: one perturbation for all has one eps, got eps of shape {np.shape(threat.eps)}. One per "
@@ -89,7 +89,7 @@ def universal(
     def minibatch(carry, index):
         delta, state = carry
         points = x[index]
-        values = on_batch("universal", loss, points, jax.tree.map(lambda leaf: leaf[index], args), 0)
+        values = loss_on_batch("universal", loss, points, jax.tree.map(lambda leaf: leaf[index], args), 0)
 
         def objective(delta):
             each = values(None, threat.perturbed(points, delta))
@@ -97,7 +97,7 @@ def universal(
             return -jnp.mean(each), -jnp.mean(each, keepdims=True)
 
         grads, value = jax.grad(objective, has_aux=True)(delta)
-        grads = ball.free(jnp.where(jnp.isfinite(grads), grads, 0))
+        grads = ball.masked(jnp.where(jnp.isfinite(grads), grads, 0))
         with jax.numpy_dtype_promotion("standard"):  # optax counts on it
             updates, state = tx.update(grads, state, delta, value=value, x=origin, threat=ball)
         return (ball.project(delta + jnp.asarray(updates), origin), state), None

@@ -11,16 +11,16 @@ import optax
 from noisejax._stream import examples, fold
 from noisejax.adversarial._attacks.driver import (
     Best,
-    better,
-    checked,
-    choose,
+    check_attack,
+    choose_examples,
+    is_better,
     keys_of_steps,
-    measured,
-    move,
-    nothing,
-    on_batch,
+    loss_on_batch,
+    measure_point,
+    take_step,
+    worst_start,
 )
-from noisejax.adversarial._attacks.transforms import per_example
+from noisejax.adversarial._attacks.transforms import for_each_example
 from noisejax.adversarial._threats.balls import Threat
 
 
@@ -114,7 +114,7 @@ def evaluate(
       >>> result.success.astype(int).tolist()
       [0, 0, 0, 1, 1, 1, 0, 0, 0]
     """
-    x = checked("evaluate", key, loss, x, threat, args, steps=steps, restarts=restarts, eot=eot)
+    x = check_attack("evaluate", key, loss, x, threat, args, steps=steps, restarts=restarts, eot=eot)
     if not isinstance(slots, (int, np.integer)) or slots < 1:
         raise ValueError(f"evaluate: slots must be an integer, at least 1, got {slots!r}. It is static.")
     count = x.shape[0]
@@ -123,7 +123,7 @@ def evaluate(
     slots = min(int(slots), count)
     data = jax.lax.stop_gradient((x, threat.fitted(x), jax.tree.map(jnp.asarray, args)))
     ids = examples(key, count) if ids is None else jnp.asarray(ids)
-    tx = per_example(tx)
+    tx = for_each_example(tx)
     trials = keys_of_steps(key, eot)
 
     def gathered(index):
@@ -132,7 +132,7 @@ def evaluate(
         return jax.tree.map(lambda leaf: leaf[place] if np.shape(leaf)[:1] == (count,) else leaf, data)
 
     def functions(x, args):
-        return on_batch("evaluate", loss, x, args, eot), on_batch("evaluate success", success, x, args, eot)
+        return loss_on_batch("evaluate", loss, x, args, eot), loss_on_batch("evaluate success", success, x, args, eot)
 
     def filled(index, restart):
         x, threat, _ = gathered(index)
@@ -145,7 +145,7 @@ def evaluate(
     def clean(order):
         """Which examples are misclassified as they are, as many at a time as there are slots."""
         x, _, args = gathered(order)
-        return measured(*functions(x, args), x, trials(-1 - jnp.min(order) // slots)).success
+        return measure_point(*functions(x, args), x, trials(-1 - jnp.min(order) // slots)).success
 
     whole = -(-count // slots)
     fallen = jax.lax.map(clean, jnp.arange(whole * slots, dtype=jnp.int32).reshape(whole, slots)).reshape(-1)[:count]
@@ -157,7 +157,7 @@ def evaluate(
 
     index = taken(jnp.arange(slots, dtype=jnp.int32))
     zero = jnp.zeros(slots, jnp.int32)
-    first = _Slots(index, zero, zero, zero, *filled(index, zero), nothing(gathered(index)[0]))
+    first = _Slots(index, zero, zero, zero, *filled(index, zero), worst_start(gathered(index)[0]))
     result = Evaluation(data[0], fallen, jnp.zeros(count, jnp.int32), jnp.int32(0))
 
     def unfinished(carry):
@@ -175,11 +175,11 @@ def evaluate(
             return -jnp.sum(each), each
 
         grads, each = jax.grad(objective, has_aux=True)(now.delta)
-        seen = measured(values, held, threat.perturbed(x, now.delta), trial)
-        best = choose(better(seen, now.best), seen, now.best)
+        seen = measure_point(values, held, threat.perturbed(x, now.delta), trial)
+        best = choose_examples(is_better(seen, now.best), seen, now.best)
         over = now.step >= steps
         leaves = (now.index < count) & (seen.success | (over & (now.restart >= restarts - 1)))
-        delta, state = move(tx, threat, x, now.delta, now.state, grads, each)
+        delta, state = take_step(tx, threat, x, now.delta, now.state, grads, each)
         now = now._replace(
             delta=delta, state=state, best=best, step=now.step + 1, spent=now.spent + (~over).astype(jnp.int32)
         )
@@ -199,8 +199,8 @@ def evaluate(
         index = jnp.where(leaves, taken(number), now.index)
         restart = jnp.where(leaves, 0, now.restart + again.astype(jnp.int32))
         fresh = filled(index, restart)
-        delta, state = choose(again, fresh, (now.delta, now.state))
-        best = choose(leaves, nothing(gathered(index)[0]), now.best)
+        delta, state = choose_examples(again, fresh, (now.delta, now.state))
+        best = choose_examples(leaves, worst_start(gathered(index)[0]), now.best)
         now = _Slots(
             index,
             restart,

@@ -12,8 +12,8 @@ from jax.core import Tracer
 
 from noisejax._stream import fold, keys, stage
 from noisejax.adversarial._attacks.apgd import apgd
-from noisejax.adversarial._attacks.boundary import model as model_of, rivals
-from noisejax.adversarial._attacks.driver import checked
+from noisejax.adversarial._attacks.boundary import model_logits, rival_classes
+from noisejax.adversarial._attacks.driver import check_attack
 from noisejax.adversarial._attacks.fab import fab
 from noisejax.adversarial._attacks.square import square
 from noisejax.adversarial._autoattack import suspicions as suspect
@@ -31,7 +31,7 @@ ATTACKS = VERSIONS["plus"]
 _SHORT = 10  # steps, of the short run that comes before the first one
 
 
-class Robustness(NamedTuple):
+class AutoAttackResult(NamedTuple):
     """What `autoattack` found out about N examples.
 
     Args:
@@ -78,7 +78,7 @@ def autoattack(
     batch_size: int = 256,
     ids: jax.Array | None = None,
     report: Callable | None = None,
-) -> Robustness:
+) -> AutoAttackResult:
     """AutoAttack: the robust accuracy of a classifier, by attacks that have nothing to tune.
 
     The attacks run one after the other, and so do their restarts and targets; each sees only the examples that are
@@ -112,7 +112,7 @@ def autoattack(
       report: a function of a string, as ``print``, that is told the accuracy after each attack.
 
     Returns:
-      A `Robustness`.
+      A `AutoAttackResult`.
 
     References:
       Croce and Hein, "Reliable evaluation of adversarial robustness with an ensemble of diverse parameter-free
@@ -138,13 +138,13 @@ def autoattack(
             "autoattack: it decides on the host which examples are left, and cannot be part of a compiled function. "
             "Call it outside of jax.jit; it compiles its stages itself."
         )
-    checked("autoattack", key, logits_fn, x, threat, (labels,), eot=eot)
+    check_attack("autoattack", key, logits_fn, x, threat, (labels,), eot=eot)
     if type(threat) not in (Linf, L2, L1):
         raise TypeError(f"autoattack: threat must be Linf, L2 or L1, got {threat!r}.")
     count = len(x)
     if not count:
         raise ValueError(f"autoattack: x must hold at least one example, got shape {np.shape(x)}.")
-    model_of("autoattack", functools.partial(logits_fn, jax.random.key(0)) if eot else logits_fn, x, labels)
+    model_logits("autoattack", functools.partial(logits_fn, jax.random.key(0)) if eot else logits_fn, x, labels)
     data = Batches(logits_fn, stage(key, "adversarial", "autoattack"), x, labels, threat, ids, batch_size)
 
     everything = np.arange(count)
@@ -179,7 +179,7 @@ def autoattack(
     suspicions += suspect.of_square(accuracy)
     for text in suspicions:
         warnings.warn(f"autoattack: {text}", UserWarning, stacklevel=2)
-    return Robustness(jnp.asarray(x_adv), robust, found_by, accuracy, evaluations, tuple(suspicions))
+    return AutoAttackResult(jnp.asarray(x_adv), robust, found_by, accuracy, evaluations, tuple(suspicions))
 
 
 def _plan(version, eot, steps, queries, batch_size) -> tuple[tuple[str, ...], int]:
@@ -244,7 +244,7 @@ def _look(model, key, x, labels, threat, ids, *, eot: int):
     fresh = _fresh(key, 0, eot)
     predict = model if fresh is None else functools.partial(model, fresh[0])
     grad = jax.grad(lambda x: jnp.sum(cross_entropy(predict(x), labels)))(x)
-    flat = jnp.all(threat.free(grad) == 0, axis=tuple(range(1, x.ndim)))
+    flat = jnp.all(threat.masked(grad) == 0, axis=tuple(range(1, x.ndim)))
     return predict(x).astype(jnp.float32), ~_fooled(model, fresh, x, labels), flat
 
 
@@ -275,7 +275,7 @@ def _apgd(key, fresh, model, x, labels, threat, ids, loss, turn, limit, run: _Ru
     classes = jax.eval_shape(predict, x).shape[-1]
     target = labels
     if "apgd-t" in losses:
-        ranked = rivals(predict(x).astype(jnp.float32), labels, run.targets)
+        ranked = rival_classes(predict(x).astype(jnp.float32), labels, run.targets)
         target = jnp.sum(jnp.where(jnp.arange(run.targets)[None] == turn, ranked, 0), axis=1)
     ways = {
         "apgd-ce": lambda logits, labels, target: cross_entropy(logits, labels),

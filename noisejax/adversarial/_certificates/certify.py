@@ -10,7 +10,7 @@ import numpy as np
 from noisejax import _compose
 from noisejax._noise import Noise
 from noisejax._statistics import check_alpha, clopper_pearson
-from noisejax.adversarial._certificates.smoothing import check_samples, counter
+from noisejax.adversarial._certificates.smoothing import check_samples, make_counter
 
 
 class Guarantee(NamedTuple):
@@ -175,7 +175,7 @@ def certify(
     for name, value in (("samples", samples), ("selection", selection)):
         check_samples("certify", name, value)
     promise = guarantee(noise, x.shape) if promise is None else promise
-    count = counter("certify", key, predict, x, noise, num_classes, batch_size)
+    count = make_counter("certify", key, predict, x, noise, num_classes, batch_size)
     first = np.asarray(count(x, noise, ids, 0, selection)).argmax(1)
     counts = np.asarray(count(x, noise, ids, selection, samples))
     hits = np.take_along_axis(counts, first[:, None], 1)[:, 0]
@@ -253,7 +253,7 @@ def certify_at(
 
     rows_of_x, numbers = np.asarray(x), np.arange(examples) if ids is None else np.asarray(ids)
     width = min(examples, 32, batch_size)
-    run = counter("certify_at", key, predict, rows_of_x[:width], noise, num_classes, batch_size)
+    run = make_counter("certify_at", key, predict, rows_of_x[:width], noise, num_classes, batch_size)
 
     def count(rows, first, samples):
         """Counts of some examples, in groups of one shape: a last one that is not full repeats its first example."""

@@ -63,7 +63,7 @@ def smoothed_counts(
       >>> (counts / 1000).round(1).tolist()
       [[0.5, 0.5], [0.0, 1.0]]
     """
-    count = counter("smoothed_counts", key, predict, x, noise, num_classes, batch_size)
+    count = make_counter("smoothed_counts", key, predict, x, noise, num_classes, batch_size)
     check_samples("smoothed_counts", "samples", samples)
     if not isinstance(first, (int, np.integer)) or not 0 <= first < 2**30 - samples:
         raise ValueError(f"smoothed_counts: first must be an integer from 0 to 2**30 - samples, got {first!r}.")
@@ -110,7 +110,7 @@ def smoothed_predict(
     """
     check_alpha("smoothed_predict", alpha)
     check_samples("smoothed_predict", "samples", samples)
-    count = counter("smoothed_predict", key, predict, x, noise, num_classes, batch_size)
+    count = make_counter("smoothed_predict", key, predict, x, noise, num_classes, batch_size)
     counts = np.asarray(count(x, noise, ids, 0, samples))
     order = np.argsort(-counts, axis=1, kind="stable")[:, :2]
     top = np.take_along_axis(counts, order, 1).astype(np.float64)
@@ -119,7 +119,7 @@ def smoothed_predict(
     return np.where(equal <= alpha, order[:, 0], -1)
 
 
-def counter(function: str, key, predict: Callable, x, noise: Callable, num_classes, batch_size: int) -> Callable:
+def make_counter(function: str, key, predict: Callable, x, noise: Callable, num_classes, batch_size: int) -> Callable:
     """The program ``(x, noise, ids, first, samples) -> counts``, compiled once for each shape of x."""
     _checks.key(function, key)
     if not callable(predict):

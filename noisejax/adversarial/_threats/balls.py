@@ -63,7 +63,7 @@ class Threat:
     def project(self, delta: jax.Array, x: jax.Array) -> jax.Array:
         """The perturbation next to delta that is in the ball and keeps x inside the bounds."""
         threat = self.fitted(x)
-        return threat._project(threat.free(delta), x)
+        return threat._project(threat.masked(delta), x)
 
     def sample(self, key: jax.Array | Stream, x: jax.Array, ids: jax.Array | None = None) -> jax.Array:
         """A perturbation drawn uniformly from the ball, then projected into the bounds.
@@ -74,12 +74,12 @@ class Threat:
           ids: integers of shape (B,): example i is drawn from ``(key, ids[i])`` alone. None for 0, 1, ..., B - 1.
         """
         threat = self.fitted(x)
-        return threat.project(threat._draw(rows(key, ids, x), x, False), x)
+        return threat.project(threat._draw(streams_per_example(key, ids, x), x, False), x)
 
     def boundary(self, key: jax.Array | Stream, x: jax.Array, ids: jax.Array | None = None) -> jax.Array:
         """A perturbation from the ball's surface, then projected into the bounds: `sample` on the sphere."""
         threat = self.fitted(x)
-        return threat.project(threat._draw(rows(key, ids, x), x, True), x)
+        return threat.project(threat._draw(streams_per_example(key, ids, x), x, True), x)
 
     def norm(self, delta: jax.Array) -> jax.Array:
         """The size of each example's perturbation, of shape (B,)."""
@@ -90,10 +90,10 @@ class Threat:
         threat = self.fitted(x)
         inside = threat._within(delta, atol * (1 + threat.eps))
         if threat.mutable is not None:
-            inside = inside & _all(threat.mutable | (delta == 0))
+            inside = inside & _all_features(threat.mutable | (delta == 0))
         if threat.bounds is not None:
             low, high = threat.bounds
-            inside = inside & _all((x + delta >= low - atol) & (x + delta <= high + atol))
+            inside = inside & _all_features((x + delta >= low - atol) & (x + delta <= high + atol))
         return inside
 
     def perturbed(self, x: jax.Array, delta: jax.Array) -> jax.Array:
@@ -112,13 +112,13 @@ class Threat:
         It is where a step of normalized-gradient ascent goes: the sign for `Linf`, the unit gradient for `L2`.
         """
         threat = self.fitted(x)
-        return threat._steepest(threat.free(grad), x, delta)
+        return threat._steepest(threat.masked(grad), x, delta)
 
     def reach(self, x: jax.Array) -> jax.Array:
         """How far a perturbation can go in units of `steepest`, broadcastable to x: eps, but for `L0`."""
         return jnp.asarray(self.fitted(x).eps)
 
-    def free(self, delta: jax.Array) -> jax.Array:
+    def masked(self, delta: jax.Array) -> jax.Array:
         """delta where x may change, 0 elsewhere."""
         return delta if self.mutable is None else jnp.where(self.fitted(delta).mutable, delta, 0)
 
@@ -150,9 +150,9 @@ class Threat:
                     f"({shape[0]},), or for one eps per feature (Linf) x's rank, as eps[None] of shape (1, features)."
                 )
             eps = jnp.reshape(eps, shape[:1] + (1,) * (x.ndim - 1))
-        threat.eps = fit(name, "eps", eps, x)
-        threat.bounds = None if self.bounds is None else tuple(fit(name, "bounds", b, x) for b in self.bounds)
-        threat.mutable = None if self.mutable is None else fit(name, "mutable", self.mutable, x)
+        threat.eps = fit_to_rank(name, "eps", eps, x)
+        threat.bounds = None if self.bounds is None else tuple(fit_to_rank(name, "bounds", b, x) for b in self.bounds)
+        threat.mutable = None if self.mutable is None else fit_to_rank(name, "mutable", self.mutable, x)
         threat._check_fit(x)
         return threat
 
@@ -212,14 +212,14 @@ class Linf(Threat):
         return self._clip(jnp.clip(delta, -self.eps, self.eps), x)
 
     def _draw(self, stream, x, surface):
-        delta = self.free(_sample.symmetric_uniform(each(stream, "adversarial.linf", x)))
-        return self.eps * (divided(delta, max_abs(delta)) if surface else delta)
+        delta = self.masked(_sample.symmetric_uniform(words_per_element(stream, "adversarial.linf", x)))
+        return self.eps * (divide_or(delta, max_abs(delta)) if surface else delta)
 
     def _steepest(self, grad, x, delta):
         return jnp.sign(grad)
 
     def _within(self, delta, slack):
-        return _all(jnp.abs(delta) <= self.eps + slack)
+        return _all_features(jnp.abs(delta) <= self.eps + slack)
 
     def _check_fit(self, x):
         pass
@@ -251,24 +251,24 @@ class L2(Threat):
         return jnp.sqrt(jnp.sum(delta * delta, axis=_features(delta)))
 
     def _project(self, delta, x):
-        norm = column(self.norm(delta), delta)
-        return self._clip(delta * jnp.minimum(divided(self.eps, norm, 1), 1), x)
+        norm = as_column(self.norm(delta), delta)
+        return self._clip(delta * jnp.minimum(divide_or(self.eps, norm, 1), 1), x)
 
     def _draw(self, stream, x, surface):
-        z = self.free(_sample.normal(each(stream, "adversarial.l2", x)))
+        z = self.masked(_sample.normal(words_per_element(stream, "adversarial.l2", x)))
         squares = jnp.sum(z * z, axis=_features(z), keepdims=True)
         if not surface:  # two more normals, which are left out: an exponential is half the sum of their squares
-            squares = squares + 2 * _sample.exponential(one(stream, "adversarial.l2.radius", x))
-        return self.eps * divided(z, jnp.sqrt(squares))
+            squares = squares + 2 * _sample.exponential(words_per_example(stream, "adversarial.l2.radius", x))
+        return self.eps * divide_or(z, jnp.sqrt(squares))
 
     def _steepest(self, grad, x, delta):
-        return divided(grad, column(self.norm(divided(grad, max_abs(grad))), grad) * max_abs(grad))
+        return divide_or(grad, as_column(self.norm(divide_or(grad, max_abs(grad))), grad) * max_abs(grad))
 
 
 # Draws: example i's depend on (key, ids[i]) alone.
 
 
-def rows(key, ids, x):
+def streams_per_example(key, ids, x):
     """One stream for each example."""
     if ids is not None and (not jnp.issubdtype(jnp.result_type(ids), jnp.integer) or np.shape(ids) != x.shape[:1]):
         raise ValueError(f"ids must be integers of shape {x.shape[:1]}, one per example, got {ids!r}.")
@@ -276,12 +276,12 @@ def rows(key, ids, x):
     return one_example(fold(stage(key, "adversarial"), laid_out(ids, x)))
 
 
-def each(stream, tag: str, x) -> jax.Array:
+def words_per_element(stream, tag: str, x) -> jax.Array:
     """One word for every element of x."""
     return jax.vmap(lambda stream, row: words_like(stream, tag, row))(stream, x)
 
 
-def one(stream, tag: str, x) -> jax.Array:
+def words_per_example(stream, tag: str, x) -> jax.Array:
     """One word for every example, as a column."""
     return jax.vmap(lambda stream: words(stream, tag, (1,) * (x.ndim - 1)))(stream)
 
@@ -289,7 +289,7 @@ def one(stream, tag: str, x) -> jax.Array:
 # Arithmetic per example.
 
 
-def divided(a, b, otherwise: float = 0) -> jax.Array:
+def divide_or(a, b, otherwise: float = 0) -> jax.Array:
     """a / b, and `otherwise` where b is 0."""
     return jnp.where(b > 0, a / jnp.where(b > 0, b, 1), otherwise)
 
@@ -298,7 +298,7 @@ def max_abs(delta) -> jax.Array:
     return jnp.max(jnp.abs(delta), axis=_features(delta), keepdims=True, initial=0)
 
 
-def column(values: jax.Array, x: jax.Array) -> jax.Array:
+def as_column(values: jax.Array, x: jax.Array) -> jax.Array:
     """One value per example, of shape (B,), as (B, 1, ...)."""
     return jnp.expand_dims(values, _features(x))
 
@@ -307,11 +307,11 @@ def _features(x) -> tuple[int, ...]:
     return tuple(range(1, x.ndim))
 
 
-def _all(inside) -> jax.Array:
+def _all_features(inside) -> jax.Array:
     return jnp.all(inside, axis=_features(inside))
 
 
-def fit(function: str, name: str, value, x) -> Any:
+def fit_to_rank(function: str, name: str, value, x) -> Any:
     """A leaf of x's rank or a scalar, its examples laid out as x's are."""
     if np.ndim(value) == 0:
         return value

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 
-def patch(x: jax.Array, corner: Any, size: tuple[int, int]) -> jax.Array:
+def patch_mask(x: jax.Array, corner: Any, size: tuple[int, int]) -> jax.Array:
     """A rectangle of an image as a `mutable` mask, of shape (B or 1, H, W, 1).
 
     Args:
@@ -22,15 +22,15 @@ def patch(x: jax.Array, corner: Any, size: tuple[int, int]) -> jax.Array:
     Example:
       >>> import jax.numpy as jnp
       >>> from noisejax import adversarial
-      >>> mask = adversarial.patch(jnp.zeros((2, 4, 4, 1)), (1, 2), (2, 2))
+      >>> mask = adversarial.patch_mask(jnp.zeros((2, 4, 4, 1)), (1, 2), (2, 2))
       >>> mask[0, :, :, 0].astype(int).tolist()
       [[0, 0, 0, 0], [0, 0, 1, 1], [0, 0, 1, 1], [0, 0, 0, 0]]
     """
     if x.ndim != 4:
-        raise ValueError(f"patch: x must be images of shape (B, H, W, C), got {x.shape}.")
+        raise ValueError(f"patch_mask: x must be images of shape (B, H, W, C), got {x.shape}.")
     corner = jnp.asarray(corner, jnp.int32)
     if corner.shape not in ((2,), (x.shape[0], 2)):
-        raise ValueError(f"patch: corner must have shape (2,) or ({x.shape[0]}, 2), got {corner.shape}.")
+        raise ValueError(f"patch_mask: corner must have shape (2,) or ({x.shape[0]}, 2), got {corner.shape}.")
     corner = corner.reshape(-1, 2)
     inside = None
     for axis in (0, 1):

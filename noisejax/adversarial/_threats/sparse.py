@@ -8,7 +8,14 @@ import jax
 import jax.numpy as jnp
 
 from noisejax import _sample
-from noisejax.adversarial._threats.balls import Threat, column, divided, each, max_abs, one
+from noisejax.adversarial._threats.balls import (
+    Threat,
+    as_column,
+    divide_or,
+    max_abs,
+    words_per_element,
+    words_per_example,
+)
 
 
 class L1(Threat):
@@ -59,25 +66,25 @@ class L1(Threat):
         rest, capped = size - below, size - cap > below  # counted from there, what matters keeps its digits
         cut = (rest > 0) & ~capped
         total = jnp.sum(jnp.where(cut, rest, 0) + jnp.where(capped, cap, 0), axis=1, keepdims=True)
-        t = divided(total - eps, jnp.sum(cut, axis=1, keepdims=True).astype(jnp.float32))
+        t = divide_or(total - eps, jnp.sum(cut, axis=1, keepdims=True).astype(jnp.float32))
         inside = jnp.sum(cap, axis=1, keepdims=True) <= eps
         moved = jnp.where(inside, cap, jnp.clip(rest - t, 0, cap))
-        moved = moved * jnp.minimum(divided(eps, jnp.sum(moved, axis=1, keepdims=True), 1), 1)
+        moved = moved * jnp.minimum(divide_or(eps, jnp.sum(moved, axis=1, keepdims=True), 1), 1)
         return jnp.sign(delta) * moved.reshape(delta.shape)
 
     def _draw(self, stream, x, surface):
         # Signed exponentials over their sum are uniform on the sphere; with one more in the sum, in the ball.
-        delta = self.free(_sample.laplace(each(stream, "adversarial.l1", x)))
-        total = column(self.norm(delta), x)
+        delta = self.masked(_sample.laplace(words_per_element(stream, "adversarial.l1", x)))
+        total = as_column(self.norm(delta), x)
         if not surface:
-            total = total + _sample.exponential(one(stream, "adversarial.l1.radius", x))
-        return self.eps * divided(delta, total)
+            total = total + _sample.exponential(words_per_example(stream, "adversarial.l1.radius", x))
+        return self.eps * divide_or(delta, total)
 
     def _steepest(self, grad, x, delta):
         grad = _unblocked(self, grad, x, delta)
         features = math.prod(grad.shape[1:])
         chosen = _top(jnp.abs(grad), jnp.float32(max(1, round(self.top * features)))) & (grad != 0)
-        return divided(jnp.where(chosen, jnp.sign(grad), 0), column(self.norm(chosen.astype(jnp.float32)), grad))
+        return divide_or(jnp.where(chosen, jnp.sign(grad), 0), as_column(self.norm(chosen.astype(jnp.float32)), grad))
 
 
 class L0(Threat):
@@ -123,16 +130,16 @@ class L0(Threat):
         return jnp.where(_top(gain, self.eps), kept, 0)
 
     def _draw(self, stream, x, surface):
-        score = _sample.open_uniform(each(stream, "adversarial.l0.place", x))
+        score = _sample.open_uniform(words_per_element(stream, "adversarial.l0.place", x))
         score = score if self.mutable is None else jnp.where(self.mutable, score, 0)
         score = score[..., :1] if self.pixels else score
         low, high = self.bounds
-        u = _sample.uniform(each(stream, "adversarial.l0", x))
+        u = _sample.uniform(words_per_element(stream, "adversarial.l0", x))
         u = jnp.round(u) if surface else u
-        return self.free(jnp.where(_top(score, self.eps), low + u * (high - low) - x, 0))
+        return self.masked(jnp.where(_top(score, self.eps), low + u * (high - low) - x, 0))
 
     def _steepest(self, grad, x, delta):
-        return divided(grad, max_abs(grad))
+        return divide_or(grad, max_abs(grad))
 
     def _units(self, changed):
         return jnp.any(changed, axis=-1, keepdims=True) if self.pixels else changed

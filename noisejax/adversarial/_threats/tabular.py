@@ -9,7 +9,7 @@ import numpy as np
 
 from noisejax import _sample
 from noisejax._numeric import straight_through
-from noisejax.adversarial._threats.balls import Threat, divided, each, max_abs
+from noisejax.adversarial._threats.balls import Threat, divide_or, max_abs, words_per_element
 
 
 class Tabular(Threat):
@@ -99,8 +99,8 @@ class Tabular(Threat):
     def reach(self, x):
         return jnp.where(self._is(x, self._in_groups()), 1, self.threat.reach(x))
 
-    def free(self, delta):
-        free = delta if self.threat.mutable is None else self.threat.free(delta)
+    def masked(self, delta):
+        free = delta if self.threat.mutable is None else self.threat.masked(delta)
         return jnp.where(self._is(delta, self.derived), 0, free)
 
     def contains(self, delta, x, atol=1e-6):
@@ -124,7 +124,7 @@ class Tabular(Threat):
     def perturbed(self, x, delta):
         threat = self.fitted(x)
         category = self._is(x, self._in_groups())
-        delta = threat.free(delta)
+        delta = threat.masked(delta)
         numeric = jnp.where(category, 0, delta)
         base = threat.threat
         point = base.into_bounds(x + numeric)
@@ -193,7 +193,7 @@ class Tabular(Threat):
         return result
 
     def _draw(self, stream, x, surface):
-        u = _sample.uniform(each(stream, "adversarial.categories", x))
+        u = _sample.uniform(words_per_element(stream, "adversarial.categories", x))
         return jnp.where(self._is(x, self._in_groups()), u - x, self._ball(x)._draw(stream, x, surface))
 
     def _steepest(self, grad, x, delta):
@@ -201,7 +201,7 @@ class Tabular(Threat):
         for group in self.categories:
             columns = np.array(group)
             tangent = grad[:, columns] - jnp.mean(grad[:, columns], axis=1, keepdims=True)
-            result = result.at[:, columns].set(divided(tangent, max_abs(tangent)))
+            result = result.at[:, columns].set(divide_or(tangent, max_abs(tangent)))
         return result
 
     def _ball(self, x):

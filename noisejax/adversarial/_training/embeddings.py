@@ -8,10 +8,10 @@ import jax.numpy as jnp
 from noisejax import _sample
 from noisejax._contract import padding
 from noisejax._stream import stage
-from noisejax.adversarial._attacks.driver import checked
+from noisejax.adversarial._attacks.driver import check_attack
 from noisejax.adversarial._losses import kl
-from noisejax.adversarial._threats.balls import Threat, column, divided, each, rows
-from noisejax.adversarial._training.losses import detached, near, per_example_size
+from noisejax.adversarial._threats.balls import Threat, as_column, divide_or, streams_per_example, words_per_element
+from noisejax.adversarial._training.losses import normal_start, per_example_size, without_gradient
 
 
 def freelb(
@@ -71,8 +71,10 @@ def freelb(
     size = per_example_size("freelb", step_size, at)
     counted = jnp.ones_like(at) if mask is None else jnp.where(mask, jnp.ones_like(at), 0)
     room = jnp.sum(counted, axis=tuple(range(1, at.ndim)))
-    reach = jnp.asarray(magnitude).astype(jnp.float32) * column(divided(1, jnp.sqrt(room)), at)
-    u = _sample.symmetric_uniform(each(rows(stage(key, "training"), ids, at), "adversarial.freelb", at))
+    reach = jnp.asarray(magnitude).astype(jnp.float32) * as_column(divide_or(1, jnp.sqrt(room)), at)
+    u = _sample.symmetric_uniform(
+        words_per_element(streams_per_example(stage(key, "training"), ids, at), "adversarial.freelb", at)
+    )
     delta, total = given.project(reach * u, at), jnp.float32(0)
 
     def value(delta):
@@ -149,13 +151,13 @@ def smart(
     at, given, _ = _embedded("smart", key, predict, x, threat, (), where, lengths, steps)
     size = per_example_size("smart", step_size, at)
     clean, still = predict(x), jax.lax.stop_gradient(x)
-    model = detached(attacked or predict, still)
+    model = without_gradient(attacked or predict, still)
     reference = jax.lax.stop_gradient(clean) if attacked is None else model(still)
-    delta = given.project(near(key, "adversarial.smart", at, std, ids), at)
+    delta = given.project(normal_start(key, "adversarial.smart", at, std, ids), at)
 
     def per_token(g, _):
         largest = jnp.max(jnp.abs(g), axis=-1, keepdims=True)
-        return size * divided(g, largest)
+        return size * divide_or(g, largest)
 
     for _ in range(steps):
         ascent = jax.grad(lambda delta: jnp.sum(divergence(model(still + delta.astype(x.dtype)), reference)))(delta)
@@ -183,7 +185,7 @@ def symmetric_kl(logits: jax.Array, other: jax.Array) -> jax.Array:
 
 def _embedded(name: str, key, function, x, threat: Threat, args, where, lengths, steps: int) -> tuple:
     """x as float32 without gradient, the threat that spares padding, and the mask."""
-    at = jax.lax.stop_gradient(checked(name, key, function, x, threat, args, steps=steps))
+    at = jax.lax.stop_gradient(check_attack(name, key, function, x, threat, args, steps=steps))
     if steps < 1:
         raise ValueError(f"{name}: steps must be at least 1.")
     mask = padding(name, at, where, lengths)
@@ -194,5 +196,5 @@ def _embedded(name: str, key, function, x, threat: Threat, args, where, lengths,
 
 
 def _ascended(threat, x, delta, ascent, step: Callable) -> jax.Array:
-    ascent = threat.free(jnp.where(jnp.isfinite(ascent), ascent, 0))
+    ascent = threat.masked(jnp.where(jnp.isfinite(ascent), ascent, 0))
     return jax.lax.stop_gradient(threat.project(delta + step(ascent, delta), x))

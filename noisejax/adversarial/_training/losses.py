@@ -11,10 +11,10 @@ import jax.numpy as jnp
 
 from noisejax import _sample
 from noisejax._stream import stage
-from noisejax.adversarial._attacks.driver import checked
+from noisejax.adversarial._attacks.driver import check_attack
 from noisejax.adversarial._attacks.pgd import pgd
-from noisejax.adversarial._losses import _is, cross_entropy, kl, untargeted
-from noisejax.adversarial._threats.balls import Threat, column, each, fit, rows
+from noisejax.adversarial._losses import cross_entropy, is_label, kl, untargeted
+from noisejax.adversarial._threats.balls import Threat, as_column, fit_to_rank, streams_per_example, words_per_element
 
 
 def trades(
@@ -69,7 +69,7 @@ def trades(
       >>> bool(step(w, 0.25)[0] > step(w, 0.0)[0])
       True
     """
-    x = checked("trades", key, predict, x, threat, (labels,))
+    x = check_attack("trades", key, predict, x, threat, (labels,))
     clean = predict(x)
     reference = jax.lax.stop_gradient(clean if attacked is None else attacked(x))
     x_adv = attack(
@@ -79,7 +79,7 @@ def trades(
         threat,
         step_size,
         args=(reference,),
-        start=near(key, "adversarial.trades", x, std, ids),
+        start=normal_start(key, "adversarial.trades", x, std, ids),
         ids=ids,
         **options,
     )
@@ -124,13 +124,13 @@ def mart(
       >>> jax.jit(lambda key: adversarial.mart(key, lambda x: 4 * x, x, y, threat))(jax.random.key(0)).shape
       (1,)
     """
-    x = checked("mart", key, predict, x, threat, (labels,))
-    start = near(key, "adversarial.mart", x, std, ids)
+    x = check_attack("mart", key, predict, x, threat, (labels,))
+    start = normal_start(key, "adversarial.mart", x, std, ids)
     loss = untargeted(attacked or predict)
     x_adv = attack(key, loss, x, threat, step_size, args=(labels,), start=start, ids=ids, **options)
     clean, logits = predict(x), predict(x_adv)
     p, q = (jax.nn.softmax(z.astype(jnp.float32), axis=-1) for z in (clean, logits))
-    own = _is(clean, labels)
+    own = is_label(clean, labels)
     runner_up = jnp.max(jnp.where(own, 0, q), axis=-1)
     boosted = cross_entropy(logits, labels) - jnp.log(1.0001 - runner_up)
     doubt = 1.0000001 - jnp.sum(jnp.where(own, p, 0), axis=-1)
@@ -176,14 +176,14 @@ def alp(
       >>> loss(jax.random.key(0), x, y).round(3).tolist()
       [1.199...]
     """
-    x = checked("alp", key, predict, x, threat, (labels,))
+    x = check_attack("alp", key, predict, x, threat, (labels,))
     x_adv = attack(key, untargeted(attacked or predict), x, threat, step_size, args=(labels,), **options)
     clean, logits = predict(x), predict(x_adv)
     pairing = jnp.sum(jnp.square((clean - logits).astype(jnp.float32)), axis=-1)
     return cross_entropy(logits, labels) + _weight("alp", "weight", weight, labels) * pairing
 
 
-def free(
+def free_step(
     loss: Callable,
     params: Any,
     x: jax.Array,
@@ -226,17 +226,17 @@ def free(
       >>> x, y = jnp.array([[0.25, 0.5]]), jnp.array([0])
       >>> def replay(carry, _):
       ...     w, state, delta = carry
-      ...     values, grads, delta = adversarial.free(loss, w, x, threat, delta, args=(y,))
+      ...     values, grads, delta = adversarial.free_step(loss, w, x, threat, delta, args=(y,))
       ...     updates, state = tx.update(grads, state, w)
       ...     return (optax.apply_updates(w, updates), state, delta), values.mean()
       >>> carry, values = jax.lax.scan(replay, (w, tx.init(w), jnp.zeros_like(x)), length=4)
       >>> values.shape
       (4,)
     """
-    x = checked("free", jax.random.key(0), loss, x, threat, args)
+    x = check_attack("free_step", jax.random.key(0), loss, x, threat, args)
     if getattr(delta, "shape", None) != x.shape:
         got = getattr(delta, "shape", None) or type(delta).__name__
-        raise ValueError(f"free: delta must have x's shape {x.shape}, got {got}. Start with jnp.zeros_like(x).")
+        raise ValueError(f"free_step: delta must have x's shape {x.shape}, got {got}. Start with jnp.zeros_like(x).")
     threat = threat.fitted(x)
     delta = threat.project(jnp.asarray(delta).astype(jnp.float32), x)
 
@@ -245,24 +245,28 @@ def free(
         values = result[0] if has_aux else result
         if getattr(values, "shape", None) != x.shape[:1]:
             got = getattr(values, "shape", None) or type(values).__name__
-            raise ValueError(f"free: the loss must give one number per example, of shape {x.shape[:1]}, got {got}.")
+            raise ValueError(
+                f"free_step: the loss must give one number per example, of shape {x.shape[:1]}, got {got}."
+            )
         return jnp.mean(values.astype(jnp.float32)), result
 
     (grads, ascent), result = jax.grad(objective, argnums=(0, 1), has_aux=True)(params, delta)
-    ascent = threat.free(jnp.where(jnp.isfinite(ascent), ascent, 0).astype(jnp.float32))
-    size = threat.reach(x) if step_size is None else per_example_size("free", step_size, x)
+    ascent = threat.masked(jnp.where(jnp.isfinite(ascent), ascent, 0).astype(jnp.float32))
+    size = threat.reach(x) if step_size is None else per_example_size("free_step", step_size, x)
     return result, grads, threat.project(delta + size * threat.steepest(ascent, x, delta), x)
 
 
 # What other losses share with these.
 
 
-def near(key, tag: str, x: jax.Array, std, ids: jax.Array | None) -> jax.Array:
+def normal_start(key, tag: str, x: jax.Array, std, ids: jax.Array | None) -> jax.Array:
     """Normal draws of x's shape, example i's from ``(key, ids[i])`` alone."""
-    return jnp.asarray(std).astype(jnp.float32) * _sample.normal(each(rows(stage(key, "training"), ids, x), tag, x))
+    return jnp.asarray(std).astype(jnp.float32) * _sample.normal(
+        words_per_element(streams_per_example(stage(key, "training"), ids, x), tag, x)
+    )
 
 
-def detached(function: Callable, *example: Any) -> Callable:
+def without_gradient(function: Callable, *example: Any) -> Callable:
     """The same function, without derivatives in what it closes over."""
     pure, closed = jax.closure_convert(function, *example)
     closed = jax.lax.stop_gradient(closed)
@@ -272,7 +276,7 @@ def detached(function: Callable, *example: Any) -> Callable:
 def per_example_size(function: str, size: Any, x: jax.Array) -> jax.Array:
     """A scalar, one per example, or an array of x's rank, to multiply x with."""
     size = jnp.asarray(size).astype(jnp.float32)
-    return fit(function, "step_size", column(size, x) if size.shape == x.shape[:1] else size, x)
+    return fit_to_rank(function, "step_size", as_column(size, x) if size.shape == x.shape[:1] else size, x)
 
 
 def _weight(function: str, name: str, weight: Any, labels: jax.Array) -> jax.Array:

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 
 from noisejax import _checks
 from noisejax._contract import host_amount
-from noisejax.adversarial._attacks.driver import checked
-from noisejax.adversarial._threats.balls import Threat, column, divided, max_abs
+from noisejax.adversarial._attacks.driver import check_attack
+from noisejax.adversarial._threats.balls import Threat, as_column, divide_or, max_abs
 
 
 class OverfittingState(NamedTuple):
@@ -112,14 +112,14 @@ def gradient_alignment(
       >>> aligned(jax.random.key(0)).round(3).tolist()
       [1.0]
     """
-    x = checked("gradient_alignment", key, loss, x, threat, args)
+    x = check_attack("gradient_alignment", key, loss, x, threat, args)
     gradient = jax.grad(lambda x: jnp.sum(loss(x, *args)))
     here, there = (_unit(gradient(point)) for point in (x, x + threat.sample(key, x, ids)))
     return jnp.sum(here * there, axis=tuple(range(1, x.ndim)))
 
 
 def _unit(grad: jax.Array) -> jax.Array:
-    scaled = divided(grad, jax.lax.stop_gradient(max_abs(grad)))  # so that squares neither underflow nor overflow
+    scaled = divide_or(grad, jax.lax.stop_gradient(max_abs(grad)))  # so that squares neither underflow nor overflow
     squares = jnp.sum(scaled * scaled, axis=tuple(range(1, grad.ndim)))
     length = jnp.sqrt(jnp.where(squares > 0, squares, 1))
-    return scaled * column(jnp.where(squares > 0, 1 / length, 0), scaled)
+    return scaled * as_column(jnp.where(squares > 0, 1 / length, 0), scaled)

@@ -7,10 +7,10 @@ import jax
 import jax.numpy as jnp
 
 from noisejax import _checks
-from noisejax.adversarial._attacks.driver import checked
+from noisejax.adversarial._attacks.driver import check_attack
 from noisejax.adversarial._losses import kl
 from noisejax.adversarial._threats.balls import L2, Threat
-from noisejax.adversarial._training.losses import detached, near
+from noisejax.adversarial._training.losses import normal_start, without_gradient
 
 
 def vat(
@@ -59,13 +59,13 @@ def vat(
       >>> loss(jax.random.key(0), x).round(3).tolist()
       [0.43400...]
     """
-    x = checked("vat", key, predict, x, threat, (), steps=steps)
+    x = check_attack("vat", key, predict, x, threat, (), steps=steps)
     if steps < 1:
         raise ValueError("vat: steps must be at least 1: a random direction is noise, and no adversary.")
     if xi is not None:
         _checks.positive("vat", "xi", xi)
     clean = jax.lax.stop_gradient(predict(x))
-    model = detached(attacked or predict, x)
+    model = without_gradient(attacked or predict, x)
     reference = clean if attacked is None else jax.lax.stop_gradient(model(x))
     unit = L2(1.0, None)
     given = threat.fitted(x)
@@ -73,9 +73,9 @@ def vat(
     def iterate(d, _):
         d = unit.steepest(d, x, d)
         d = _pushed(model, x, d, reference) if xi is None else _difference(model, x, d, reference, xi)
-        return jax.lax.stop_gradient(given.free(jnp.where(jnp.isfinite(d), d, 0))), None
+        return jax.lax.stop_gradient(given.masked(jnp.where(jnp.isfinite(d), d, 0))), None
 
-    d = given.free(near(key, "adversarial.vat", x, 1.0, ids))
+    d = given.masked(normal_start(key, "adversarial.vat", x, 1.0, ids))
     d, _ = iterate(d, None) if steps == 1 else jax.lax.scan(iterate, d, length=steps)
     r = given.project(given.reach(x) * given.steepest(d, x, jnp.zeros_like(x)), x)
     return kl(predict(jax.lax.stop_gradient(given.perturbed(x, r))), clean)
