@@ -249,12 +249,6 @@ def test_levels_are_found_to_the_last_bit():
     assert last_level(lambda level: level <= rows[:, :1] - 10, rows).tolist() == [[0.0], [0.0], [0.0]]
 
 
-def test_an_unknown_option_is_named(key):
-    loss = adversarial.untargeted(lambda x: x @ jnp.asarray(W))
-    with pytest.raises(TypeError, match="apgd got an unknown option 'stps'"):
-        adversarial.apgd(key, loss, X, Linf(0.1, (0, 1)), (Y,), stps=3)
-
-
 def test_a_transform_alone_says_what_it_needs():
     delta = jnp.zeros((1, 2))
     for tx in (adversarial.scale_by_apgd(10), adversarial.scale_by_sparse_apgd(10)):

@@ -336,3 +336,26 @@ def test_no_steps_and_empty_and_wide_inputs(key):
     assert adversarial.pgd(key, away, X[:0], Linf(0.1, None), args=(Y[:0],)).shape == (0, D)
     half = adversarial.fgsm(key, away, jnp.asarray(X, jnp.bfloat16), Linf(0.1, (0, 1)), args=(Y,))
     assert half.dtype == jnp.float32
+
+
+@pytest.mark.parametrize("name", ["fgsm", "bim", "pgd", "mi_fgsm", "ni_fgsm", "adam_pgd", "apgd"])
+def test_a_misspelt_option_is_named_and_the_options_are_listed(name, key):
+    call = getattr(adversarial, name)
+    with pytest.raises(
+        TypeError, match=rf"{name} got an unknown option 'unrol'. Its options are .*unroll"
+    ):
+        call(key, loss, X, Linf(0.1, (0, 1)), args=(Y,), unrol=2)
+
+
+def test_limit_stops_where_an_attack_of_so_many_steps_does(key):
+    """With steps of one size: the limit is traced, so that one program serves all."""
+    threat = Linf(0.1, (0, 1))
+
+    def run(key, limit, steps=9):
+        return adversarial.pgd(key, away, X, threat, 0.01, (Y,), steps=steps, limit=limit)
+
+    short = jax.jit(run)
+    for limit in (0, 4, 20):
+        expected = adversarial.pgd(key, away, X, threat, 0.01, (Y,), steps=min(limit, 9))
+        np.testing.assert_allclose(short(key, limit), expected, atol=1e-6)
+    np.testing.assert_array_equal(run(key, 0, steps=1), run(key, None, steps=0))

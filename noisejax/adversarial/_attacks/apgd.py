@@ -1,8 +1,10 @@
 """Auto-PGD: an attack that chooses its own steps, as `optax` transforms that watch the loss."""
 
 import copy
+import functools
 import math
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple, Unpack
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +13,8 @@ import optax
 
 from noisejax import _sample
 from noisejax._stream import stage
-from noisejax.adversarial._attacks.driver import choose_examples, run_attack
+from noisejax.adversarial._attacks.driver import attack, choose_examples
+from noisejax.adversarial._options import ApgdOptions, check_options
 from noisejax.adversarial._threats.balls import Threat, as_column, divide_or, streams_per_example, words_per_element
 from noisejax.adversarial._threats.sparse import L1, last_level
 
@@ -57,7 +60,8 @@ def apgd(
     restarts: int = 1,
     eot: int = 0,
     shrinking: bool = False,
-    **options: Any,
+    start: jax.Array | Callable | None = None,
+    **options: Unpack[ApgdOptions],
 ) -> jax.Array:
     """Auto-PGD: gradient ascent with momentum that halves its steps where the loss no longer rises; no step to choose.
 
@@ -74,11 +78,12 @@ def apgd(
       args: arrays with x's leading axis, as (labels,).
       steps: how many gradients are taken. Static.
       random_start: whether to start on the ball's surface, for `L1` from normal draws projected into it; otherwise
-        from x. An array ``start=`` is a perturbation to start from.
+        from x.
       restarts, eot: as `attack` has them.
       shrinking: whether the first 30 % of the steps are taken in a ball of 3 eps and the next 30 % in one of 2 eps, as
         AutoAttack does for `L1`. Static.
-      **options: `success`, `keep` (here `'best'`), `start`, `ids` and `unroll`, as `attack` has them.
+      start: the perturbation to start from, or a function that draws one, as in `attack`. It overrides `random_start`.
+      **options: `success`, `keep` (here `'best'`), `ids`, `unroll` and `limit`, as in `attack`.
 
     Returns:
       The adversarial examples: float32, of x's shape, inside the threat, without gradient.
@@ -100,12 +105,8 @@ def apgd(
       (2, 2)
     """
     sparse = isinstance(threat, L1)
-    known = ("success", "keep", "start", "ids", "unroll")
-    if unknown := sorted(set(options) - {*known, "limit"}):  # limit: for AutoAttack's first run alone
-        raise TypeError(f"apgd got an unknown option {unknown[0]!r}. Beside its own it takes {', '.join(known)}.")
-    options = {"keep": "best", **options}
-    common = {"random_start": random_start, "eot": eot}
-    start = options.pop("start", None)
+    check_options(apgd, options, ApgdOptions)
+    options.setdefault("keep", "best")
     drawn = start is None and random_start
 
     def transform(steps, top=None):
@@ -117,39 +118,25 @@ def apgd(
         return threat.boundary
 
     first = surface(threat) if drawn else start
+    run = functools.partial(attack, loss=loss, x=x, args=args, random_start=random_start, eot=eot)
     if not shrinking:
         tx = transform(steps, 0.2 if drawn else None)
-        return run_attack(
-            key, tx, loss, x, threat, args, steps=steps, start=first, restarts=restarts, **common, **options
-        )
+        return run(key, tx, threat=threat, steps=steps, start=first, restarts=restarts, **options)
     part = math.ceil(0.3 * steps)
 
     def descended(key: Any, x, ids):
-        """Where the attacks in the wider balls lead to."""
+        """The perturbation that the attacks in the wider balls lead to."""
         before = surface(_widened(threat, 3.0))(key, x, ids) if drawn else start
-        kept = {name: value for name, value in options.items() if name not in ("keep", "success", "limit")}
+        kept: Any = {name: value for name, value in options.items() if name in ("ids", "unroll")}
         for factor in (3.0, 2.0):
             place: Any = stage(key, "adversarial", f"apgd.{factor}")
-            there = run_attack(
-                place,
-                transform(part),
-                loss,
-                x,
-                _widened(threat, factor),
-                args,
-                steps=part,
-                start=before,
-                keep="best",
-                **common,
-                **kept,
-            )
+            wider = _widened(threat, factor)
+            there = run(place, transform(part), threat=wider, steps=part, start=before, keep="best", **kept)
             before = there - x
         return before
 
     rest = max(steps - 2 * part, 0)
-    return run_attack(
-        key, transform(rest), loss, x, threat, args, steps=rest, start=descended, restarts=restarts, **common, **options
-    )
+    return run(key, transform(rest), threat=threat, steps=rest, start=descended, restarts=restarts, **options)
 
 
 def scale_by_apgd(steps: int, rho: float = 0.75) -> optax.GradientTransformationExtraArgs:

@@ -1,7 +1,7 @@
 """The driver of gradient attacks: an optax transform ascends the loss of a perturbation inside a threat."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -34,11 +34,12 @@ def attack(
     restarts: int = 1,
     eot: int = 0,
     success: Callable | None = None,
-    keep: str = "last",
+    keep: Literal["last", "best"] = "last",
     lookahead: Callable | None = None,
     start: jax.Array | Callable | None = None,
     ids: jax.Array | None = None,
     unroll: int = 1,
+    limit: int | jax.Array | None = None,
 ) -> jax.Array:
     """Maximises the loss of each example inside a threat, with any optax transform: what `pgd` and its kin are made of.
 
@@ -57,7 +58,7 @@ def attack(
       x: the clean examples, floats of shape (B, ...), inside the threat's bounds.
       threat: what may be done to x.
       args: arrays with x's leading axis, as the labels.
-      steps: how many steps. Static, like all that follows but `start` and `ids`.
+      steps: how many steps. Static, like all that follows but `start`, `ids` and `limit`.
       random_start: whether to start from ``threat.sample``; otherwise from x.
       restarts: how many attacks from different starts run side by side; the best of each example counts. Restart 0
         draws as a single one does, so that more restarts never make a worse result.
@@ -75,7 +76,8 @@ def attack(
       start: the perturbation to start from, of x's shape, or ``start(key, x, ids)`` that draws one in each restart, as
         ``threat.boundary``; with it `random_start` does not count.
       ids: integers of shape (B,): example i's start is drawn from ``(key, ids[i])`` alone.
-      unroll: how many steps of the scan are unrolled; on CPUs, where convolutions inside a loop are slow, steps.
+      unroll: how many steps of the scan are unrolled; on CPUs, where convolutions inside a loop are slow, use `steps`.
+      limit: after how many of its steps the attack stops: an integer that may be traced. None for all of them.
 
     Returns:
       The adversarial examples: float32, of x's shape, inside the threat, without gradient.
@@ -95,47 +97,6 @@ def attack(
       >>> adversarial.attack(jax.random.key(0), tx, loss, x, threat, (y,), steps=10)[:, 0].tolist()
       [0.625, 0.375]
     """
-    return run_attack(
-        key,
-        tx,
-        loss,
-        x,
-        threat,
-        args,
-        steps=steps,
-        random_start=random_start,
-        restarts=restarts,
-        eot=eot,
-        success=success,
-        keep=keep,
-        lookahead=lookahead,
-        start=start,
-        ids=ids,
-        unroll=unroll,
-    )
-
-
-def run_attack(
-    key,
-    tx,
-    loss,
-    x,
-    threat,
-    args=(),
-    *,
-    steps,
-    random_start=True,
-    restarts=1,
-    eot=0,
-    success=None,
-    keep="last",
-    lookahead=None,
-    start=None,
-    ids=None,
-    unroll=1,
-    limit=None,
-) -> jax.Array:
-    """`attack`, which can be left after `limit` of its steps: an integer that may be traced."""
     x = check_attack("attack", key, loss, x, threat, args, steps=steps, restarts=restarts, eot=eot)
     _checks.one_of("attack", "keep", keep, ("last", "best"))
     threat = threat.fitted(x)
@@ -175,7 +136,7 @@ def run_attack(
 
         best = worst_start(x) if keep == "best" or success is not None else None
         carry = delta, tx.init(jnp.zeros_like(x)), best
-        if steps == 1:  # one turn of a loop is still a loop, in which convolutions are slow on CPUs
+        if steps == 1 and limit is None:  # one turn of a loop is still a loop, in which convolutions are slow on CPUs
             (delta, _, best), _ = body(carry, jnp.int32(0))
         elif limit is not None:
             delta, _, best = jax.lax.fori_loop(0, jnp.minimum(limit, steps), lambda step, c: body(c, step)[0], carry)

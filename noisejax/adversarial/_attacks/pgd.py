@@ -1,6 +1,6 @@
 """Gradient attacks by their names. Each is a chain of transforms given to `attack`, and has its arguments."""
 
-from typing import Any
+from typing import Any, Unpack
 
 import jax
 import jax.numpy as jnp
@@ -8,6 +8,7 @@ import optax
 
 from noisejax.adversarial._attacks.driver import attack
 from noisejax.adversarial._attacks.transforms import scale_by_norm, scale_by_reach, scale_by_steepest, scale_by_step
+from noisejax.adversarial._options import AttackOptions, check_options
 from noisejax.adversarial._threats.balls import Threat
 from noisejax.adversarial._threats.sparse import L0
 
@@ -23,7 +24,7 @@ def fgsm(
     random_start: bool = False,
     restarts: int = 1,
     eot: int = 0,
-    **options: Any,
+    **options: Unpack[AttackOptions],
 ) -> jax.Array:
     """Fast gradient sign method: one step of the threat's steepest ascent, ``x + step_size * sign(grad)`` for `Linf`.
 
@@ -53,6 +54,7 @@ def fgsm(
       >>> adversarial.fgsm(jax.random.key(0), lambda x: x.sum(-1), x, threat).tolist()
       [[0.625, 1.0]]
     """
+    check_options(fgsm, options, AttackOptions)
     tx = optax.chain(scale_by_steepest(), _step(step_size, 1.0))
     return attack(
         key, tx, loss, x, threat, args, steps=1, random_start=random_start, restarts=restarts, eot=eot, **options
@@ -71,7 +73,7 @@ def bim(
     random_start: bool = False,
     restarts: int = 1,
     eot: int = 0,
-    **options: Any,
+    **options: Unpack[AttackOptions],
 ) -> jax.Array:
     """Basic iterative method (I-FGSM): steps of steepest ascent from x itself, projected after each.
 
@@ -93,6 +95,7 @@ def bim(
       >>> adversarial.bim(jax.random.key(0), lambda x: x.sum(-1), jnp.array([[0.5]]), threat).round(3).tolist()
       [[0.625]]
     """
+    check_options(bim, options, AttackOptions)
     tx = optax.chain(scale_by_steepest(), _step(step_size, 1 / max(steps, 1)))
     return attack(
         key, tx, loss, x, threat, args, steps=steps, random_start=random_start, restarts=restarts, eot=eot, **options
@@ -111,7 +114,7 @@ def pgd(
     random_start: bool = True,
     restarts: int = 1,
     eot: int = 0,
-    **options: Any,
+    **options: Unpack[AttackOptions],
 ) -> jax.Array:
     """Projected gradient ascent: from a random start, steps of the threat's steepest ascent, projected after each.
 
@@ -147,6 +150,7 @@ def pgd(
       >>> attack(jax.random.key(0), x, y, 0.25).tolist()
       [[0.25, 0.25], [0.5, 0.75]]
     """
+    check_options(pgd, options, AttackOptions)
     share = 10.0 if isinstance(threat, L0) else 2.5 / max(steps, 1)
     tx = optax.chain(scale_by_steepest(), _step(step_size, share))
     return attack(
@@ -167,7 +171,7 @@ def mi_fgsm(
     restarts: int = 1,
     eot: int = 0,
     decay: float | jax.Array = 1.0,
-    **options: Any,
+    **options: Unpack[AttackOptions],
 ) -> jax.Array:
     """Momentum iterative FGSM: ``m <- decay * m + grad / mean|grad|``, then the steepest step along m.
 
@@ -191,6 +195,7 @@ def mi_fgsm(
       >>> adversarial.mi_fgsm(jax.random.key(0), lambda x: x.sum(-1), jnp.array([[0.5]]), threat).round(3).tolist()
       [[0.625]]
     """
+    check_options(mi_fgsm, options, AttackOptions)
     tx = optax.chain(
         scale_by_norm("mean"), optax.trace(decay), scale_by_steepest(), _step(step_size, 1 / max(steps, 1))
     )
@@ -212,7 +217,7 @@ def ni_fgsm(
     restarts: int = 1,
     eot: int = 0,
     decay: float | jax.Array = 1.0,
-    **options: Any,
+    **options: Unpack[AttackOptions],
 ) -> jax.Array:
     """Nesterov iterative FGSM: `mi_fgsm` with the gradient taken at ``x + delta + step_size * decay * m``.
 
@@ -235,6 +240,7 @@ def ni_fgsm(
       >>> adversarial.ni_fgsm(jax.random.key(0), lambda x: x.sum(-1), jnp.array([[0.5]]), threat).round(3).tolist()
       [[0.625]]
     """
+    check_options(ni_fgsm, options, AttackOptions)
     step = _step(step_size, 1 / max(steps, 1))
     tx = optax.chain(scale_by_norm("mean"), optax.trace(decay), scale_by_steepest(), step)
 
@@ -242,7 +248,7 @@ def ni_fgsm(
         # The momentum points down, where optax goes, and the step turns it up: as one step along it would.
         return delta + step.update(decay * state[1].trace, optax.EmptyState(), delta, x=x, threat=threat)[0]
 
-    options = {"lookahead": lookahead, **options}
+    options.setdefault("lookahead", lookahead)
     return attack(
         key, tx, loss, x, threat, args, steps=steps, random_start=random_start, restarts=restarts, eot=eot, **options
     )
@@ -262,7 +268,7 @@ def adam_pgd(
     eot: int = 0,
     b1: float = 0.9,
     b2: float = 0.999,
-    **options: Any,
+    **options: Unpack[AttackOptions],
 ) -> jax.Array:
     """Adam on the raw gradient, projected after each step.
 
@@ -285,6 +291,7 @@ def adam_pgd(
       >>> adversarial.adam_pgd(jax.random.key(0), lambda x: x.sum(-1), jnp.array([[0.5]]), threat).round(3).tolist()
       [[0.625]]
     """
+    check_options(adam_pgd, options, AttackOptions)
     tx = optax.chain(optax.scale_by_adam(b1, b2), _step(step_size, 2.5 / max(steps, 1)))
     return attack(
         key, tx, loss, x, threat, args, steps=steps, random_start=random_start, restarts=restarts, eot=eot, **options

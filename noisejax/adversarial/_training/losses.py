@@ -4,7 +4,7 @@ They have their gradient in whatever the model closes over, its parameters, and 
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Unpack
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +14,7 @@ from noisejax._stream import stage
 from noisejax.adversarial._attacks.driver import check_attack
 from noisejax.adversarial._attacks.pgd import pgd
 from noisejax.adversarial._losses import cross_entropy, is_label, kl, untargeted
+from noisejax.adversarial._options import PairingOptions, TrainingOptions, check_options
 from noisejax.adversarial._threats.balls import Threat, as_column, fit_to_rank, streams_per_example, words_per_element
 
 
@@ -30,7 +31,7 @@ def trades(
     attacked: Callable | None = None,
     attack: Callable = pgd,
     ids: jax.Array | None = None,
-    **options: Any,
+    **options: Unpack[TrainingOptions],
 ) -> jax.Array:
     """TRADES: ``CE(f(x), y) + beta * KL(f(x) || f(x'))``, with the x' near x that maximises the KL.
 
@@ -69,6 +70,7 @@ def trades(
       >>> bool(step(w, 0.25)[0] > step(w, 0.0)[0])
       True
     """
+    check_options(trades, options, TrainingOptions)
     x = check_attack("trades", key, predict, x, threat, (labels,))
     clean = predict(x)
     reference = jax.lax.stop_gradient(clean if attacked is None else attacked(x))
@@ -99,7 +101,7 @@ def mart(
     attacked: Callable | None = None,
     attack: Callable = pgd,
     ids: jax.Array | None = None,
-    **options: Any,
+    **options: Unpack[TrainingOptions],
 ) -> jax.Array:
     """MART: a boosted cross-entropy of x', and a KL that weighs most where the clean example is misclassified.
 
@@ -124,6 +126,7 @@ def mart(
       >>> jax.jit(lambda key: adversarial.mart(key, lambda x: 4 * x, x, y, threat))(jax.random.key(0)).shape
       (1,)
     """
+    check_options(mart, options, TrainingOptions)
     x = check_attack("mart", key, predict, x, threat, (labels,))
     start = normal_start(key, "adversarial.mart", x, std, ids)
     loss = untargeted(attacked or predict)
@@ -148,7 +151,7 @@ def alp(
     *,
     attacked: Callable | None = None,
     attack: Callable = pgd,
-    **options: Any,
+    **options: Unpack[PairingOptions],
 ) -> jax.Array:
     """Adversarial logit pairing: ``CE(f(x'), y) + weight * |f(x) - f(x')|**2``, for comparison with other work.
 
@@ -176,6 +179,7 @@ def alp(
       >>> loss(jax.random.key(0), x, y).round(3).tolist()
       [1.199...]
     """
+    check_options(alp, options, PairingOptions)
     x = check_attack("alp", key, predict, x, threat, (labels,))
     x_adv = attack(key, untargeted(attacked or predict), x, threat, step_size, args=(labels,), **options)
     clean, logits = predict(x), predict(x_adv)
