@@ -38,6 +38,9 @@ def _chain(run, key, x, noises):
     return x, hit
 
 
+_chain.__sequence__ = True  # its noises are the stages of `Noise.stages`
+
+
 def entries(spec: tuple | dict, *, shared: bool = False) -> Noise:
     """Applies noises to entries of a batch that is a tuple, a list or a dict.
 

@@ -38,6 +38,11 @@ class Noise:
         """The noisy x; places where `where` is False, or at and beyond `lengths`, are padding and stay as they are."""
         return apply(self, key, x, where=where, lengths=lengths)[0]
 
+    @property
+    def stages(self) -> tuple[Callable, ...]:
+        """The noises of a `chain`, in the order in which they are applied; of any other noise itself alone."""
+        return self.amounts["noises"] if getattr(self.function, "__sequence__", False) else (self,)
+
     def tree_flatten_with_keys(self):
         names = tuple(self.amounts)
         children = tuple((jax.tree_util.DictKey(name), self.amounts[name]) for name in names)
