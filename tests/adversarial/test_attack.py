@@ -341,9 +341,7 @@ def test_no_steps_and_empty_and_wide_inputs(key):
 @pytest.mark.parametrize("name", ["fgsm", "bim", "pgd", "mi_fgsm", "ni_fgsm", "adam_pgd", "apgd"])
 def test_a_misspelt_option_is_named_and_the_options_are_listed(name, key):
     call = getattr(adversarial, name)
-    with pytest.raises(
-        TypeError, match=rf"{name} got an unknown option 'unrol'. Its options are .*unroll"
-    ):
+    with pytest.raises(TypeError, match=rf"{name} got an unknown option 'unrol'. Its options are .*unroll"):
         call(key, loss, X, Linf(0.1, (0, 1)), args=(Y,), unrol=2)
 
 

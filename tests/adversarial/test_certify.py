@@ -299,3 +299,17 @@ def test_a_guarantee_of_ones_own():
     found = certify(jax.random.key(0), linear, x, noise, promise=own, num_classes=2, samples=500)
     assert (found.radius.tolist(), found.norm) == ([1.0], "hamming")
     assert certify_at(jax.random.key(0), linear, x, noise, 1.0, promise=own, num_classes=2).certified.all()
+
+
+def test_a_function_of_the_same_name_is_not_certified():
+    def gaussian(key, x, std):
+        return x
+
+    with pytest.raises(TypeError, match="no certificate is known"):
+        guarantee(nj.bind(gaussian, std=1.0), (1, 3))
+
+
+def test_a_chain_of_chains_has_the_guarantee_of_its_first_stage():
+    noise = nj.chain(nj.chain(nj.bind(nj.gaussian, std=0.5), nj.bind(nj.mask, rate=0.1)), nj.bind(nj.mask, rate=0.2))
+    p = np.array([0.6, 0.9])
+    np.testing.assert_array_equal(guarantee(noise, (1, 3)).radius(p), guarantee(gaussian, (1, 3)).radius(p))

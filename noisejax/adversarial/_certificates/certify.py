@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from noisejax import _compose
+from noisejax._continuous import gaussian, laplace, uniform
+from noisejax._masking import channel_dropout, mask, pixel_dropout
 from noisejax._noise import Noise
 from noisejax._statistics import check_alpha, clopper_pearson
 from noisejax.adversarial._certificates.smoothing import check_samples, make_counter
@@ -93,33 +94,24 @@ def guarantee(noise: Callable, shape: Sequence[int]) -> Guarantee:
       >>> cells.norm, cells.radius(np.array([0.8, 0.95])).tolist()
       ('l0', [1.0, 2.0])
     """
-    from scipy import special
-
-    function, inner = getattr(noise, "function", None), noise
-    while function is _compose._chain:
-        inner = inner.amounts["noises"][0]
-        function = getattr(inner, "function", None)
-    name = getattr(function, "__name__", "")
-    if not isinstance(inner, Noise) or getattr(function, "__noise__", None) is None or name not in _CERTIFIED:
+    inner = noise
+    while isinstance(inner, Noise) and inner.stages[0] is not inner:  # a chain, perhaps of chains
+        inner = inner.stages[0]
+    if not isinstance(inner, Noise) or inner.function not in _CERTIFIED:
+        known = ", ".join(function.__name__ for function in _CERTIFIED)
         raise TypeError(
-            f"guarantee: no certificate is known for {noise!r}: use {', '.join(_CERTIFIED)}, or a chain that starts "
-            "with one of them, or give a Guarantee of your own as promise=."
+            f"guarantee: no certificate is known for {noise!r}. Use {known}, or a chain that starts with one of them, "
+            "or pass your own Guarantee as promise=."
         )
-    amount = np.asarray(inner.amounts[_CERTIFIED[name]], np.float64)
-    if name in _UNITS:
-        return _ablation(np.clip(amount, 0, 1), tuple(shape), _UNITS[name](tuple(shape), dict(inner.options)))
+    function = inner.function
+    name = _CERTIFIED[function]
+    amount = np.asarray(inner.amounts[name], np.float64)
+    if function in _UNITS:
+        return _ablation(np.clip(amount, 0, 1), tuple(shape), _UNITS[function](tuple(shape), dict(inner.options)))
     least = amount.reshape(len(amount), -1).min(1) if amount.ndim else amount
     if not np.all(least > 0):
-        raise ValueError(f"guarantee: {_CERTIFIED[name]} of {name} must be above 0 everywhere, got {least.min():g}.")
-    if name == "gaussian":
-        return Guarantee("l2", lambda p: least * special.ndtri(np.maximum(p, 0.5)), lambda r: special.ndtr(r / least))
-    if name == "laplace":
-        return Guarantee(
-            "l1", lambda p: -least * np.log(2 * (1 - np.maximum(p, 0.5))), lambda r: 1 - np.exp(-r / least) / 2
-        )
-    return Guarantee(
-        "l1", lambda p: 2 * least * np.maximum(p - 0.5, 0), lambda r: np.where(r < least, 0.5 + r / (2 * least), 1.0)
-    )
+        raise ValueError(f"guarantee: {name} of {function.__name__} must be above 0 everywhere, got {least.min():g}.")
+    return _RADII[function](least)
 
 
 def certify(
@@ -282,21 +274,45 @@ def certify_at(
     return Decisions(np.where(certified, found, -1), certified, used)
 
 
-# The amount that says how strong a noise is, and for those that hide, how many units there are to change.
-_CERTIFIED = {
-    "gaussian": "std",
-    "laplace": "scale",
-    "uniform": "scale",
-    "mask": "rate",
-    "pixel_dropout": "rate",
-    "channel_dropout": "rate",
+def _of_gaussian(std: np.ndarray) -> Guarantee:
+    from scipy import special
+
+    return Guarantee("l2", lambda p: std * special.ndtri(np.maximum(p, 0.5)), lambda r: special.ndtr(r / std))
+
+
+def _of_laplace(scale: np.ndarray) -> Guarantee:
+    return Guarantee(
+        "l1", lambda p: -scale * np.log(2 * (1 - np.maximum(p, 0.5))), lambda r: 1 - np.exp(-r / scale) / 2
+    )
+
+
+def _of_uniform(scale: np.ndarray) -> Guarantee:
+    return Guarantee(
+        "l1", lambda p: 2 * scale * np.maximum(p - 0.5, 0), lambda r: np.where(r < scale, 0.5 + r / (2 * scale), 1.0)
+    )
+
+
+# For each noise the amount that sets its strength; for additive noises the guarantee that follows from it, and for
+# noises that hide values the number of units that can be hidden.
+_CERTIFIED: dict[Callable, str] = {
+    gaussian: "std",
+    laplace: "scale",
+    uniform: "scale",
+    mask: "rate",
+    pixel_dropout: "rate",
+    channel_dropout: "rate",
 }
-_UNITS: dict[str, Callable[[tuple[int, ...], dict], int]] = {
-    "mask": lambda shape, options: (
+_RADII: dict[Callable, Callable[[np.ndarray], Guarantee]] = {
+    gaussian: _of_gaussian,
+    laplace: _of_laplace,
+    uniform: _of_uniform,
+}
+_UNITS: dict[Callable, Callable[[tuple[int, ...], dict], int]] = {
+    mask: lambda shape, options: (
         math.prod(shape[1:-1]) * len(set(options["groups"])) if options.get("groups") else math.prod(shape[1:])
     ),
-    "pixel_dropout": lambda shape, options: math.prod(shape[1:-1]),
-    "channel_dropout": lambda shape, options: shape[-1],
+    pixel_dropout: lambda shape, options: math.prod(shape[1:-1]),
+    channel_dropout: lambda shape, options: shape[-1],
 }
 
 
