@@ -195,9 +195,9 @@ def test_any_batch_split_and_each_examples_radius_give_the_same(key):
 def test_shrinking_balls_end_inside_and_near_the_worst_case(key):
     # Within the box the best features are moved as far as they go, one after the other, until eps is used up.
     eps, w = 1.0, W[:, 0]
-    room = np.where(w > 0, 1 - X, X)
+    headroom = np.where(w > 0, 1 - X, X)
     order = np.argsort(-np.abs(w))
-    used = np.minimum(np.cumsum(room[:, order], axis=1), eps)
+    used = np.minimum(np.cumsum(headroom[:, order], axis=1), eps)
     worst = np.diff(used, axis=1, prepend=0) @ np.abs(w[order])
     run = jax.jit(lambda key: adversarial.apgd(key, lambda x: x @ w, X, L1(eps, (0, 1)), steps=40, shrinking=True))
     x_adv = np.asarray(run(key), np.float64)

@@ -45,8 +45,8 @@ def test_pgd_attains_the_worst_case_of_a_linear_model(ball, order, key):
 
 def test_an_l0_attack_finds_the_features_that_count(key):
     # Within the box the gain of a feature is its weight times the room that it has.
-    room = np.where(W[:, 0] > 0, 1 - X, X) * np.abs(W[:, 0])
-    worst = np.asarray(X @ W[:, 0]) + np.sort(room, axis=1)[:, -2:].sum(1)
+    headroom = np.where(W[:, 0] > 0, 1 - X, X) * np.abs(W[:, 0])
+    worst = np.asarray(X @ W[:, 0]) + np.sort(headroom, axis=1)[:, -2:].sum(1)
     start = jnp.zeros_like(X)
     run = jax.jit(lambda start: adversarial.pgd(key, lambda x: x @ W[:, 0], X, L0(2, (0, 1)), steps=5, start=start))
     x_adv = run(start)

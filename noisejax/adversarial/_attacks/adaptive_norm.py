@@ -201,8 +201,8 @@ class _Walk:
 
     def __call__(self, value_of, radius, rule, onto, length) -> jax.Array:
         x, threat = self.x, self.threat
-        room = threat.room(x)
-        widest = jnp.inf if room is None else threat.norm(threat.masked(jnp.maximum(-room[0], room[1])))
+        headroom = threat.headroom(x)
+        widest = jnp.inf if headroom is None else threat.norm(threat.masked(jnp.maximum(-headroom[0], headroom[1])))
 
         def judged(delta):
             logits = self.logits_of(threat.perturbed(x, delta))

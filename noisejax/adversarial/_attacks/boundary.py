@@ -153,8 +153,12 @@ def step_to_plane(threat: Threat, x: jax.Array, normal: jax.Array, rise: jax.Arr
     largest = max_abs(normal)
     along = divide_or(normal, largest) * jnp.where(as_column(rise, normal) < 0, -1.0, 1.0)
     need = jnp.abs(rise)[:, None] / jnp.maximum(jnp.reshape(largest, (-1, 1)), 1e-30)
-    room = threat.room(x)
-    cap = jnp.full_like(along, _FAR) if room is None else jnp.clip(jnp.where(along > 0, room[1], -room[0]), 0, _FAR)
+    headroom = threat.headroom(x)
+    cap = (
+        jnp.full_like(along, _FAR)
+        if headroom is None
+        else jnp.clip(jnp.where(along > 0, headroom[1], -headroom[0]), 0, _FAR)
+    )
     rate, cap = (v.reshape(v.shape[0], -1) for v in (jnp.abs(along), cap))
     cap = jnp.where(rate > 0, cap, 0)
     size = _greedy(rate, cap, need) if isinstance(threat, L1) else _level(threat, rate, cap, need)

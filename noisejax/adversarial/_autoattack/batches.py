@@ -52,7 +52,7 @@ class Batches:
         self.workers, self.least = 1, self.sizes[-1]
         self.used: dict[Any, set[int]] = {}  # the sizes that each program has been compiled for
 
-    def measured(self, program: Callable, **static: Any) -> None:
+    def measure(self, program: Callable, **static: Any) -> None:
         """Learns from a program how large a batch is large enough, and how many can be worked on at a time."""
         size = self.sizes[-1]
         arguments = self._put(np.zeros(size, np.int32))
@@ -63,7 +63,7 @@ class Batches:
         self.least = next((size for size in self.sizes if size * each >= _BUSY), size)
         self.workers = _cores()
 
-    def each(self, which: np.ndarray, program: Callable, numbers: tuple, **static: Any) -> Iterator[tuple]:
+    def run_each(self, which: np.ndarray, program: Callable, numbers: tuple, **static: Any) -> Iterator[tuple]:
         """Runs a jitted ``program(model, key, x, labels, threat, ids, *numbers)`` on batches of some examples.
 
         Yields, for each batch, which examples it held, and what the program found, on the host. The last batch repeats

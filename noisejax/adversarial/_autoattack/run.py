@@ -148,8 +148,8 @@ def autoattack(
     data = Batches(logits_fn, stage(key, "adversarial", "autoattack"), x, labels, threat, ids, batch_size)
 
     everything = np.arange(count)
-    data.measured(_look, eot=eot)
-    seen = [found for _, found in data.each(everything, _look, (), eot=eot)]
+    data.measure(_look, eot=eot)
+    seen = [found for _, found in data.run_each(everything, _look, (), eot=eot)]
     logits, right, flat = (np.concatenate(leaves)[:count] for leaves in zip(*seen, strict=True))  # fillers are last
     classes = logits.shape[-1]
     targets = 5 if isinstance(threat, L1) and version == "standard" else 9
@@ -169,7 +169,7 @@ def autoattack(
             for limit in _limits(run, turn, number, threat):
                 numbers = (losses.index(name) if losses else 0, turn, limit)
                 left = np.flatnonzero(robust)
-                for part, (point, fooled) in data.each(left, _attacked, numbers, run=program, losses=losses):
+                for part, (point, fooled) in data.run_each(left, _attacked, numbers, run=program, losses=losses):
                     place = part[fooled]
                     x_adv[place], robust[place], found_by[place] = point[fooled], False, number
                     evaluations[name] += _cost(run, limit) * len(part)

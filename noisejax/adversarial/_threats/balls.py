@@ -126,7 +126,7 @@ class Threat:
         """x clipped to the bounds."""
         return x if self.bounds is None else jnp.clip(x, *self.fitted(x).bounds)
 
-    def room(self, x: jax.Array) -> tuple[jax.Array, jax.Array] | None:
+    def headroom(self, x: jax.Array) -> tuple[jax.Array, jax.Array] | None:
         """How far each element of x may go down (at most 0) and up within the bounds; None without bounds."""
         if self.bounds is None:
             return None
@@ -180,8 +180,8 @@ class Threat:
         return norm <= (jnp.reshape(eps, norm.shape if eps.size > 1 else ()) if np.ndim(eps) else eps)
 
     def _clip(self, delta, x):
-        room = self.room(x)
-        return delta if room is None else jnp.clip(delta, *room)
+        headroom = self.headroom(x)
+        return delta if headroom is None else jnp.clip(delta, *headroom)
 
 
 class Linf(Threat):

@@ -58,8 +58,8 @@ class L1(Threat):
         # The nearest point moves every element towards 0 by one and the same amount, until it meets 0 or its cap: it is
         # min(max(|d| - t, 0), cap). Their sum falls in t. Between the floats around the t that is looked for, it is a
         # straight line, since it bends only at floats: so t is known once that line is.
-        size, room = _rows(jnp.abs(delta)), self.room(x)
-        cap = size if room is None else jnp.minimum(size, _rows(jnp.where(delta > 0, room[1], -room[0])))
+        size, headroom = _rows(jnp.abs(delta)), self.headroom(x)
+        cap = size if headroom is None else jnp.minimum(size, _rows(jnp.where(delta > 0, headroom[1], -headroom[0])))
         cap = jnp.maximum(cap, 0)
         eps = jnp.reshape(self.eps, (-1, 1))
         below = last_level(lambda t: jnp.sum(jnp.clip(size - t, 0, cap), axis=1, keepdims=True) > eps, size)
@@ -165,10 +165,10 @@ def last_level(holds: Callable, rows: jax.Array) -> jax.Array:
 
 def _unblocked(threat: Threat, grad, x, delta):
     """The gradient without the elements that are at the bound they would move to."""
-    room = threat.room(x)
-    if room is None:
+    headroom = threat.headroom(x)
+    if headroom is None:
         return grad
-    return jnp.where(((grad > 0) & (delta >= room[1])) | ((grad < 0) & (delta <= room[0])), 0, grad)
+    return jnp.where(((grad > 0) & (delta >= headroom[1])) | ((grad < 0) & (delta <= headroom[0])), 0, grad)
 
 
 def _top(score: jax.Array, k: Any) -> jax.Array:
