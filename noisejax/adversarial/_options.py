@@ -30,7 +30,7 @@ class AttackOptions(ApgdOptions, total=False):
 
 
 class TrainingOptions(CommonOptions, total=False):
-    """Options of a training loss that chooses where its attack starts."""
+    """Options of a training loss that sets the start of its attack."""
 
     steps: int
     restarts: int
@@ -39,7 +39,7 @@ class TrainingOptions(CommonOptions, total=False):
 
 
 class PairingOptions(AttackOptions, total=False):
-    """Options of a training loss whose attack starts where the attack itself says."""
+    """Options of a training loss that leaves the start to its attack."""
 
     steps: int
     random_start: bool
@@ -48,7 +48,7 @@ class PairingOptions(AttackOptions, total=False):
 
 
 def check_options(function: Callable, options: Mapping[str, Any], known: type) -> None:
-    """Options forwarded by `function` are those that `known` declares."""
+    """Raises if `function` was given an option that `known` does not declare."""
     declared: frozenset[str] = getattr(known, "__optional_keys__", frozenset())
     unknown = [name for name in options if name not in declared]
     if unknown:

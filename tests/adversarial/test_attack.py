@@ -313,7 +313,7 @@ def test_transforms_one_by_one():
         ({"x": np.float32(0.5)}, "batch"),
         ({"args": (Y[:3],)}, "leading axis of 8 examples"),
         ({"args": Y}, "args must be a tuple"),
-        ({"threat": 0.1}, "threat must be one as Linf"),
+        ({"threat": 0.1}, "threat must be a threat such as Linf"),
         ({"steps": 1.5}, "steps must be an integer"),
         ({"restarts": 0}, "restarts must be an integer, at least 1"),
         ({"keep": "all"}, "keep must be one of"),

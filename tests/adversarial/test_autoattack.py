@@ -199,12 +199,12 @@ def test_each_example_is_in_one_batch_whoever_works_on_it(key, workers):
     program = jax.jit(lambda model, key, x, labels, threat, ids, add: (ids + add, model(x)))
     which = np.arange(N)[::-2]
     seen = {}
-    for part, (ids, logits) in data.each(which, program, (100,)):
+    for part, (ids, logits) in data.run_each(which, program, (100,)):
         np.testing.assert_array_equal(ids, part + 100)
         seen |= dict(zip(part.tolist(), logits, strict=True))
     assert sorted(seen) == sorted(which)
     np.testing.assert_allclose([seen[i] for i in which], (X[which] - 0.5) @ W, atol=1e-6)
-    assert not [*data.each(which[:0], program, (100,))]
+    assert not [*data.run_each(which[:0], program, (100,))]
 
 
 def test_the_runs_of_each_version():

@@ -1,4 +1,4 @@
-"""Auto-PGD: an attack that chooses its own steps, as `optax` transforms that watch the loss."""
+"""Auto-PGD: an attack that adapts its step size, as `optax` transforms that monitor the loss."""
 
 import copy
 import functools
@@ -18,31 +18,31 @@ from noisejax.adversarial._options import ApgdOptions, check_options
 from noisejax.adversarial._threats.balls import Threat, as_column, divide_or, streams_per_example, words_per_element
 from noisejax.adversarial._threats.sparse import L1, last_level
 
-MOMENTUM = 0.75  # the share of the new step; the rest goes on as the last one did
+MOMENTUM = 0.75  # the share of the new step; the rest repeats the previous one
 
 
 class ApgdState(NamedTuple):
-    """What `scale_by_apgd` remembers of each example."""
+    """The state of `scale_by_apgd`, for each example."""
 
-    count: jax.Array  # how many points have been seen
-    step: jax.Array  # the step's size over the first one's, (B,)
-    last: Any  # the point before this one, and its loss
+    count: jax.Array  # the number of points so far
+    step: jax.Array  # the step size divided by the first one, (B,)
+    last: Any  # the previous point and its loss
     last_value: jax.Array
-    best: Any  # the point of the highest loss, its gradient, its loss
+    best: Any  # the point with the highest loss, its gradient and its loss
     best_grad: Any
     best_value: jax.Array
     checked: jax.Array  # the highest loss at the last checkpoint
-    rises: jax.Array  # how many steps since then raised the loss
-    reduced: jax.Array  # whether that checkpoint made the step smaller
+    rises: jax.Array  # how many steps since then increased the loss
+    reduced: jax.Array  # whether that checkpoint reduced the step size
 
 
 class SparseApgdState(NamedTuple):
-    """What `scale_by_sparse_apgd` remembers of each example."""
+    """The state of `scale_by_sparse_apgd`, for each example."""
 
     count: jax.Array
     step: jax.Array
-    moves: jax.Array  # how many features a step moves, but for ties
-    changed: jax.Array  # how many features the best point changed at the last checkpoint
+    moves: jax.Array  # how many features a step moves, apart from ties
+    changed: jax.Array  # how many features differed in the best point at the last checkpoint
     best: Any
     best_grad: Any
     best_value: jax.Array
@@ -63,25 +63,26 @@ def apgd(
     start: jax.Array | Callable | None = None,
     **options: Unpack[ApgdOptions],
 ) -> jax.Array:
-    """Auto-PGD: gradient ascent with momentum that halves its steps where the loss no longer rises; no step to choose.
+    """Auto-PGD: gradient ascent with momentum, which halves its step size when the loss stops increasing.
 
-    It starts on the ball's surface with a step of 2 eps, goes back to the best point whenever it makes its steps
-    smaller, and returns the point of the highest loss. For `L1` steps are sparse, and how sparse is chosen on the way.
+    There is no step size to choose. The attack starts on the surface of the ball with a step of 2 eps, returns to the
+    best point whenever it reduces the step size, and returns the point with the highest loss. For `L1` the steps are
+    sparse, and their sparsity is adapted during the attack.
 
     Args:
       key: a JAX key.
-      loss: ``loss(x, *args) -> (B,)``, which is maximised; with eot, ``loss(key, x, *args)``. Of a model:
-        ``untargeted(predict)`` for APGD-CE, ``untargeted(predict, dlr)`` for APGD-DLR, and for targets
-        ``untargeted(predict, targeted_dlr)`` with args of (labels, targets).
+      loss: ``loss(x, *args) -> (B,)``, which is maximised; with eot, ``loss(key, x, *args)``. For a model, use
+        ``untargeted(predict)`` (APGD-CE), ``untargeted(predict, dlr)`` (APGD-DLR), or for targets
+        ``untargeted(predict, targeted_dlr)`` with (labels, targets) as args.
       x: floats of shape (B, ...), inside the bounds.
-      threat: what may be done to x, as ``Linf(8 / 255, bounds=(0, 1))``.
-      args: arrays with x's leading axis, as (labels,).
-      steps: how many gradients are taken. Static.
-      random_start: whether to start on the ball's surface, for `L1` from normal draws projected into it; otherwise
-        from x.
-      restarts, eot: as `attack` has them.
-      shrinking: whether the first 30 % of the steps are taken in a ball of 3 eps and the next 30 % in one of 2 eps, as
-        AutoAttack does for `L1`. Static.
+      threat: the allowed perturbations, such as ``Linf(8 / 255, bounds=(0, 1))``.
+      args: arrays with x's leading axis, such as (labels,).
+      steps: the number of gradients. Static.
+      random_start: whether to start on the surface of the ball (for `L1`, from normal draws projected into the ball);
+        otherwise from x.
+      restarts, eot: as in `attack`.
+      shrinking: whether the first 30 % of the steps use a ball of 3 eps and the next 30 % a ball of 2 eps, as in
+        AutoAttack for `L1`. Static.
       start: the perturbation to start from, or a function that draws one, as in `attack`. It overrides `random_start`.
       **options: `success`, `keep` (here `'best'`), `ids`, `unroll` and `limit`, as in `attack`.
 
@@ -140,19 +141,20 @@ def apgd(
 
 
 def scale_by_apgd(steps: int, rho: float = 0.75) -> optax.GradientTransformationExtraArgs:
-    """Auto-PGD as a transform: the whole step from the gradient of -loss to the next point, with nothing after it.
+    """Auto-PGD as a transform: it maps the gradient of -loss to the complete update, and needs no further transform.
 
-    It needs the extra arguments ``value``, ``x`` and ``threat``, which `attack` gives. A step goes by ``step`` along
-    the threat's steepest direction and is projected; three quarters of it and one quarter of the last step are added.
-    At each of the `checkpoints` an example halves its step and goes back to its best point if the loss rose in no more
-    than a share rho of the steps since the last one, or if the step was not halved then and the best has not changed.
+    It needs the extra arguments ``value``, ``x`` and ``threat``, which `attack` passes. A step moves by ``step`` along
+    the threat's steepest direction and is projected. The update adds three quarters of it and one quarter of the
+    previous step. At each checkpoint an example halves its step size and returns to its best point under either of two
+    conditions: the loss increased in at most a share rho of the steps since the last checkpoint; or the last checkpoint
+    did not halve the step size, and the best loss has not changed since.
 
     Args:
-      steps: how many steps will be taken: the checkpoints lie at shares of them. Static.
-      rho: the share of rising steps that is enough. Static.
+      steps: the total number of steps, which sets the checkpoints. Static.
+      rho: the share of steps that must increase the loss. Static.
 
     References:
-      Croce and Hein, ICML 2020, algorithm 1, as their code has it.
+      Croce and Hein, ICML 2020, algorithm 1, as implemented in their code.
 
     Example:
       >>> import jax.numpy as jnp
@@ -206,7 +208,7 @@ def scale_by_apgd(steps: int, rho: float = 0.75) -> optax.GradientTransformation
             count=state.count + 1,
             step=step,
             last=here,
-            last_value=jnp.where(first, 0, value),  # as in the authors' code, which compares the first step's with 0
+            last_value=jnp.where(first, 0, value),  # the authors' code compares the first step with 0
             best=best,
             best_grad=best_grad,
             best_value=best_value,
@@ -220,19 +222,19 @@ def scale_by_apgd(steps: int, rho: float = 0.75) -> optax.GradientTransformation
 
 
 def scale_by_sparse_apgd(steps: int, top: float | None = None) -> optax.GradientTransformationExtraArgs:
-    """Auto-PGD for `L1` as a transform: signs of the largest elements of the gradient, fewer where fewer are enough.
+    """Auto-PGD for `L1` as a transform: steps along the signs of the largest gradient elements, with adapted sparsity.
 
-    It needs the extra arguments ``value``, ``x`` and ``threat``, which `attack` gives. Every 4 % of the steps, the
-    share of features that a step moves becomes two thirds of those that the best point has changed. If these have
-    become fewer by 5 %, the example goes back to its best point with a step of eps, otherwise its step is divided by
-    1.5, down to eps / 10.
+    It needs the extra arguments ``value``, ``x`` and ``threat``, which `attack` passes. Every 4 % of the steps, the
+    number of features that a step moves is set to two thirds of the number that differ in the best point. If that
+    number has dropped by 5 %, the example returns to its best point with a step of eps. Otherwise its step is divided
+    by 1.5, down to eps / 10.
 
     Args:
-      steps: how many steps will be taken. Static.
-      top: the share of features that the first steps move; None for two thirds of those that the start has changed.
+      steps: the total number of steps. Static.
+      top: the share of features that the first steps move; None for two thirds of the features that the start changes.
 
     References:
-      Croce and Hein, ICML 2021, as their code has it.
+      Croce and Hein, ICML 2021, as implemented in their code.
 
     Example:
       >>> import jax.numpy as jnp
@@ -290,7 +292,7 @@ def scale_by_sparse_apgd(steps: int, top: float | None = None) -> optax.Gradient
 
 
 def checkpoints(steps: int) -> tuple[int, ...]:
-    """After how many steps `scale_by_apgd` looks back: at 22 % first, then at distances that shrink by 3 % to 6 %."""
+    """The checkpoints of `scale_by_apgd`: first at 22 % of the steps, then at distances that shrink by 3 % to 6 %."""
     window, least, smaller = (max(int(share * steps), 1) for share in (0.22, 0.06, 0.03))
     found, at = [], window
     while at <= steps:
@@ -301,16 +303,18 @@ def checkpoints(steps: int) -> tuple[int, ...]:
 
 
 def _windows(steps: int, points: tuple[int, ...]) -> np.ndarray:
-    """For each number of steps taken, the distance to the checkpoint before if it is one, else 0."""
+    """For each number of steps, the distance to the previous checkpoint if it is a checkpoint, else 0."""
     windows = np.zeros(steps + 1, np.float32)
     windows[list(points)] = np.diff(points, prepend=0)
     return windows
 
 
 def _seen(name: str, grads, params, value, x, threat) -> tuple:
-    """The point, the direction of ascent and the loss; a loss that is NaN is lower than any."""
+    """The point, the direction of ascent and the loss; a NaN loss counts as -inf."""
     if value is None or x is None or threat is None or params is None:
-        raise TypeError(f"{name}: update needs params and the extra arguments value=, x= and threat=, as of `attack`.")
+        raise TypeError(
+            f"{name}: update needs params and the extra arguments value=, x= and threat=, which `attack` passes."
+        )
     return params, -grads, jnp.where(jnp.isnan(value), -jnp.inf, -value)
 
 
@@ -319,29 +323,30 @@ def _zero(params) -> jax.Array:
 
 
 def _largest_signs(grad: jax.Array, count: jax.Array) -> jax.Array:
-    """The sign of the elements that are at least as large as the one of that rank from above; ties are in."""
+    """The signs of the `count` largest elements, ties included; 0 elsewhere."""
     size = jnp.abs(grad).reshape(grad.shape[0], -1)
     least = last_level(lambda level: jnp.sum(size >= level, axis=1, keepdims=True) >= as_column(count, size), size)
     return jnp.where(jnp.abs(grad) >= as_column(least[:, 0], grad), jnp.sign(grad), 0)
 
 
 def _of_share(share: Any, features: int) -> Any:
-    """How many of the features are a float32 share of them, rounded as the authors' code does."""
+    """The number of features in a float32 share of them, rounded as in the authors' code."""
     return features - np.clip((1 - share) * np.float32(features), 0, features - 1).astype(np.int32)
 
 
 def _moves(features: int) -> np.ndarray:
-    """How many features are moved after a number of them has changed: two thirds.
+    """The number of features to move for each number of changed features: two thirds of it.
 
-    A third of these numbers are whole, and float32 decides between them and the next. So they are computed here:
-    compilers turn divisions by constants into products, round otherwise, and one feature more or less leads elsewhere.
+    A third of these values are whole numbers, where float32 rounding decides. So the table is computed in NumPy:
+    compilers replace divisions by constants with products, which round differently, and one feature more or less
+    changes the attack.
     """
     share = np.arange(features + 1, dtype=np.float32) / np.float32(features) / np.float32(1.5)
     return _of_share(share, features)
 
 
 def _at(table: np.ndarray, index: jax.Array) -> jax.Array:
-    """A table's entries for indices that are floats of shape (B,); by comparison, with no gather over the examples."""
+    """Looks up a table at float indices of shape (B,), by comparison: no gather over the examples."""
     places = jnp.arange(len(table), dtype=jnp.int32)[None]
     return jnp.sum(jnp.where(index[:, None].astype(jnp.int32) == places, table[None], 0), axis=1, dtype=jnp.int32)
 

@@ -1,4 +1,4 @@
-"""The driver of gradient attacks: an optax transform ascends the loss of a perturbation inside a threat."""
+"""The driver of gradient attacks: an optax transform maximises the loss of a perturbation inside a threat."""
 
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
@@ -14,7 +14,7 @@ from noisejax.adversarial._threats.balls import Threat, as_column
 
 
 class Best(NamedTuple):
-    """The example that an attack has settled on so far, for each example of the batch."""
+    """The best adversarial example so far, for each example of the batch."""
 
     x: jax.Array
     value: jax.Array  # its loss, (B,)
@@ -41,43 +41,44 @@ def attack(
     unroll: int = 1,
     limit: int | jax.Array | None = None,
 ) -> jax.Array:
-    """Maximises the loss of each example inside a threat, with any optax transform: what `pgd` and its kin are made of.
+    """Maximises the loss of each example inside a threat, with any optax transform.
 
-    The perturbation is the transform's parameters. In each step it is given the gradient of -loss (optax minimises),
-    and then the perturbation is projected. The whole attack is a scan: call it within `jax.jit`, with eps, step sizes
-    and args traced as you like. Without jit it is traced anew at every call.
+    This is the driver behind `pgd` and similar attacks. The perturbation plays the role of the parameters. In each
+    step the transform receives the gradient of -loss (optax minimises), and the updated perturbation is projected. The
+    whole attack is a scan. Call it inside `jax.jit`; eps, step sizes and args may be traced. Outside jit it is traced
+    again in every call.
 
-    Results do not depend on the number of devices, and with `ids` not on how a data set is cut into batches. A
-    gradient that is not finite counts as 0, and a loss that is NaN is never preferred.
+    Results do not depend on the number of devices. With `ids` they do not depend on how a data set is split into
+    batches either. A gradient that is not finite counts as 0, and a NaN loss is never preferred.
 
     Args:
       key: a JAX key.
-      tx: an optax transform of the perturbation, an array of x's shape. It gets the extra arguments ``value`` (-loss of
-        each example, of shape (B,)), ``x`` (the clean examples) and ``threat``.
+      tx: an optax transform of the perturbation, an array of x's shape. It receives the extra arguments ``value``
+        (-loss of each example, of shape (B,)), ``x`` (the clean examples) and ``threat``.
       loss: ``loss(x, *args) -> (B,)``, the loss of each example, which is maximised; with eot, ``loss(key, x, *args)``.
       x: the clean examples, floats of shape (B, ...), inside the threat's bounds.
-      threat: what may be done to x.
-      args: arrays with x's leading axis, as the labels.
-      steps: how many steps. Static, like all that follows but `start`, `ids` and `limit`.
+      threat: the perturbations that are allowed.
+      args: arrays with x's leading axis, such as labels.
+      steps: the number of steps. All arguments from here on are static, except `start`, `ids` and `limit`.
       random_start: whether to start from ``threat.sample``; otherwise from x.
-      restarts: how many attacks from different starts run side by side; the best of each example counts. Restart 0
-        draws as a single one does, so that more restarts never make a worse result.
-      eot: over how many keys the loss is averaged (expectation over transformation), for models that draw noise; 0 for
-        a loss without a key. The keys are new in every step. Within a step all examples and all restarts have the same
-        (common random numbers), so that their losses differ by what they are and not by their luck.
-      success: ``success(x, *args) -> (B,)`` booleans (with eot ``success(key, x, *args)``, which then has to hold for
-        more than half of the keys): an example for which it held once is not lost again. A model that it shares with
-        the loss is evaluated once, since XLA merges equal computations.
-      keep: `'last'`, the last step's example (with `success`, the last one for which it held), as PGD is defined; or
-        `'best'`, the one with the highest loss on the way, start and end included (with `success`, among those for
-        which it held, if any).
-      lookahead: ``lookahead(delta, state) -> delta``, where the gradient is taken if not at delta: NI-FGSM. That point
-        may lie outside of the bounds.
-      start: the perturbation to start from, of x's shape, or ``start(key, x, ids)`` that draws one in each restart, as
-        ``threat.boundary``; with it `random_start` does not count.
-      ids: integers of shape (B,): example i's start is drawn from ``(key, ids[i])`` alone.
-      unroll: how many steps of the scan are unrolled; on CPUs, where convolutions inside a loop are slow, use `steps`.
-      limit: after how many of its steps the attack stops: an integer that may be traced. None for all of them.
+      restarts: the number of attacks that run in parallel from different starts. The best result of each example is
+        returned. Restart 0 draws the same numbers as a single attack, so more restarts never give a worse result.
+      eot: the number of keys over which the loss is averaged (expectation over transformation), for models that draw
+        noise; 0 for a loss without a key. Each step uses new keys. Within a step all examples and all restarts share
+        them (common random numbers), so that differences between losses are not due to different draws.
+      success: ``success(x, *args) -> (B,)`` booleans, or with eot ``success(key, x, *args)``, which must hold for more
+        than half of the keys. Once an example succeeds, that result is kept. A model that `success` and `loss` share
+        is evaluated once, since XLA merges equal computations.
+      keep: `'last'` returns the example of the last step (with `success`, of the last step at which it held), which is
+        the definition of PGD. `'best'` returns the example with the highest loss of all steps, including the start and
+        the end (with `success`, among those for which it held, if any).
+      lookahead: ``lookahead(delta, state) -> delta`` gives the point at which the gradient is taken; None for delta
+        itself. NI-FGSM uses it. The point may lie outside the bounds.
+      start: the perturbation to start from, of x's shape, or a function ``start(key, x, ids)`` that draws one in each
+        restart, such as ``threat.boundary``. It overrides `random_start`.
+      ids: integers of shape (B,). The start of example i depends only on ``(key, ids[i])``.
+      unroll: how many steps of the scan are unrolled. On CPUs, where convolutions inside a loop are slow, use `steps`.
+      limit: the attack stops after this many of its steps: an integer, which may be traced. None for all of them.
 
     Returns:
       The adversarial examples: float32, of x's shape, inside the threat, without gradient.
@@ -152,13 +153,13 @@ def attack(
     return jax.lax.stop_gradient(best.x)
 
 
-# What other attacks share with this one.
+# Shared with other attacks.
 
 
 def check_attack(
     name: str, key, loss, x, threat, args, *, steps: int = 1, restarts: int = 1, eot: int = 0
 ) -> jax.Array:
-    """x as float32, after everything that the host knows of an attack's arguments is found right."""
+    """Checks the arguments of an attack as far as the host knows them, and returns x as float32."""
     if not isinstance(key, Stream):
         _checks.key(name, key)
     if not callable(loss):
@@ -167,14 +168,14 @@ def check_attack(
     if np.ndim(x) == 0:
         raise ValueError(f"{name}: x must be a batch, of shape (B, ...), got a scalar.")
     if not isinstance(threat, Threat):
-        raise TypeError(f"{name}: threat must be one as Linf(eps, bounds=(low, high)), got {threat!r}.")
+        raise TypeError(f"{name}: threat must be a threat such as Linf(eps, bounds=(low, high)), got {threat!r}.")
     if not isinstance(args, tuple):
-        raise TypeError(f"{name}: args must be a tuple, as args=(labels,), got a {type(args).__name__}.")
+        raise TypeError(f"{name}: args must be a tuple such as args=(labels,), got a {type(args).__name__}.")
     for leaf in jax.tree.leaves(args):
         if np.shape(leaf)[:1] != np.shape(x)[:1]:
             raise ValueError(
                 f"{name}: every array in args must have x's leading axis of {np.shape(x)[0]} examples, got shape "
-                f"{np.shape(leaf)}. What is not of the examples belongs into the loss: functools.partial, or a closure."
+                f"{np.shape(leaf)}. Pass other values to the loss through functools.partial or a closure."
             )
     for what, count, least in (("steps", steps, 0), ("restarts", restarts, 1), ("eot", eot, 0)):
         if not isinstance(count, (int, np.integer)) or isinstance(count, bool) or count < least:
@@ -185,27 +186,27 @@ def check_attack(
 
 
 def check_inside_bounds(name: str, x: np.ndarray, threat: Threat) -> None:
-    """Values that the host can read lie inside the bounds."""
+    """Checks that values known to the host lie inside the bounds."""
     bounds = None if threat.bounds is None else [np.asarray(b) for b in threat.bounds if isinstance(b, np.ndarray)]
     if not bounds or len(bounds) != 2 or not x.size:
         return
     slack = 1e-6 * np.max(np.abs(np.where(np.isfinite(bounds), bounds, 1)))
     if np.any(x < bounds[0] - slack) or np.any(x > bounds[1] + slack):
         raise ValueError(
-            f"{name}: x must lie inside the bounds of {threat!r}, got values from {x.min():g} to {x.max():g}. Give the "
-            "bounds of x as the model takes it, or x in their units (pixels of 0 to 255 divided by 255); "
+            f"{name}: x must lie inside the bounds of {threat!r}, got values from {x.min():g} to {x.max():g}. Use "
+            "bounds in the units of x, or x in the units of the bounds (divide pixels of 0 to 255 by 255). "
             "normalized(predict, mean, std) keeps a threat in pixel space."
         )
 
 
 def loss_on_batch(name: str, function: Callable, x, args: tuple, eot: int) -> Callable:
-    """``f(keys, x) -> (B,)``: the function's mean over the keys (if eot), its result's shape checked.
+    """``f(keys, x) -> (B,)``: the mean of a function over the keys (if eot), after checking the shape of its result.
 
-    Derivatives stop at whatever the function closes over, so that an attack inside of a training loss is not
-    differentiated: only the derivative in x is left.
+    Derivatives stop at everything the function closes over, so an attack inside a training loss is not differentiated.
+    Only the derivative in x remains.
     """
     example = (jax.random.key(0), x) if eot else (x,)
-    # args stay outside: of those that are NumPy's the function can still read, and refuse, the values.
+    # args stay outside, so that the function can still read, and refuse, values of NumPy arrays.
     pure, closed = jax.closure_convert(lambda *inputs: function(*inputs, *args), *example)
     closed = jax.lax.stop_gradient(closed)
     result = jax.eval_shape(lambda *inputs: pure(*inputs, *closed), *example)
@@ -213,7 +214,7 @@ def loss_on_batch(name: str, function: Callable, x, args: tuple, eot: int) -> Ca
         got = f"shape {result.shape}" if hasattr(result, "shape") else f"a {type(result).__name__}"
         raise ValueError(
             f"{name}: the loss must give one number per example, of shape {x.shape[:1]}, got {got}. Do not average "
-            "over the examples, and reduce each one's to a number: untargeted(predict) makes a loss of a model."
+            "over examples, and reduce all other axes. untargeted(predict) turns a model into such a loss."
         )
 
     def call(keys, x):
@@ -226,7 +227,7 @@ def loss_on_batch(name: str, function: Callable, x, args: tuple, eot: int) -> Ca
 
 
 def keys_of_steps(key, eot: int) -> Callable:
-    """``f(step)``: the keys of that step, new in every step; None without eot."""
+    """``f(step)``: the keys of a step, different in every step; None without eot."""
     if not eot:
         return lambda step: None
     draws = jnp.arange(eot, dtype=jnp.int32)
@@ -234,33 +235,33 @@ def keys_of_steps(key, eot: int) -> Callable:
 
 
 def measure_point(values: Callable, held: Callable | None, point, trial) -> Best:
-    """A point with its loss and its success."""
+    """A point with its loss and whether it succeeds."""
     value = values(trial, point)
     reached = jnp.zeros_like(value, bool) if held is None else held(trial, point) > 0.5
     return Best(point, value, reached)
 
 
 def take_step(tx, threat: Threat, x, delta, state, grads, values) -> tuple[jax.Array, Any]:
-    """One step of the transform, and the projection after it."""
+    """One step of the transform, followed by the projection."""
     grads = threat.masked(jnp.where(jnp.isfinite(grads), grads, 0))
-    with jax.numpy_dtype_promotion("standard"):  # optax counts on it
+    with jax.numpy_dtype_promotion("standard"):  # optax relies on it
         updates, state = tx.update(grads, state, delta, value=-values, x=x, threat=threat)
     return threat.project(delta + updates, x), state
 
 
 def worst_start(x) -> Best:
-    """What everything is better than."""
+    """A start that any other result improves on."""
     lowest = jnp.full_like(jnp.sum(x, axis=tuple(range(1, x.ndim))), -jnp.inf)
     return Best(x, lowest, lowest > 0)
 
 
 def choose_examples(which: jax.Array, new: Any, old: Any) -> Any:
-    """Examples of `new` where `which`, of shape (B,), and of `old` elsewhere, leaf by leaf."""
+    """Selects the examples of `new` where `which`, of shape (B,), is True, and those of `old` elsewhere, by leaf."""
     return jax.tree.map(lambda a, b: jnp.where(as_column(which, a), a, b), new, old)
 
 
 def is_better(new: Best, old: Best) -> jax.Array:
-    """Success before none, then the higher loss; a tie and a NaN leave the old one."""
+    """Whether `new` is better: success first, then the higher loss. Ties and NaN keep the old one."""
     return (new.success & ~old.success) | ((new.success == old.success) & (new.value > old.value))
 
 
@@ -269,7 +270,7 @@ def _settle(best: Best, now: Best, keep: str) -> Best:
 
 
 def _best_of(many: Best) -> Best:
-    """The best along the leading axis, of equal ones the first; without a gather over the examples."""
+    """The best along the leading axis, the first among equal ones, without a gather over the examples."""
     value = jnp.where(many.value > -jnp.inf, many.value, -jnp.finfo(jnp.float32).max)  # NaN too
     value = jnp.where(many.success == jnp.any(many.success, axis=0, keepdims=True), value, -jnp.inf)
     chosen = jax.nn.one_hot(jnp.argmax(value, axis=0), value.shape[0], axis=0, dtype=bool)

@@ -1,4 +1,4 @@
-"""Gradient attacks by their names. Each is a chain of transforms given to `attack`, and has its arguments."""
+"""Gradient attacks under their usual names. Each passes a chain of transforms to `attack`."""
 
 from typing import Any, Unpack
 
@@ -26,18 +26,18 @@ def fgsm(
     eot: int = 0,
     **options: Unpack[AttackOptions],
 ) -> jax.Array:
-    """Fast gradient sign method: one step of the threat's steepest ascent, ``x + step_size * sign(grad)`` for `Linf`.
+    """Fast gradient sign method: one step of steepest ascent, ``x + step_size * sign(grad)`` for `Linf`.
 
     With ``random_start=True`` and a step_size of 1.25 eps it is FGSM-RS.
 
     Args:
-      key: a JAX key; without a random start and eot nothing is drawn from it.
+      key: a JAX key. Without a random start and eot nothing is drawn from it.
       loss: ``loss(x, *args) -> (B,)``, which is maximised; with eot, ``loss(key, x, *args)``.
       x: floats of shape (B, ...), inside the bounds.
-      threat: what may be done to x, as ``Linf(8 / 255, bounds=(0, 1))``.
-      step_size: a scalar, one per example (B,), or of x's rank; None for eps.
-      args: arrays with x's leading axis, as (labels,).
-      random_start, restarts, eot, **options: as `attack` has them.
+      threat: the allowed perturbations, such as ``Linf(8 / 255, bounds=(0, 1))``.
+      step_size: a scalar, one value per example (B,), or an array of x's rank; None for eps.
+      args: arrays with x's leading axis, such as (labels,).
+      random_start, restarts, eot, **options: as in `attack`.
 
     Returns:
       The adversarial examples: float32, of x's shape, inside the threat, without gradient.
@@ -75,12 +75,12 @@ def bim(
     eot: int = 0,
     **options: Unpack[AttackOptions],
 ) -> jax.Array:
-    """Basic iterative method (I-FGSM): steps of steepest ascent from x itself, projected after each.
+    """Basic iterative method (I-FGSM): steps of steepest ascent from x, each followed by a projection.
 
     Args:
       key, loss, x, threat, args: as in `pgd`.
-      step_size: a scalar, one per example (B,), or of x's rank; None for eps / steps.
-      steps, random_start, restarts, eot, **options: as `attack` has them.
+      step_size: a scalar, one value per example (B,), or an array of x's rank; None for eps / steps.
+      steps, random_start, restarts, eot, **options: as in `attack`.
 
     Returns:
       The adversarial examples: float32, of x's shape, inside the threat, without gradient.
@@ -116,22 +116,22 @@ def pgd(
     eot: int = 0,
     **options: Unpack[AttackOptions],
 ) -> jax.Array:
-    """Projected gradient ascent: from a random start, steps of the threat's steepest ascent, projected after each.
+    """Projected gradient ascent: steps of steepest ascent from a random start, each followed by a projection.
 
-    The steepest direction is the sign of the gradient for `Linf`, the gradient over its length for `L2`, the sign of
-    its largest elements for `L1`, and the gradient over its largest element for `L0`.
+    The steepest direction is the sign of the gradient for `Linf`, the gradient divided by its length for `L2`, the sign
+    of its largest elements for `L1`, and the gradient divided by its largest element for `L0`.
 
     Args:
       key: a JAX key.
-      loss: ``loss(x, *args) -> (B,)``, which is maximised: of a model, ``untargeted(predict)``, or
-        ``targeted(predict)``, whose args are the targets. With eot, ``loss(key, x, *args)``.
+      loss: ``loss(x, *args) -> (B,)``, which is maximised. For a model, use ``untargeted(predict)``, or
+        ``targeted(predict)`` with the targets as args. With eot, ``loss(key, x, *args)``.
       x: floats of shape (B, ...), inside the bounds.
-      threat: what may be done to x, as ``Linf(8 / 255, bounds=(0, 1))``.
-      step_size: a scalar, one per example (B,), or of x's rank; None for 2.5 eps / steps (for `L0`, ten times
-        the width of the bounds: the gradient alone says which features change).
-      args: arrays with x's leading axis, as (labels,).
-      steps: how many gradients are taken. Static.
-      random_start, restarts, eot, **options: as `attack` has them.
+      threat: the allowed perturbations, such as ``Linf(8 / 255, bounds=(0, 1))``.
+      step_size: a scalar, one value per example (B,), or an array of x's rank; None for 2.5 eps / steps. For `L0` the
+        default is ten times the width of the bounds, so that the gradient alone decides which features change.
+      args: arrays with x's leading axis, such as (labels,).
+      steps: the number of gradients. Static.
+      random_start, restarts, eot, **options: as in `attack`.
 
     Returns:
       The adversarial examples: float32, of x's shape, inside the threat, without gradient.
@@ -173,20 +173,20 @@ def mi_fgsm(
     decay: float | jax.Array = 1.0,
     **options: Unpack[AttackOptions],
 ) -> jax.Array:
-    """Momentum iterative FGSM: ``m <- decay * m + grad / mean|grad|``, then the steepest step along m.
+    """Momentum iterative FGSM: ``m <- decay * m + grad / mean|grad|``, then a step of steepest ascent along m.
 
     Args:
       key, loss, x, threat, args: as in `pgd`.
-      step_size: a scalar, one per example (B,), or of x's rank; None for eps / steps.
-      steps, random_start, restarts, eot, **options: as `attack` has them.
-      decay: how much of the momentum stays; may be traced. 0 is `bim`.
+      step_size: a scalar, one value per example (B,), or an array of x's rank; None for eps / steps.
+      steps, random_start, restarts, eot, **options: as in `attack`.
+      decay: the factor that the momentum is multiplied by in each step. It may be traced. 0 gives `bim`.
 
     Returns:
       The adversarial examples: float32, of x's shape, inside the threat, without gradient.
 
     References:
-      Dong et al., "Boosting adversarial attacks with momentum", CVPR 2018. The paper divides by the L1 norm, the
-      authors' code by the mean: the same but for a constant factor, which `Linf` does not see.
+      Dong et al., "Boosting adversarial attacks with momentum", CVPR 2018. The paper divides by the L1 norm, and the
+      authors' code by the mean. They differ by a constant factor, which does not affect `Linf`.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -223,9 +223,9 @@ def ni_fgsm(
 
     Args:
       key, loss, x, threat, args: as in `pgd`.
-      step_size: a scalar, one per example (B,), or of x's rank; None for eps / steps.
-      steps, random_start, restarts, eot, **options: as `attack` has them.
-      decay: how much of the momentum stays; may be traced. 0 is `bim`.
+      step_size: a scalar, one value per example (B,), or an array of x's rank; None for eps / steps.
+      steps, random_start, restarts, eot, **options: as in `attack`.
+      decay: the factor that the momentum is multiplied by in each step. It may be traced. 0 gives `bim`.
 
     Returns:
       The adversarial examples: float32, of x's shape, inside the threat, without gradient.
@@ -245,7 +245,7 @@ def ni_fgsm(
     tx = optax.chain(scale_by_norm("mean"), optax.trace(decay), scale_by_steepest(), step)
 
     def lookahead(delta, state):
-        # The momentum points down, where optax goes, and the step turns it up: as one step along it would.
+        # The momentum is a descent direction of -loss. `step` flips its sign, as in an actual step along it.
         return delta + step.update(decay * state[1].trace, optax.EmptyState(), delta, x=x, threat=threat)[0]
 
     options.setdefault("lookahead", lookahead)
@@ -270,12 +270,13 @@ def adam_pgd(
     b2: float = 0.999,
     **options: Unpack[AttackOptions],
 ) -> jax.Array:
-    """Adam on the raw gradient, projected after each step.
+    """Adam on the raw gradient, followed by a projection in each step.
 
     Args:
       key, loss, x, threat, args: as in `pgd`.
-      step_size: Adam's learning rate: a scalar, one per example (B,), or of x's rank; None for 2.5 eps / steps.
-      steps, random_start, restarts, eot, **options: as `attack` has them.
+      step_size: Adam's learning rate: a scalar, one value per example (B,), or an array of x's rank; None for
+        2.5 eps / steps.
+      steps, random_start, restarts, eot, **options: as in `attack`.
       b1, b2: Adam's decay rates.
 
     Returns:

@@ -1,7 +1,7 @@
-"""Attacks as `optax` chains: the perturbation is the parameters, and these transforms act on its gradient.
+"""Transforms for attacks as `optax` chains. The perturbation plays the role of the parameters.
 
-`attack` gives every transform the gradient of -loss, as optax minimises, and these extra arguments: ``value``, -loss
-of each example, of shape (B,); ``x``, the clean examples; and ``threat``.
+`attack` passes every transform the gradient of -loss, since optax minimises, and the extra arguments ``value`` (-loss
+of each example, of shape (B,)), ``x`` (the clean examples) and ``threat``.
 """
 
 from typing import Any
@@ -17,13 +17,13 @@ from noisejax.adversarial._threats.sparse import L1
 
 
 def for_each_example(tx: optax.GradientTransformation) -> optax.GradientTransformationExtraArgs:
-    """Gives every example a transform of its own, with its own state: norms, counts and schedules no longer mix them.
+    """Applies a transform to each example separately, with a separate state, so that norms do not mix examples.
 
-    It maps `tx` over the leading axis; `tx` sees each example as a batch of one. Extra arguments that have a leading
-    axis of examples are mapped too, the others shared.
+    It maps `tx` over the leading axis, so `tx` sees each example as a batch of one. Extra arguments that have a leading
+    axis of examples are mapped too; the others are shared.
 
     Args:
-      tx: any optax transform, as ``optax.clip_by_global_norm(1.0)``.
+      tx: any optax transform, such as ``optax.clip_by_global_norm(1.0)``.
 
     Example:
       >>> import jax.numpy as jnp, optax
@@ -68,7 +68,7 @@ def for_each_example(tx: optax.GradientTransformation) -> optax.GradientTransfor
 def scale_by_steepest() -> optax.GradientTransformationExtraArgs:
     """Replaces the gradient by the threat's steepest direction: the sign for `Linf`, the unit gradient for `L2`.
 
-    It needs the extra arguments ``x`` and ``threat``, which `attack` gives.
+    It needs the extra arguments ``x`` and ``threat``, which `attack` passes.
 
     Example:
       >>> import jax.numpy as jnp
@@ -81,7 +81,7 @@ def scale_by_steepest() -> optax.GradientTransformationExtraArgs:
     """
 
     def update(grads, params, x, threat):
-        return -threat.steepest(-grads, x, params)  # the threat thinks of ascent, optax of descent
+        return -threat.steepest(-grads, x, params)  # threats ascend, optax descends
 
     return _stateless("scale_by_steepest", update)
 
@@ -116,10 +116,12 @@ def scale_by_norm(order: float | str = 2) -> optax.GradientTransformationExtraAr
 
 
 def scale_by_top_sign(share: float = 0.01) -> optax.GradientTransformationExtraArgs:
-    """The sign of the largest elements of each example's gradient over their number, 0 elsewhere: an L1 step of 1.
+    """Replaces each example's gradient by a sparse step of L1 norm 1: the signs of its largest elements.
+
+    The signs are divided by their number; all other elements are 0.
 
     Args:
-      share: what share of the elements; at least one element. Static.
+      share: the share of elements that are kept, at least one element. Static.
 
     References:
       Tramèr and Boneh, "Adversarial training and robustness for multiple perturbations", NeurIPS 2019 (SLIDE).
@@ -140,10 +142,10 @@ def scale_by_top_sign(share: float = 0.01) -> optax.GradientTransformationExtraA
 
 
 def scale_by_step(step_size: Any) -> optax.GradientTransformationExtraArgs:
-    """Multiplies by -step_size: what turns a direction into a step of descent in optax's sense.
+    """Multiplies by -step_size, which turns a direction into a descent step as optax defines it.
 
     Args:
-      step_size: a scalar, traced or not; one per example (B,); or of x's rank.
+      step_size: a scalar, one value per example (B,), or an array of x's rank. It may be traced.
 
     Example:
       >>> import jax.numpy as jnp
@@ -163,10 +165,10 @@ def scale_by_step(step_size: Any) -> optax.GradientTransformationExtraArgs:
 
 
 def scale_by_reach(share: float | jax.Array) -> optax.GradientTransformationExtraArgs:
-    """Multiplies by -share times the threat's reach (eps, but for `L0`): a step relative to the ball.
+    """Multiplies by -share times the threat's reach (eps, except for `L0`): a step relative to the ball.
 
     Args:
-      share: a scalar, traced or not; 2.5 / steps is the step of Madry et al.
+      share: a scalar, which may be traced. Madry et al. use 2.5 / steps.
 
     Example:
       >>> import jax.numpy as jnp
@@ -184,12 +186,12 @@ def scale_by_reach(share: float | jax.Array) -> optax.GradientTransformationExtr
 
 
 def project_onto(threat: Threat, x: jax.Array) -> optax.GradientTransformationExtraArgs:
-    """Last in a chain: shortens the update so that the perturbation stays inside the threat.
+    """Shortens the update so that the perturbation stays inside the threat. Use it last in a chain.
 
-    `attack` projects by itself; this is for loops of one's own, where the parameters are a perturbation of x.
+    `attack` already projects. This transform is for custom loops whose parameters are a perturbation of x.
 
     Args:
-      threat: what the perturbation may be.
+      threat: the perturbations that are allowed.
       x: the clean examples, of shape (B, ...).
 
     Example:
@@ -213,7 +215,7 @@ def _stateless(name: str, function, needs: bool = True) -> optax.GradientTransfo
     def update(updates, state, params=None, *, x=None, threat=None, **extra):
         del extra
         if needs and (x is None or threat is None):
-            raise TypeError(f"{name}: update needs the extra arguments x= and threat=, as `attack` gives them.")
+            raise TypeError(f"{name}: update needs the extra arguments x= and threat=, which `attack` passes.")
         return function(updates, params, x, threat), state
 
     return optax.GradientTransformationExtraArgs(lambda params: optax.EmptyState(), update)

@@ -1,4 +1,4 @@
-"""Threats: what an adversary may do to x. A ball of a norm, a box, and the features that may change at all."""
+"""Threats: the perturbations that an adversary may make. A ball of a norm, bounds, and a mask of mutable features."""
 
 from typing import Any, ClassVar
 
@@ -14,16 +14,16 @@ from noisejax._stream import Stream, examples, fold, one_example, stage, words, 
 
 
 class Threat:
-    """What `Linf`, `L2`, `L1`, `L0` and `Tabular` have in common. A threat is a pytree; eps may be traced.
+    """The interface of `Linf`, `L2`, `L1`, `L0` and `Tabular`. A threat is a pytree, and eps may be traced.
 
-    All methods act on a batch: x and delta are float32 of shape (B, ...), and no example depends on another.
+    All methods act on a batch. x and delta are float32 of shape (B, ...), and examples do not depend on each other.
 
     Args:
-      eps: the size of the ball, at least 0; 0 leaves x alone. A scalar, or an array of shape (B,), one per example.
-        `Linf` also takes one per feature, with x's rank: (1, ..., features).
-      bounds: what x may be at all: ``(low, high)``, scalars or arrays that broadcast to x; None for no bounds.
-      mutable: where x may change: booleans that broadcast to x, as a feature mask (D,) or a patch (1, H, W, 1); None
-        for everywhere.
+      eps: the size of the ball, at least 0; 0 allows no change. A scalar, or an array of shape (B,) with one value per
+        example. `Linf` also accepts one value per feature, with x's rank: (1, ..., features).
+      bounds: the range of valid inputs: ``(low, high)``, scalars or arrays that broadcast to x; None for no bounds.
+      mutable: where x may change: booleans that broadcast to x, such as a feature mask (D,) or a patch (1, H, W, 1);
+        None for everywhere.
     """
 
     _data: ClassVar[tuple[str, ...]] = ("eps", "bounds", "mutable")
@@ -61,7 +61,7 @@ class Threat:
         return f"{type(self).__name__}({', '.join(f'{n}={_show(v)}' for n, v in shown if v is not None)})"
 
     def project(self, delta: jax.Array, x: jax.Array) -> jax.Array:
-        """The perturbation next to delta that is in the ball and keeps x inside the bounds."""
+        """The perturbation nearest to delta that lies in the ball and keeps x inside the bounds."""
         threat = self.fitted(x)
         return threat._project(threat.masked(delta), x)
 
@@ -71,13 +71,13 @@ class Threat:
         Args:
           key: a JAX key.
           x: the clean examples.
-          ids: integers of shape (B,): example i is drawn from ``(key, ids[i])`` alone. None for 0, 1, ..., B - 1.
+          ids: integers of shape (B,). Example i depends only on ``(key, ids[i])``. None for 0, 1, ..., B - 1.
         """
         threat = self.fitted(x)
         return threat.project(threat._draw(streams_per_example(key, ids, x), x, False), x)
 
     def boundary(self, key: jax.Array | Stream, x: jax.Array, ids: jax.Array | None = None) -> jax.Array:
-        """A perturbation from the ball's surface, then projected into the bounds: `sample` on the sphere."""
+        """A perturbation drawn from the surface of the ball, then projected into the bounds."""
         threat = self.fitted(x)
         return threat.project(threat._draw(streams_per_example(key, ids, x), x, True), x)
 
@@ -86,7 +86,7 @@ class Threat:
         raise NotImplementedError
 
     def contains(self, delta: jax.Array, x: jax.Array, atol: float = 1e-6) -> jax.Array:
-        """Whether each example's perturbation is allowed, of shape (B,), up to atol (and that share of eps)."""
+        """Whether each example's perturbation is allowed, of shape (B,), within a tolerance of ``atol * (1 + eps)``."""
         threat = self.fitted(x)
         inside = threat._within(delta, atol * (1 + threat.eps))
         if threat.mutable is not None:
@@ -97,29 +97,29 @@ class Threat:
         return inside
 
     def perturbed(self, x: jax.Array, delta: jax.Array) -> jax.Array:
-        """The adversarial example: x + delta, inside the bounds to the bit. Its derivative in delta is the identity."""
+        """The adversarial example ``x + delta``, exactly inside the bounds. Its derivative in delta is the identity."""
         threat = self.fitted(x)
         point = x + delta
         return straight_through(threat.into_bounds(point), point)
 
     def ahead(self, x: jax.Array, delta: jax.Array) -> jax.Array:
-        """Where the gradient is taken for a perturbation that may leave the threat: NI-FGSM's lookahead."""
+        """The point at which a lookahead gradient is taken (NI-FGSM). The perturbation may lie outside the threat."""
         return x + delta
 
     def steepest(self, grad: jax.Array, x: jax.Array, delta: jax.Array) -> jax.Array:
-        """The direction of length 1 in which a function with this gradient rises most; 0 where the gradient is 0.
+        """The direction of length 1 along which a function with this gradient increases most; 0 for a zero gradient.
 
-        It is where a step of normalized-gradient ascent goes: the sign for `Linf`, the unit gradient for `L2`.
+        It is the direction of a step of steepest ascent: the sign for `Linf`, the unit gradient for `L2`.
         """
         threat = self.fitted(x)
         return threat._steepest(threat.masked(grad), x, delta)
 
     def reach(self, x: jax.Array) -> jax.Array:
-        """How far a perturbation can go in units of `steepest`, broadcastable to x: eps, but for `L0`."""
+        """The largest perturbation in units of `steepest`, broadcastable to x: eps, except for `L0`."""
         return jnp.asarray(self.fitted(x).eps)
 
     def masked(self, delta: jax.Array) -> jax.Array:
-        """delta where x may change, 0 elsewhere."""
+        """delta where x may change, and 0 elsewhere."""
         return delta if self.mutable is None else jnp.where(self.fitted(delta).mutable, delta, 0)
 
     def into_bounds(self, x: jax.Array) -> jax.Array:
@@ -127,16 +127,16 @@ class Threat:
         return x if self.bounds is None else jnp.clip(x, *self.fitted(x).bounds)
 
     def headroom(self, x: jax.Array) -> tuple[jax.Array, jax.Array] | None:
-        """How far each element of x may go down (at most 0) and up within the bounds; None without bounds."""
+        """How far each element of x may decrease (at most 0) and increase within the bounds; None without bounds."""
         if self.bounds is None:
             return None
         low, high = self.fitted(x).bounds
         return low - x, high - x
 
     def fitted(self, x: jax.Array) -> Any:
-        """The same threat with leaves that are scalars or of x's rank, laid out as x is; shapes are checked here.
+        """The same threat whose leaves are scalars or have x's rank, sharded as x is. Shapes are checked here.
 
-        Every leaf with a leading axis of B belongs to the examples: whoever gathers some of them gathers those too.
+        A leaf with a leading axis of B belongs to the examples, and is gathered along with them.
         """
         name, shape = type(self).__name__, x.shape
         threat = object.__new__(type(self))
@@ -146,8 +146,8 @@ class Threat:
         if np.ndim(eps) == 1 and x.ndim > 1:
             if np.shape(eps) != shape[:1]:
                 raise ValueError(
-                    f"{name}: eps of shape {np.shape(eps)} has no value for each of {shape[0]} examples. Give it shape "
-                    f"({shape[0]},), or for one eps per feature (Linf) x's rank, as eps[None] of shape (1, features)."
+                    f"{name}: eps of shape {np.shape(eps)} does not match {shape[0]} examples. Give it shape "
+                    f"({shape[0]},). For one eps per feature (Linf), use eps[None] of shape (1, features)."
                 )
             eps = jnp.reshape(eps, shape[:1] + (1,) * (x.ndim - 1))
         threat.eps = fit_to_rank(name, "eps", eps, x)
@@ -159,11 +159,11 @@ class Threat:
     def _check_fit(self, x):
         if np.ndim(self.eps) and any(n != 1 for n in np.shape(self.eps)[1:]):
             raise ValueError(
-                f"{type(self).__name__}: eps must be a scalar or one per example, got shape {np.shape(self.eps)}. For "
-                "features of different units, standardize them: normalized(predict, mean, std)."
+                f"{type(self).__name__}: eps must be a scalar or one per example, got shape {np.shape(self.eps)}. If "
+                "features have different units, standardize them: normalized(predict, mean, std)."
             )
 
-    # What each threat says for itself, of fitted leaves.
+    # Each threat defines these, on fitted leaves.
 
     def _project(self, delta, x):
         raise NotImplementedError
@@ -188,7 +188,8 @@ class Linf(Threat):
     """Every element may change by at most eps: ``|delta_i| <= eps``. The projection is exact.
 
     Args:
-      eps: at least 0; a scalar, one per example (B,), or of x's rank, as one per feature (1, ..., features).
+      eps: at least 0: a scalar, one value per example (B,), or an array of x's rank, such as one value per feature
+        (1, ..., features).
       bounds: ``(low, high)``, broadcastable to x, or None.
       mutable: where x may change; None for everywhere.
 
@@ -228,11 +229,12 @@ class Linf(Threat):
 class L2(Threat):
     """The Euclidean length of the perturbation is at most eps.
 
-    The projection scales into the ball and then clips to the bounds, as the reference implementations do: the result
-    is allowed, but where bounds are hit it is not always the nearest point that is.
+    The projection scales the perturbation into the ball and then clips it to the bounds, as the reference
+    implementations do. The result is always allowed, but it is not always the nearest allowed point once the bounds
+    clip it.
 
     Args:
-      eps: at least 0; a scalar, or one per example (B,).
+      eps: at least 0: a scalar, or one value per example (B,).
       bounds: ``(low, high)``, broadcastable to x, or None.
       mutable: where x may change; None for everywhere.
 
@@ -257,7 +259,7 @@ class L2(Threat):
     def _draw(self, stream, x, surface):
         z = self.masked(_sample.normal(words_per_element(stream, "adversarial.l2", x)))
         squares = jnp.sum(z * z, axis=_features(z), keepdims=True)
-        if not surface:  # two more normals, which are left out: an exponential is half the sum of their squares
+        if not surface:  # the sphere with two more dimensions, whose squares sum to twice an exponential
             squares = squares + 2 * _sample.exponential(words_per_example(stream, "adversarial.l2.radius", x))
         return self.eps * divide_or(z, jnp.sqrt(squares))
 
@@ -265,7 +267,7 @@ class L2(Threat):
         return divide_or(grad, as_column(self.norm(divide_or(grad, max_abs(grad))), grad) * max_abs(grad))
 
 
-# Draws: example i's depend on (key, ids[i]) alone.
+# Draws. Those of example i depend only on (key, ids[i]).
 
 
 def streams_per_example(key, ids, x):
@@ -277,12 +279,12 @@ def streams_per_example(key, ids, x):
 
 
 def words_per_element(stream, tag: str, x) -> jax.Array:
-    """One word for every element of x."""
+    """One word for each element of x."""
     return jax.vmap(lambda stream, row: words_like(stream, tag, row))(stream, x)
 
 
 def words_per_example(stream, tag: str, x) -> jax.Array:
-    """One word for every example, as a column."""
+    """One word for each example, of shape (B, 1, ...)."""
     return jax.vmap(lambda stream: words(stream, tag, (1,) * (x.ndim - 1)))(stream)
 
 
@@ -312,7 +314,7 @@ def _all_features(inside) -> jax.Array:
 
 
 def fit_to_rank(function: str, name: str, value, x) -> Any:
-    """A leaf of x's rank or a scalar, its examples laid out as x's are."""
+    """A leaf as a scalar or with x's rank, its examples sharded as those of x are."""
     if np.ndim(value) == 0:
         return value
     _checks.broadcastable(function, name, np.shape(value), x.shape)
@@ -321,7 +323,7 @@ def fit_to_rank(function: str, name: str, value, x) -> Any:
 
 
 def laid_out(leaf, x) -> jax.Array:
-    """A leaf with x's leading axis, sharded along it as x is where the mesh has explicit axes."""
+    """A leaf with x's leading axis, sharded along that axis as x is if the mesh has explicit axes."""
     sharding = jax.typeof(x).sharding
     if jax.sharding.AxisType.Explicit not in sharding.mesh.axis_types:
         return leaf
@@ -342,8 +344,8 @@ def _checked_bounds(function: str, bounds):
     low, high = (_float(function, "bounds", b) for b in bounds)
     if isinstance(low, np.ndarray) and isinstance(high, np.ndarray) and not np.all(low < high):
         raise ValueError(
-            f"{function}: bounds must be (low, high) with low < high, got {bounds!r}. Name features that may not "
-            "change with mutable=."
+            f"{function}: bounds must be (low, high) with low < high, got {bounds!r}. To keep features fixed, use "
+            "mutable=."
         )
     return low, high
 

@@ -1,4 +1,4 @@
-"""Where a threat may act: a patch of an image."""
+"""Masks for threats: a rectangular patch of an image."""
 
 from typing import Any
 
@@ -7,17 +7,17 @@ import jax.numpy as jnp
 
 
 def patch_mask(x: jax.Array, corner: Any, size: tuple[int, int]) -> jax.Array:
-    """A rectangle of an image as a `mutable` mask, of shape (B or 1, H, W, 1).
+    """The `mutable` mask of a rectangle in an image, of shape (B or 1, H, W, 1).
 
     Args:
       x: images of shape (B, H, W, C).
-      corner: row and column of the upper left corner, integers that may be traced: of shape (2,), or (B, 2) for a
-        place of its own for each image.
+      corner: row and column of the upper left corner: integers of shape (2,), or (B, 2) for one corner per image. They
+        may be traced.
       size: height and width. Static.
 
     References:
-      Brown et al., "Adversarial patch", 2017: with a ball as wide as the bounds, as Linf(1.0, bounds=(0, 1)), the
-      patch may be anything.
+      Brown et al., "Adversarial patch", 2017. With a ball as wide as the bounds, such as Linf(1.0, bounds=(0, 1)), the
+      patch may take any values.
 
     Example:
       >>> import jax.numpy as jnp

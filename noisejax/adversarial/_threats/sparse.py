@@ -1,4 +1,4 @@
-"""Threats that change few features: the L1 ball, and the k features of L0."""
+"""Threats that change few features: the L1 ball, and L0 with at most k features."""
 
 import math
 from collections.abc import Callable
@@ -21,15 +21,15 @@ from noisejax.adversarial._threats.balls import (
 class L1(Threat):
     """The absolute changes of an example sum to at most eps.
 
-    The projection onto the intersection of ball and box is exact, and needs no sort.
+    The projection onto the intersection of the ball and the bounds is exact, and needs no sort.
 
     Args:
-      eps: at least 0; a scalar, or one per example (B,).
+      eps: at least 0: a scalar, or one value per example (B,).
       bounds: ``(low, high)``, broadcastable to x, or None.
       mutable: where x may change; None for everywhere.
-      top: the share of features that one step of `steepest` moves, those of the largest gradient; at least one. The
-        steepest direction itself moves one feature, and would need as many steps as features have to move. Features
-        that already are at the bound they would move to are passed over. Static.
+      top: the share of features that one step of `steepest` moves: the features with the largest gradient, at least
+        one. (The exact steepest direction moves a single feature, and needs one step for each feature.) Features that
+        would move against a bound are skipped. Static.
 
     References:
       Croce and Hein, "Mind the box: l1-APGD for sparse adversarial attacks", ICML 2021 (the projection). Tramèr and
@@ -55,15 +55,15 @@ class L1(Threat):
         return jnp.sum(jnp.abs(delta), axis=tuple(range(1, delta.ndim)))
 
     def _project(self, delta, x):
-        # The nearest point moves every element towards 0 by one and the same amount, until it meets 0 or its cap: it is
-        # min(max(|d| - t, 0), cap). Their sum falls in t. Between the floats around the t that is looked for, it is a
-        # straight line, since it bends only at floats: so t is known once that line is.
+        # The projection moves every element towards 0 by the same amount t, until it reaches 0 or its cap:
+        # min(max(|d| - t, 0), cap). The sum of these decreases in t, and is linear between neighbouring floats, since
+        # its kinks lie at floats. So t follows from the line between the two floats around it.
         size, headroom = _rows(jnp.abs(delta)), self.headroom(x)
         cap = size if headroom is None else jnp.minimum(size, _rows(jnp.where(delta > 0, headroom[1], -headroom[0])))
         cap = jnp.maximum(cap, 0)
         eps = jnp.reshape(self.eps, (-1, 1))
         below = last_level(lambda t: jnp.sum(jnp.clip(size - t, 0, cap), axis=1, keepdims=True) > eps, size)
-        rest, capped = size - below, size - cap > below  # counted from there, what matters keeps its digits
+        rest, capped = size - below, size - cap > below  # relative to `below`, so that no digits cancel
         cut = (rest > 0) & ~capped
         total = jnp.sum(jnp.where(cut, rest, 0) + jnp.where(capped, cap, 0), axis=1, keepdims=True)
         t = divide_or(total - eps, jnp.sum(cut, axis=1, keepdims=True).astype(jnp.float32))
@@ -73,7 +73,7 @@ class L1(Threat):
         return jnp.sign(delta) * moved.reshape(delta.shape)
 
     def _draw(self, stream, x, surface):
-        # Signed exponentials over their sum are uniform on the sphere; with one more in the sum, in the ball.
+        # Signed exponentials divided by their sum are uniform on the sphere. One more term in the sum: in the ball.
         delta = self.masked(_sample.laplace(words_per_element(stream, "adversarial.l1", x)))
         total = as_column(self.norm(delta), x)
         if not surface:
@@ -91,10 +91,10 @@ class L0(Threat):
     """At most k features may change, each to anything within the bounds. The projection is exact.
 
     Args:
-      eps: k, a number of features; a scalar, or one per example (B,). It may be traced; fractions are cut off.
-      bounds: ``(low, high)``, broadcastable to x. They are needed here.
+      eps: k, the number of features: a scalar, or one value per example (B,). It may be traced, and is rounded down.
+      bounds: ``(low, high)``, broadcastable to x. Required.
       mutable: where x may change; None for everywhere.
-      pixels: whether the elements along the last axis are the channels of one pixel, which counts once. Static.
+      pixels: whether the last axis holds the channels of a pixel, which then counts as one feature. Static.
 
     References:
       Croce and Hein, "Sparse and imperceivable adversarial attacks", ICCV 2019 (the projection, PGD_0).
@@ -111,7 +111,7 @@ class L0(Threat):
 
     def __init__(self, eps, bounds, *, mutable=None, pixels: bool = False):
         if bounds is None:
-            raise ValueError("L0: bounds must be (low, high): a feature that is changed may be anything inside them.")
+            raise ValueError("L0: bounds must be (low, high). A changed feature may take any value inside them.")
         super().__init__(eps, bounds, mutable=mutable)
         self.pixels = bool(pixels)
 
@@ -123,7 +123,7 @@ class L0(Threat):
         return jnp.asarray(high - low)
 
     def _project(self, delta, x):
-        # A unit that is kept brings the projection nearer by d**2 - (d - clip(d))**2.
+        # Keeping a unit reduces the squared distance by d**2 - (d - clip(d))**2.
         kept = self._clip(delta, x)
         gain = kept * (2 * delta - kept)
         gain = jnp.sum(gain, axis=-1, keepdims=True) if self.pixels else gain
@@ -150,9 +150,9 @@ def _rows(x: jax.Array) -> jax.Array:
 
 
 def last_level(holds: Callable, rows: jax.Array) -> jax.Array:
-    """The largest float, at least 0, where a condition holds that fails from some level on; one per row, as a column.
+    """The largest nonnegative float at which a monotone condition still holds, for each row, as a column.
 
-    Its bits are found from the highest to the lowest: 31 looks at the rows, which cost less than sorting them.
+    The bits are found from the highest to the lowest. This takes 31 passes over the rows, which is cheaper than a sort.
     """
 
     def bit(number, found):
@@ -164,7 +164,7 @@ def last_level(holds: Callable, rows: jax.Array) -> jax.Array:
 
 
 def _unblocked(threat: Threat, grad, x, delta):
-    """The gradient without the elements that are at the bound they would move to."""
+    """The gradient, with 0 for elements that would move against a bound."""
     headroom = threat.headroom(x)
     if headroom is None:
         return grad
@@ -172,7 +172,7 @@ def _unblocked(threat: Threat, grad, x, delta):
 
 
 def _top(score: jax.Array, k: Any) -> jax.Array:
-    """Where the k largest of each example are; of equal ones, the first."""
+    """A mask of the k largest elements of each example; the first among equal ones."""
     order = jnp.argsort(-_rows(score), axis=1)
     rank = jnp.argsort(order, axis=1).astype(jnp.float32)
     return (rank < jnp.floor(jnp.reshape(k, (-1, 1)))).reshape(score.shape)

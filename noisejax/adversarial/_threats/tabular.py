@@ -1,4 +1,4 @@
-"""Threats to rows of a table: integers stay integers, categories one-hot, and relations between columns hold."""
+"""Threats to table rows: integers stay integers, categories stay one-hot, and relations between columns hold."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
@@ -13,30 +13,33 @@ from noisejax.adversarial._threats.balls import Threat, divide_or, max_abs, word
 
 
 class Tabular(Threat):
-    """A threat whose adversarial examples are rows that could exist.
+    """A threat whose adversarial examples are valid table rows.
 
-    Whatever an attack tries, its loss sees valid rows only: the perturbation moves in a relaxed space (a real number
-    for an integer, one in [0, 1] for each category), from there x is made valid, and gradients go straight through that
-    (`derive` is differentiated). A row that cannot be made valid inside the ball becomes its clean row.
+    The loss of an attack only ever sees valid rows. The perturbation lives in a relaxed space, with a real number for
+    each integer and a number in [0, 1] for each category. Rows are made valid from there, and gradients pass straight
+    through that step (`derive` is differentiated). A row that cannot be made valid inside the ball becomes its clean
+    row.
 
-    A step moves relaxed categories by shares of [0, 1]: the default step_size of `pgd` and its kin knows that.
+    A step changes relaxed categories by a share of [0, 1]. The default step_size of `pgd` and similar attacks accounts
+    for this.
 
     Args:
-      threat: `Linf`, `L2` or `L1` of the numeric columns, with bounds as wide as x and columns that may not change left
-        out of `mutable`. Columns of categories and derived ones do not count for it.
-      integers: columns that hold integers. They are rounded, where that would leave the ball towards x.
-      categories: groups of columns that one-hot encode a category each. Each has a single 1, at the largest relaxed
-        value. Of a group that is not `mutable`, no column may change.
-      switches: how many of an example's categories may change; None for all. Those whose relaxed values changed most
-        do.
-      derive: a function ``x -> x`` that sets columns which follow from others, (B, D) to (B, D), as a total from its
-        parts; called after rounding. It may change `derived` columns only.
+      threat: `Linf`, `L2` or `L1` for the numeric columns, with bounds as wide as x. Leave columns that may not change
+        out of `mutable`. The threat does not measure categorical and derived columns.
+      integers: columns that hold integers. They are rounded; where rounding would leave the ball, they are rounded
+        towards x.
+      categories: groups of columns, each the one-hot encoding of one category. The 1 is placed at the largest relaxed
+        value. If a column of a group is not `mutable`, the whole group stays fixed.
+      switches: how many categories of an example may change; None for all of them. The categories whose relaxed values
+        changed most take precedence.
+      derive: a function ``x -> x`` from (B, D) to (B, D) that computes columns from other columns, such as a total from
+        its parts. It is called after rounding, and may only change `derived` columns.
       derived: the columns that `derive` sets.
 
     References:
       Simonetto et al., "Constrained adaptive attack: effective adversarial attack against deep neural networks for
-      tabular data", NeurIPS 2024: the kinds of constraints. There the types are mended once at the end, here at every
-      step.
+      tabular data", NeurIPS 2024: the kinds of constraints. They correct types once at the end; here types are
+      corrected at every step.
 
     Example:
       >>> import jax.numpy as jnp
@@ -63,20 +66,22 @@ class Tabular(Threat):
         derived: Sequence[int] = (),
     ):
         if not isinstance(threat, Threat) or isinstance(threat, Tabular) or not hasattr(threat, "eps"):
-            raise TypeError(f"Tabular: threat must be Linf, L2 or L1 of the numeric columns, got {threat!r}.")
+            raise TypeError(f"Tabular: threat must be Linf, L2 or L1 for the numeric columns, got {threat!r}.")
         self.threat = threat
         self.integers = _columns("integers", integers)
         self.categories = tuple(_columns("categories", group) for group in categories)
         self.derived = _columns("derived", derived)
         named = [*self.integers, *(c for group in self.categories for c in group), *self.derived]
         if len(set(named)) != len(named):
-            raise ValueError(f"Tabular: a column may be one of integers, categories or derived, got {sorted(named)}.")
+            raise ValueError(
+                f"Tabular: a column may appear only once in integers, categories and derived, got {sorted(named)}."
+            )
         if any(len(group) < 2 for group in self.categories):
             raise ValueError(f"Tabular: each of categories must have at least two columns, got {categories!r}.")
         if switches is not None and (not isinstance(switches, (int, np.integer)) or switches < 0):
             raise ValueError(f"Tabular: switches must be an integer, at least 0, or None, got {switches!r}.")
         if (derive is None) != (not self.derived):
-            raise ValueError("Tabular: derive is the function that sets the derived columns: give both, or none.")
+            raise ValueError("Tabular: derive is the function that sets the derived columns. Pass both or neither.")
         self.switches, self.derive = switches, derive
 
     eps = property(lambda self: self.threat.eps)
@@ -85,7 +90,7 @@ class Tabular(Threat):
 
     def fitted(self, x):
         if x.ndim != 2 or any(c >= x.shape[1] for c in self._named()):
-            raise ValueError(f"Tabular: x must be rows, of shape (B, D) with all named columns, got {x.shape}.")
+            raise ValueError(f"Tabular: x must have shape (B, D) and contain all named columns, got {x.shape}.")
         threat = object.__new__(Tabular)
         for name in self._static:
             setattr(threat, name, getattr(self, name))
@@ -93,7 +98,7 @@ class Tabular(Threat):
         return threat
 
     def norm(self, delta):
-        """The size of the numeric columns' perturbation."""
+        """The size of the perturbation of the numeric columns."""
         return self.threat.norm(jnp.where(self._numeric(delta), delta, 0))
 
     def reach(self, x):
@@ -104,7 +109,7 @@ class Tabular(Threat):
         return jnp.where(self._is(delta, self.derived), 0, free)
 
     def contains(self, delta, x, atol=1e-6):
-        """Whether a perturbation makes a valid row: ball, bounds, types and relations."""
+        """Whether a perturbation gives a valid row: ball, bounds, types and relations."""
         threat = self.fitted(x)
         point = x + delta
         inside = threat._inside(point, x, atol)
@@ -128,7 +133,7 @@ class Tabular(Threat):
         numeric = jnp.where(category, 0, delta)
         base = threat.threat
         point = base.into_bounds(x + numeric)
-        # The nearest integer may lie outside of the ball; the one next to it towards x does not.
+        # The nearest integer may lie outside the ball; the next one towards x does not.
         integer = self._is(x, self.integers)
         nearest = jnp.where(integer, jnp.round(point), point)
         shorter = jnp.where(integer, x + jnp.trunc(point - x), point)
@@ -143,7 +148,7 @@ class Tabular(Threat):
     ahead = perturbed
 
     def _inside(self, point, x, atol):
-        """Numeric columns inside the ball, all inside the bounds, and those that may not change unchanged."""
+        """Whether numeric columns lie inside the ball, all lie inside the bounds, and immutable ones are unchanged."""
         delta = point - x
         numeric = jnp.where(self._numeric(x), delta, 0)
         inside = self.threat._within(numeric, atol * (1 + self.threat.eps))
@@ -155,7 +160,7 @@ class Tabular(Threat):
         return inside
 
     def _one_hot(self, x, delta):
-        """x with the categories that the relaxed values say, as many of them changed as may be."""
+        """x with the categories that the relaxed values select, at most `switches` of them changed."""
         result, gains, proposals = x, [], []
         for group in self.categories:
             columns = np.array(group)
@@ -183,7 +188,7 @@ class Tabular(Threat):
 
     def _project(self, delta, x):
         result = self._ball(x).project(delta, x)
-        for group in self.categories:  # each relaxed category into the simplex
+        for group in self.categories:  # project each relaxed category onto the simplex
             columns = np.array(group)
             p = (x + delta)[:, columns]
             largest = -jnp.sort(-p, axis=1)
@@ -205,7 +210,7 @@ class Tabular(Threat):
         return result
 
     def _ball(self, x):
-        """The threat to the numeric columns alone."""
+        """The threat restricted to the numeric columns."""
         ball = self.threat.fitted(x)
         numeric = self._numeric(x)
         ball.mutable = numeric if ball.mutable is None else numeric & ball.mutable
@@ -228,9 +233,9 @@ class Tabular(Threat):
 
 def _columns(name: str, value: Any) -> tuple[int, ...]:
     if not isinstance(value, (tuple, list, range, np.ndarray)):
-        raise TypeError(f"Tabular: {name} must be columns, as (0, 3), got {value!r}.")
+        raise TypeError(f"Tabular: {name} must be columns, such as (0, 3), got {value!r}.")
     if not all(isinstance(c, (int, np.integer)) and c >= 0 for c in value):
-        raise TypeError(f"Tabular: {name} must be columns, integers from 0, got {value!r}.")
+        raise TypeError(f"Tabular: {name} must be columns, numbered from 0, got {value!r}.")
     return tuple(int(c) for c in value)
 
 

@@ -70,8 +70,8 @@ def freelb(
     at, given, mask = _embedded("freelb", key, loss, x, threat, args, where, lengths, steps)
     size = per_example_size("freelb", step_size, at)
     counted = jnp.ones_like(at) if mask is None else jnp.where(mask, jnp.ones_like(at), 0)
-    headroom = jnp.sum(counted, axis=tuple(range(1, at.ndim)))
-    reach = jnp.asarray(magnitude).astype(jnp.float32) * as_column(divide_or(1, jnp.sqrt(headroom)), at)
+    numbers = jnp.sum(counted, axis=tuple(range(1, at.ndim)))
+    reach = jnp.asarray(magnitude).astype(jnp.float32) * as_column(divide_or(1, jnp.sqrt(numbers)), at)
     u = _sample.symmetric_uniform(
         words_per_element(streams_per_example(stage(key, "training"), ids, at), "adversarial.freelb", at)
     )
