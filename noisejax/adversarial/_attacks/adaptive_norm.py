@@ -1,4 +1,4 @@
-"""DDN and FMN: gradient ascent on a ball whose radius follows from whether the model is fooled."""
+"""DDN and FMN: gradient ascent on a ball whose radius shrinks while the model is fooled and grows otherwise."""
 
 import copy
 from collections.abc import Callable
@@ -46,23 +46,23 @@ def ddn(
     targeted: bool = False,
     ids: jax.Array | None = None,
 ) -> jax.Array:
-    """Decoupled direction and norm: unit steps of gradient ascent on a sphere that shrinks where the model is fooled.
+    """Decoupled direction and norm: unit steps of gradient ascent on a sphere that shrinks when the model is fooled.
 
     Args:
-      key: a JAX key: where a gradient is 0, the direction is drawn.
+      key: a JAX key. Where a gradient is 0, a random direction is drawn.
       logits_fn: ``logits_fn(x) -> (B, classes)``.
       x: floats of shape (B, ...), inside the bounds.
       labels: integers of shape (B,).
-      threat: `L2`; its eps says which perturbations count.
-      initial_norm: the sphere's first radius.
-      gamma: by what part the radius changes in a step.
-      steps: how many gradients are taken. Static.
-      targeted: whether the labels are targets, to be predicted. Static.
-      ids: integers of shape (B,): example i's draws depend on ``(key, ids[i])`` alone.
+      threat: `L2`. Its eps is the largest perturbation that counts.
+      initial_norm: the first radius of the sphere.
+      gamma: the relative change of the radius in a step.
+      steps: the number of gradients. Static.
+      targeted: whether the labels are targets that the model should predict. Static.
+      ids: integers of shape (B,). The draws of example i depend only on ``(key, ids[i])``.
 
     Returns:
-      The adversarial examples: float32, of x's shape, without gradient; x itself where none inside the threat was found
-      (`misclassified` tells), or where it is misclassified as it is.
+      The adversarial examples: float32, of x's shape, without gradient. An example is x itself if no perturbation
+      inside the threat was found (check with `misclassified`), or if x is already misclassified.
 
     References:
       Rony et al., "Decoupling direction and norm for efficient gradient-based L2 adversarial attacks and defenses",
@@ -112,31 +112,31 @@ def fmn(
 ) -> jax.Array:
     """Fast minimum norm: steps of gradient ascent on the margin, projected onto a ball whose radius is adapted.
 
-    The radius is at first the distance of the boundary to first order; then it shrinks where the model is fooled and
-    grows where it is not. Steps and changes become smaller along half a cosine.
+    The radius starts as the distance to the decision boundary, to first order. It then shrinks while the model is
+    fooled, and grows otherwise. Step sizes and radius changes decay along half a cosine.
 
     Args:
-      key: a JAX key: where a gradient is 0, the direction is drawn.
+      key: a JAX key. Where a gradient is 0, a random direction is drawn.
       logits_fn: ``logits_fn(x) -> (B, classes)``.
       x: floats of shape (B, ...), inside the bounds.
       labels: integers of shape (B,).
-      threat: `Linf`, `L2`, `L1` or `L0`; its eps says which perturbations count.
-      step_size: the Euclidean length of the first step; the last one's is a hundredth of it. None for 1, as the authors
-        have it, and for `L0` for the Euclidean size of the bounds: a feature that counts once it changes may as well go
-        all the way, and with steps of 1 on pictures more of them are needed.
-      gamma: by what part the radius changes in the first step; in the last one 0.001.
-      steps: how many gradients are taken. Static.
-      targeted: whether the labels are targets, to be predicted. Static.
-      ids: integers of shape (B,): example i's draws depend on ``(key, ids[i])`` alone.
+      threat: `Linf`, `L2`, `L1` or `L0`. Its eps is the largest perturbation that counts.
+      step_size: the Euclidean length of the first step; the last step is a hundredth of it. None for 1, the authors'
+        value, and for `L0` for the Euclidean size of the bounds: under L0 the size of a change is free, and with steps
+        of 1 on images more features have to change.
+      gamma: the relative change of the radius in the first step; it decays to 0.001.
+      steps: the number of gradients. Static.
+      targeted: whether the labels are targets that the model should predict. Static.
+      ids: integers of shape (B,). The draws of example i depend only on ``(key, ids[i])``.
 
     Returns:
-      The adversarial examples: float32, of x's shape, without gradient; x itself where none inside the threat was found
-      (`misclassified` tells), or where it is misclassified as it is.
+      The adversarial examples: float32, of x's shape, without gradient. An example is x itself if no perturbation
+      inside the threat was found (check with `misclassified`), or if x is already misclassified.
 
     References:
       Pintor et al., "Fast minimum-norm adversarial attacks through adaptive norm constraints", NeurIPS 2021. Here
-      the L2 and L1 forms leave out elements of the gradient that push against a bound: on pictures with much black the
-      L2 form seldom succeeds otherwise. (Foolbox 3.3.4 does not project in its L2 form.)
+      the L2 and L1 forms ignore elements of the gradient that push against a bound. Without this the L2 form rarely
+      succeeds on images that are mostly black. (Foolbox 3.3.4 does not project in its L2 form.)
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -164,7 +164,7 @@ def fmn(
             more = jnp.maximum(radius + 1, jnp.floor(radius * (1 + change)))
             return jnp.maximum(jnp.where(now, fewer, more), 1)
         first = size + jnp.where(slope > 0, jnp.abs(value) / jnp.where(slope > 0, slope, 1), jnp.inf)
-        first = 1.001 * first  # or rounding may leave it on the near side of the boundary for good
+        first = 1.001 * first  # otherwise rounding may keep it on the near side of the boundary
         return jnp.where(now, jnp.minimum(radius * (1 - change), best), jnp.where(seen, radius * (1 + change), first))
 
     def onto(delta, radius):
@@ -184,20 +184,20 @@ def fmn(
 
 
 def _size_of_bounds(threat: Threat, x: jax.Array) -> jax.Array:
-    """From one corner of the bounds to the opposite one, of the features that may change; as a column."""
+    """The length of the diagonal of the bounds over the features that may change, as a column."""
     wide = threat.masked(jnp.zeros_like(x) + threat.reach(x).astype(jnp.float32))
     wide = jnp.where(jnp.isfinite(wide), wide, 1)
     return jnp.sqrt(jnp.sum(wide * wide, axis=tuple(range(1, x.ndim)), keepdims=True))
 
 
 class _Walk:
-    """Unit steps of gradient ascent, each projected onto a radius that follows from how the last one went."""
+    """Unit steps of gradient ascent, each projected onto a ball whose radius depends on the previous step."""
 
     def __init__(self, key, ids, logits_of, x, threat, labels, targeted, steps, within=False):
         self.streams = streams_per_example(key, ids, x)
         self.logits_of, self.x, self.threat, self.labels = logits_of, x, threat, labels
         self.targeted, self.steps = targeted, steps
-        self.within = within  # whether what would only push against a bound has no part in the gradient
+        self.within = within  # whether to ignore elements of the gradient that push against a bound
 
     def __call__(self, value_of, radius, rule, onto, length) -> jax.Array:
         x, threat = self.x, self.threat
@@ -232,7 +232,7 @@ class _Walk:
         return jax.lax.stop_gradient(keep_allowed(threat, x, best))
 
     def unit(self, grads, number) -> Any:
-        """The gradient over its length; a random direction where it is 0."""
+        """The gradient divided by its length, or a random direction where it is 0."""
         streams = jax.vmap(lambda stream: fold(stream, number))(self.streams)
         drawn = self.threat.masked(_sample.normal(words_per_element(streams, "adversarial.walk", self.x)))
         top = max_abs(grads)

@@ -1,4 +1,4 @@
-"""What attacks on logits share: the model, the nearest decision boundary to first order, and the way to a plane."""
+"""Tools of attacks on logits: the model, the nearest decision boundary to first order, and projections onto planes."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -12,18 +12,18 @@ from noisejax.adversarial._losses import check_labels, classified_as, margin, mi
 from noisejax.adversarial._threats.balls import L2, Linf, Threat, as_column, divide_or, max_abs
 from noisejax.adversarial._threats.sparse import L0, L1, last_level
 
-_FAR = 1e18  # the room where there are no bounds: finite, so that it can be multiplied by 0
+_FAR = 1e18  # the headroom without bounds: finite, so that it can be multiplied by 0
 
 
 class Nearest(NamedTuple):
     """The smallest perturbation so far that fools the model, for each example."""
 
     delta: jax.Array
-    size: jax.Array  # its norm, (B,); infinite where there is none
+    size: jax.Array  # its norm, (B,); infinite where none was found
 
 
 def check_norm(name: str, threat: Threat, norms: tuple[type, ...] = (Linf, L2, L1)) -> None:
-    """The threat is one of those whose geometry the attack knows."""
+    """Checks that the attack supports the threat's norm."""
     if type(threat) not in norms:
         known = " or ".join(ball.__name__ for ball in norms)
         raise TypeError(f"{name}: threat must be {known}, got {threat!r}.")
@@ -32,12 +32,12 @@ def check_norm(name: str, threat: Threat, norms: tuple[type, ...] = (Linf, L2, L
 def prepare_attack(
     name: str, key, logits_fn, x, labels, threat, norms, targeted: bool = False, *, eot: int = 0, **counts: int
 ):
-    """x as float32, the threat fitted to it, the labels and the model, after all that the host knows is found right.
+    """Checks the arguments of an attack on logits; returns x as float32, the fitted threat, the labels and the model.
 
     Args:
-      norms: the threats whose geometry the attack knows.
-      eot: if not 0, the model takes a key first.
-      counts: integers that are static, by their names.
+      norms: the threats that the attack supports.
+      eot: if not 0, the model takes a key as its first argument.
+      counts: static integers, by name.
     """
     if not hasattr(labels, "dtype"):
         raise TypeError(f"{name}: labels must be an array of integers, got {labels!r}.")
@@ -55,9 +55,9 @@ def prepare_attack(
 
 
 def model_logits(name: str, logits_fn: Callable, x: jax.Array, labels, eot: int = 0) -> Callable:
-    """``f(x) -> float32 logits``, its shape and the labels checked; no derivative in what the function closes over.
+    """``f(x) -> float32 logits`` (with eot ``f(key, x)``), after checking its shape and the labels.
 
-    With eot it is ``f(key, x)``.
+    Derivatives stop at everything the function closes over.
     """
     example = (jax.random.key(0), x) if eot else (x,)
     pure, closed = jax.closure_convert(logits_fn, *example)
@@ -74,12 +74,12 @@ def model_logits(name: str, logits_fn: Callable, x: jax.Array, labels, eot: int 
 
 
 def is_fooled(logits: jax.Array, labels, targeted: bool) -> jax.Array:
-    """Whether the prediction is not the label, or, if the labels are targets, whether it is."""
+    """Whether the prediction differs from the label, or, with `targeted`, equals the target."""
     return (classified_as if targeted else misclassified)(lambda logits: logits)(logits, labels)
 
 
 def attack_lead(logits: jax.Array, labels, targeted: bool) -> jax.Array:
-    """By how much the attack is ahead: `margin`, or towards targets its opposite."""
+    """The attack's objective: `margin`, or with `targeted` minus that. Above 0 where the model is fooled."""
     value = margin(logits, labels)
     return -value if targeted else value
 
@@ -91,7 +91,7 @@ def one_hot(classes: jax.Array, count: int) -> jax.Array:
 
 
 def rival_classes(logits: jax.Array, labels, count: int | None) -> jax.Array:
-    """The `count` most likely classes but the label, of shape (B, count), the likeliest first."""
+    """The `count` most likely classes other than the label, of shape (B, count), the most likely one first."""
     classes = logits.shape[1]
     count = classes - 1 if count is None else min(count, classes - 1)
     others = jnp.where(one_hot(labels.astype(jnp.int32), classes) > 0, -jnp.inf, logits)
@@ -99,10 +99,10 @@ def rival_classes(logits: jax.Array, labels, count: int | None) -> jax.Array:
 
 
 def nearest_boundary(logits_of: Callable, x, threat: Threat, labels, classes) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Of the boundaries between the label and some classes, of shape (B, K), the one that is nearest to first order.
+    """The decision boundary between the label and the given classes, of shape (B, K), that is nearest to first order.
 
     Returns:
-      ``z_k - z_y`` of that class, of shape (B,); its gradient in x; and the logits.
+      ``z_k - z_y`` for the class k of that boundary, of shape (B,); its gradient in x; and the logits.
     """
     logits, pull = jax.vjp(logits_of, x)
     count = logits.shape[1]
@@ -114,7 +114,7 @@ def nearest_boundary(logits_of: Callable, x, threat: Threat, labels, classes) ->
     slopes = jax.vmap(lambda grad: dual_norm(threat, grad))(grads).T
     distance = jnp.where(slopes > 0, jnp.abs(gaps) / jnp.where(slopes > 0, slopes, 1), jnp.inf)
     chosen = one_hot(jnp.argmin(distance, axis=1), classes.shape[1])
-    # A gap may be infinite, of a class that the model rules out: 0 times that is no number.
+    # A gap is infinite if the model rules a class out, and 0 times infinity is NaN.
     gap = jnp.sum(jnp.where(chosen > 0, gaps, 0), axis=1)
     mask = jnp.expand_dims(chosen.T, tuple(range(2, grads.ndim)))
     return gap, jnp.sum(jnp.where(mask > 0, grads, 0), axis=0), logits
@@ -125,7 +125,7 @@ def _finite(threat: Threat, grad):
 
 
 def dual_norm(threat: Threat, grad: jax.Array) -> jax.Array:
-    """How fast a function with this gradient rises per unit of the threat's norm, of shape (B,)."""
+    """The rate at which a function with this gradient increases per unit of the threat's norm, of shape (B,)."""
     axes = tuple(range(1, grad.ndim))
     if isinstance(threat, Linf):
         return jnp.sum(jnp.abs(grad), axis=axes)
@@ -138,11 +138,11 @@ def dual_norm(threat: Threat, grad: jax.Array) -> jax.Array:
 def step_to_plane(threat: Threat, x: jax.Array, normal: jax.Array, rise: jax.Array) -> jax.Array:
     """The smallest change d in the threat's norm with ``<normal, d> = rise`` that keeps x inside the bounds.
 
-    Where the bounds leave no such d, the one that comes closest. Exact.
+    If the bounds allow no such d, the result is the change that comes closest. The solution is exact.
 
     Args:
       threat: `Linf`, `L2` or `L1`; its eps does not matter.
-      x: where the change starts, of shape (B, ...), inside the bounds.
+      x: the point that is changed, of shape (B, ...), inside the bounds.
       normal: of x's shape; 0 where x may not change.
       rise: of shape (B,).
 
@@ -166,12 +166,12 @@ def step_to_plane(threat: Threat, x: jax.Array, normal: jax.Array, rise: jax.Arr
 
 
 def _level(threat: Threat, rate, cap, need):
-    """Sizes ``min(t * speed, cap)`` with ``sum(rate * size) = need``: all elements move until each meets its cap."""
+    """Sizes ``min(t * speed, cap)`` with ``sum(rate * size) = need``: each element moves until it reaches its cap."""
     speed = jnp.ones_like(rate) if isinstance(threat, Linf) else rate
     slope = rate * speed
-    knots = divide_or(cap, speed)  # the t at which an element meets its cap
-    # Between the floats around the t that is looked for, the sum is a straight line: which elements have met their caps
-    # is known there, and with it t.
+    knots = divide_or(cap, speed)  # the t at which an element reaches its cap
+    # Between the two floats around the solution the sum is linear in t: the elements that have reached their caps are
+    # known there, and t follows from them.
     below = last_level(lambda t: jnp.sum(rate * jnp.minimum(t * speed, cap), axis=1, keepdims=True) < need, rate)
     met = knots <= below
     rest = need - jnp.sum(jnp.where(met, rate * cap, 0), axis=1, keepdims=True)
@@ -181,7 +181,7 @@ def _level(threat: Threat, rate, cap, need):
 
 
 def _greedy(rate, cap, need):
-    """The smallest sum of sizes with ``sum(rate * size) = need``: the steepest elements first, each up to its cap."""
+    """The smallest sum of sizes with ``sum(rate * size) = need``: elements in order of their rate, up to their caps."""
     gain = rate * cap
     falling, gains = jax.lax.sort((-rate, gain), dimension=1, num_keys=1)
     enough = jnp.cumsum(gains, axis=1) >= need
@@ -193,14 +193,14 @@ def _greedy(rate, cap, need):
 
 
 def shorten_perturbations(judged: Callable, delta: jax.Array, steps: int) -> jax.Array:
-    """The perturbations, drawn back towards 0 as far as they go on fooling the model.
+    """Shrinks perturbations towards 0 as far as they still fool the model.
 
-    Each step looks a little beyond where the straight line between the two ends crosses the boundary.
+    Each step evaluates a point slightly beyond the place where the secant between both ends crosses the boundary.
 
     Args:
       judged: ``judged(delta) -> (lead, fooled)``, both of shape (B,).
-      delta: perturbations that fool the model; others are given back as they are.
-      steps: how often the model is asked.
+      delta: perturbations that fool the model; others are returned unchanged.
+      steps: the number of evaluations of the model.
     """
     low_value, _ = judged(jnp.zeros_like(delta))
     high_value, success = judged(delta)
@@ -223,12 +223,12 @@ def shorten_perturbations(judged: Callable, delta: jax.Array, steps: int) -> jax
 
 
 def keep_allowed(threat: Threat, x, best: Nearest) -> jax.Array:
-    """The adversarial examples: x where no perturbation was found that the threat allows."""
+    """The adversarial examples, or x where no perturbation inside the threat was found."""
     allowed = jnp.isfinite(best.size) & threat.contains(best.delta, x)
     return threat.perturbed(x, jnp.where(as_column(allowed, x), best.delta, 0))
 
 
 def check_number(name: str, what: str, value, low: float, high: float = np.inf) -> None:
-    """A number that the host knows lies in (low, high]."""
+    """Checks that a number known to the host lies in (low, high]."""
     if isinstance(value, (int, float, np.number)) and not low < value <= high:
         raise ValueError(f"{name}: {what} must be above {low:g} and at most {high:g}, got {value!r}.")

@@ -1,4 +1,4 @@
-"""FAB: the nearest adversarial example, by steps onto the nearest decision boundary that are drawn back to x."""
+"""FAB: finds the nearest adversarial example by steps onto the nearest decision boundary, biased towards x."""
 
 from collections.abc import Callable
 
@@ -40,41 +40,42 @@ def fab(
     refine: int = 3,
     ids: jax.Array | None = None,
 ) -> jax.Array:
-    """Fast adaptive boundary attack: looks for the smallest perturbation that changes the answer.
+    """Fast adaptive boundary attack: looks for the smallest perturbation that changes the prediction.
 
-    In each step the model is taken to be linear. The point and x itself are projected onto the boundary, within the
-    bounds and in the threat's norm, and the point moves to a mean of the two, a little beyond. Where that fools the
-    model, it is kept if it is the smallest, and the search goes on from nearer to x.
+    Each step treats the model as linear. It projects both the current point and x onto the decision boundary, within
+    the bounds and in the threat's norm, and moves the point slightly beyond a weighted mean of the two projections. If
+    that fools the model, the perturbation is kept if it is the smallest so far, and the search continues closer to x.
 
-    With `targets` it is FAB-T: one search for each of the most likely other classes, of two gradients' work per step.
-    With ``targets=None`` each step looks at all classes, and takes as many gradients.
+    With `targets` this is FAB-T: one search for each of the most likely other classes, with the cost of two gradients
+    per step. With ``targets=None`` each step considers all classes, and takes one gradient per class.
 
-    There is no `eot` here, and AutoAttack's version for random models leaves FAB out too: the smallest of many
-    perturbations that have fooled once would be the luckiest one. Of a model that draws noise give the mean over fixed
-    keys, ``lambda x: jax.vmap(lambda key: model(key, x))(keys).mean(0)``, and judge what is found with fresh keys.
+    There is no `eot`, and AutoAttack's version for stochastic models does not use FAB either. The smallest of many
+    perturbations that fooled the model once would merely be the luckiest. For a stochastic model, pass its average over
+    a fixed set of keys, ``lambda x: jax.vmap(lambda key: model(key, x))(keys).mean(0)``, and evaluate the result with
+    fresh keys.
 
     Args:
-      key: a JAX key; a single restart draws nothing from it.
+      key: a JAX key. A single restart draws nothing from it.
       logits_fn: ``logits_fn(x) -> (B, classes)``.
       x: floats of shape (B, ...), inside the bounds.
       labels: integers of shape (B,).
-      threat: `Linf`, `L2` or `L1`. Its eps says which perturbations count, not where the search goes.
-      steps: of each search. Static, like all that follows but `ids`.
-      restarts: how many searches for each target; all but the first start at random, half of eps away from x.
-      targets: how many classes are targets (or as many as there are); None for the untargeted attack.
-      alpha_max: the largest weight of x's own projection.
-      eta: how far beyond the boundary a step goes.
-      beta: what part of a successful perturbation the search goes on from.
-      refine: how often the model is asked at the end to shorten what was found (the paper's final search).
-      ids: integers of shape (B,): example i's starts are drawn from ``(key, ids[i])`` alone.
+      threat: `Linf`, `L2` or `L1`. Its eps is the largest perturbation that counts; it does not limit the search.
+      steps: the number of steps of each search. All arguments from here on are static, except `ids`.
+      restarts: the number of searches for each target. All except the first start at random, half of eps away from x.
+      targets: the number of target classes, at most all other classes; None for the untargeted attack.
+      alpha_max: the largest weight of the projection of x.
+      eta: the factor by which a step overshoots the boundary.
+      beta: the fraction of a successful perturbation from which the search continues.
+      refine: the number of evaluations at the end that shorten the result (the final search of the paper).
+      ids: integers of shape (B,). The starts of example i depend only on ``(key, ids[i])``.
 
     Returns:
-      The adversarial examples: float32, of x's shape, without gradient; x itself where none inside the threat was found
-      (`misclassified` tells), or where it is misclassified as it is.
+      The adversarial examples: float32, of x's shape, without gradient. An example is x itself if no perturbation
+      inside the threat was found (check with `misclassified`), or if x is already misclassified.
 
     References:
-      Croce and Hein, "Minimally distorted adversarial examples with a fast adaptive boundary attack", ICML 2020; the
-      searches are those of AutoAttack's code, which leaves out the final one.
+      Croce and Hein, "Minimally distorted adversarial examples with a fast adaptive boundary attack", ICML 2020. The
+      searches follow the code of AutoAttack, which omits the final one.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -83,7 +84,7 @@ def fab(
       >>> x, labels = jnp.array([[0.5, 0.5]]), jnp.array([0])
       >>> threat = adversarial.L2(2.0, bounds=None)
       >>> x_adv = adversarial.fab(jax.random.key(0), logits_fn, x, labels, threat, steps=20)
-      >>> round(float(threat.norm(x_adv - x)[0]), 3)  # as far as the boundary is
+      >>> round(float(threat.norm(x_adv - x)[0]), 3)  # the distance to the boundary
       0.671
     """
     norms, tries = (Linf, L2, L1), 1 if targets is None else targets

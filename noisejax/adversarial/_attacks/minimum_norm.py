@@ -1,4 +1,4 @@
-"""DeepFool, and Carlini and Wagner: not the worst inside a ball, but how small a perturbation fools the model."""
+"""DeepFool, and the attack of Carlini and Wagner: they look for the smallest perturbation that fools the model."""
 
 from collections.abc import Callable
 
@@ -32,28 +32,28 @@ def deepfool(
     steps: int = 50,
     candidates: int | None = 10,
 ) -> jax.Array:
-    """DeepFool: steps onto the nearest boundary of the linearised model, until the answer changes.
+    """DeepFool: steps to the nearest decision boundary of the linearised model, until the prediction changes.
 
-    The loop ends when every example is fooled.
+    The loop ends when every example is misclassified.
 
     Args:
       key: a JAX key; nothing is drawn from it.
       logits_fn: ``logits_fn(x) -> (B, classes)``.
       x: floats of shape (B, ...), inside the bounds.
       labels: integers of shape (B,).
-      threat: `L2` or `Linf`: the norm, and with eps which perturbations count.
-      overshoot: by what part the steps' sum is exceeded.
-      steps: at most so many. Static.
-      candidates: how many of the most likely classes are looked at, the label included; None for all. A step takes as
-        many gradients, less one.
+      threat: `L2` or `Linf`. It sets the norm, and eps is the largest perturbation that counts.
+      overshoot: the fraction by which the sum of the steps is extended.
+      steps: the maximum number of steps. Static.
+      candidates: the number of most likely classes to consider, including the label; None for all classes. A step takes
+        ``candidates - 1`` gradients.
 
     Returns:
-      The adversarial examples: float32, of x's shape, without gradient; x itself where none inside the threat was found
-      (`misclassified` tells), or where it is misclassified as it is.
+      The adversarial examples: float32, of x's shape, without gradient. An example is x itself if no perturbation
+      inside the threat was found (check with `misclassified`), or if x is already misclassified.
 
     References:
       Moosavi-Dezfooli, Fawzi and Frossard, "DeepFool: a simple and accurate method to fool deep neural networks", CVPR
-      2016, as foolbox has it.
+      2016, as implemented in foolbox.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -85,7 +85,7 @@ def deepfool(
         step, total, done = carry
         gap, normal, _ = nearest_boundary(logits_of, threat.perturbed(x, moved(total)), threat, labels, classes)
         slope = dual_norm(threat, normal)
-        way = divide_or(jnp.abs(gap), slope) + 1e-4  # so that a step never ends short of the boundary by rounding
+        way = divide_or(jnp.abs(gap), slope) + 1e-4  # so that rounding never leaves a step short of the boundary
         unit = jnp.sign(normal) if isinstance(threat, Linf) else divide_or(normal, as_column(slope, normal))
         total = jnp.where(as_column(done, x), total, total + as_column(way, x) * unit)
         return step + 1, total, done | is_fooled(logits_of(threat.perturbed(x, moved(total))), labels, False)
@@ -112,29 +112,29 @@ def cw(
 ) -> jax.Array:
     """Carlini and Wagner's attack: Adam on ``|delta|^2 + c * max(z_y - max_{j != y} z_j + confidence, 0)``.
 
-    The bounds are kept by a change of variables, ``x + delta = tanh(w)`` stretched to them. For each example c is
-    searched for: ten times larger until it fools the model, then halfway between what does and what does not.
+    A change of variables, ``x + delta = tanh(w)`` scaled to the bounds, keeps the bounds. The constant c is searched
+    for each example: it is multiplied by ten until the model is fooled, and then bisected.
 
     Args:
       key: a JAX key; nothing is drawn from it.
       logits_fn: ``logits_fn(x) -> (B, classes)``.
       x: floats of shape (B, ...), inside the bounds.
       labels: integers of shape (B,).
-      threat: `L2`, with finite bounds or None. Its eps says which perturbations count.
+      threat: `L2`, with finite bounds or None. Its eps is the largest perturbation that counts.
       step_size: Adam's learning rate, in units of w.
       initial_const: the first c.
-      confidence: by how much the answer must have changed.
-      steps: of Adam in each search. Static.
-      searches: how many values of c are tried. Static.
-      targeted: whether the labels are targets, to be predicted. Static.
+      confidence: the margin by which the model must be fooled.
+      steps: the number of Adam steps in each search. Static.
+      searches: the number of values of c. Static.
+      targeted: whether the labels are targets that the model should predict. Static.
 
     Returns:
-      The adversarial examples: float32, of x's shape, without gradient; x itself where none inside the threat was found
-      (`misclassified` tells), or where it is misclassified as it is.
+      The adversarial examples: float32, of x's shape, without gradient. An example is x itself if no perturbation
+      inside the threat was found (check with `misclassified`), or if x is already misclassified.
 
     References:
-      Carlini and Wagner, "Towards evaluating the robustness of neural networks", S&P 2017. Their code, and foolbox's,
-      end a search when the sum of all losses stalls, which makes an example depend on the others; here none ends.
+      Carlini and Wagner, "Towards evaluating the robustness of neural networks", S&P 2017. Their code and foolbox stop
+      a search when the sum of all losses stalls, so each example depends on the others. Here searches never stop early.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -171,7 +171,7 @@ def cw(
             grads, (delta, now) = jax.grad(objective, has_aux=True)(w, const)
             size = threat.norm(delta)
             best = choose_examples(now & (size < best.size), Nearest(delta, size), best)
-            with jax.numpy_dtype_promotion("standard"):  # optax counts on it
+            with jax.numpy_dtype_promotion("standard"):  # optax relies on it
                 updates, state = adam.update(jnp.where(jnp.isfinite(grads), grads, 0), state)
             return (w - rate * jnp.asarray(updates), state, found | now, best), None
 
@@ -188,7 +188,7 @@ def cw(
 
 
 def _stretched(threat: Threat) -> tuple[Callable, Callable]:
-    """To a variable without bounds and back."""
+    """Maps to an unbounded variable and back."""
     if threat.bounds is None:
         return (lambda x: x), (lambda w: w)
     low, high = (jnp.asarray(bound) for bound in threat.bounds)
