@@ -54,7 +54,7 @@ def test_it_finds_the_robust_examples_of_a_linear_model(key):
     assert found.accuracy["clean"] == pytest.approx(1 - 2 / N)
     assert found.accuracy["square"] == pytest.approx(robust.mean())
     assert list(found.accuracy) == ["clean", "apgd-ce", "apgd-t", "fab-t", "square"] and len(told) == 4
-    assert "of 24 examples are left" in told[0]
+    assert "of 24 examples remain correct" in told[0]
     # Who fell, to whom, and where to.
     np.testing.assert_array_equal(found.found_by[:2], 0)
     np.testing.assert_array_equal(found.found_by == -1, robust)
@@ -270,7 +270,7 @@ def test_a_model_without_gradient_is_noticed(key):
             key, steps, X, y, Linf(0.1, (0, 1)), version=("apgd-ce", "square"), steps=5, queries=100
         )
     assert found.accuracy["square"] < found.accuracy["apgd-ce"] and len(found.warnings) == 2
-    assert "gradient of the loss is 0 at 24 of 24 examples" in found.warnings[0]
+    assert "gradient of the loss is 0 at 24 of 24 correctly classified examples" in found.warnings[0]
     assert "Square Attack, which sees no gradient" in found.warnings[1]
 
 
@@ -300,5 +300,5 @@ def test_bad_arguments_say_what_is_wrong(change, message, key):
 
 
 def test_it_is_no_part_of_a_compiled_function(key):
-    with pytest.raises(TypeError, match=r"Call it outside of jax\.jit"):
+    with pytest.raises(TypeError, match=r"Call it outside jax\.jit"):
         jax.jit(lambda x: adversarial.autoattack(key, predict, x, Y, Linf(0.1, (0, 1))).x)(X)

@@ -1,4 +1,4 @@
-"""Spatial attacks: the rotation and translation of an image that the model takes worst."""
+"""Spatial attacks: the rotation and translation of an image with the highest loss."""
 
 import itertools
 from collections.abc import Callable
@@ -30,25 +30,27 @@ def spatial(
     fill: float = 0.0,
     ids: jax.Array | None = None,
 ) -> jax.Array:
-    """Worst of k: rotates and shifts each image in several ways, and gives the one with the highest loss.
+    """Worst of k: rotates and shifts each image in several ways, and returns the result with the highest loss.
 
-    Images are turned about their centre and then shifted, with bilinear interpolation. The image as it is counts as
-    one more way.
+    Images are rotated about their centre and then shifted, with bilinear interpolation. The unchanged image is one more
+    candidate.
 
     Args:
       key: a JAX key.
       loss: ``loss(x, *args) -> (B,)``, which is maximised. Gradients are not needed.
       x: images, floats of shape (B, H, W, C) or (B, H, W).
-      angle: rotations go from -angle to angle, in degrees; a scalar, or one per image (B,). 0 for none.
-      shift: shifts along both axes go from -shift to shift, in pixels; a scalar, or one per image (B,). 0 for none.
-      args: arrays with x's leading axis, as (labels,).
-      trials: how many ways are drawn, for each image. Static, like all that follows but `ids`.
-      grid: instead of drawing, how many evenly spaced angles, vertical and horizontal shifts are tried, each with each:
-        (31, 5, 5) in the paper.
-      success: ``success(x, *args) -> (B,)`` booleans, as ``misclassified(predict)``: those for which it holds come
-        before all others.
-      fill: the value of what comes in from outside.
-      ids: integers of shape (B,): image i's draws depend on ``(key, ids[i])`` alone.
+      angle: the range of rotations, from -angle to angle, in degrees: a scalar, or one value per image (B,). 0 for
+        none.
+      shift: the range of shifts along both axes, from -shift to shift, in pixels: a scalar, or one value per image
+        (B,). 0 for none.
+      args: arrays with x's leading axis, such as (labels,).
+      trials: the number of random candidates for each image. All arguments from here on are static, except `ids`.
+      grid: tries a grid instead of random draws: the numbers of evenly spaced angles, vertical shifts and horizontal
+        shifts. The paper uses (31, 5, 5).
+      success: ``success(x, *args) -> (B,)`` booleans, such as ``misclassified(predict)``. Candidates for which it holds
+        take precedence over all others.
+      fill: the value of pixels that come in from outside the image.
+      ids: integers of shape (B,). The draws of image i depend only on ``(key, ids[i])``.
 
     Returns:
       The images: float32, of x's shape, without gradient.
@@ -70,7 +72,7 @@ def spatial(
     angle, shift = (_amount(name, value, x) for name, value in (("angle", angle), ("shift", shift)))
     if grid is not None and (len(grid) != 3 or not all(isinstance(n, (int, np.integer)) and n > 0 for n in grid)):
         raise ValueError(
-            f"spatial: grid must be three numbers of angles, rows and columns, as (31, 5, 5), got {grid!r}."
+            f"spatial: grid must be the numbers of angles, rows and columns, such as (31, 5, 5), got {grid!r}."
         )
     x, angle, shift = jax.lax.stop_gradient((x, angle, shift))
     values = loss_on_batch("spatial", loss, x, args, 0)
@@ -100,7 +102,7 @@ def spatial(
 
 
 def turn_and_shift(x: jax.Array, turn: jax.Array, down: jax.Array, right: jax.Array, fill: float) -> jax.Array:
-    """Each image turned clockwise by an angle in radians, and then shifted: all of shape (B,)."""
+    """Each image rotated clockwise by an angle in radians, and then shifted. All arguments but x have shape (B,)."""
     _, h, w = x.shape[:3]
     middle = (h - 1) / 2, (w - 1) / 2
 

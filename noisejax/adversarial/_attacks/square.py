@@ -1,4 +1,4 @@
-"""Square Attack: random search with windows, which needs the model's answers and no gradient."""
+"""Square Attack: random search with windows, which needs the model's logits and no gradient."""
 
 import math
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from noisejax.adversarial._attacks.driver import Best, choose_examples, keys_of_
 from noisejax.adversarial._threats.balls import L2, Linf, Threat, divide_or, streams_per_example, words_per_example
 from noisejax.adversarial._threats.sparse import L1
 
-_HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)  # of the windows' area, after so many queries
+_HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)  # the window area is halved after these many queries
 
 
 def square(
@@ -32,44 +32,46 @@ def square(
     eot: int = 0,
     ids: jax.Array | None = None,
 ) -> jax.Array:
-    """Square Attack: changes a random window of the perturbation, and keeps the change if it raises the margin.
+    """Square Attack: changes a random window of the perturbation, and keeps the change if it increases the margin.
 
-    It sees the model's answers alone, so a model that hides its gradient does not hide from it. The windows shrink as
-    queries are used: a share `p_init` of the image at first, halved after 10, 50, 200, 500, 1000, 2000, 4000, 6000 and
-    8000 queries. Each example has windows and signs of its own.
+    It only sees the model's logits, so masked gradients do not protect a model against it. The windows shrink during
+    the attack: they cover a share `p_init` of the image at first, halved after 10, 50, 200, 500, 1000, 2000, 4000, 6000
+    and 8000 queries. Windows and signs are drawn for each example.
 
-    It is one loop, which ends as soon as every example is fooled; one that is misclassified already stays as it is.
-    (Over a sharded batch this is the only thing that the devices tell each other.)
+    The attack is one loop, which ends as soon as every example is misclassified. An example that is misclassified from
+    the start stays unchanged. (Over a sharded batch, this test is the only communication between devices.)
 
-    With ``eot=n``, for a model that draws noise, the margin is its mean over n keys, new in every query and the same
-    for all examples. The best perturbation so far is asked anew with the keys of the one that is tried, so that the two
-    differ by what they are and none stays for the luck of its draws: 2n evaluations a query instead of 1. No answer
-    proves that such a model is fooled, so no example ends early: whether it is, say fresh keys afterwards. (There is
-    no published precedent: AutoAttack's version for random models leaves Square out.)
+    With ``eot=n``, for a model that draws noise, the margin is averaged over n keys. The keys change in every query and
+    are shared by all examples. Each candidate is compared with the current best on the same keys, so that the best
+    cannot survive on lucky draws: a query costs 2n evaluations instead of 1. No single evaluation proves that such a
+    model is fooled, so no example stops early. Check success afterwards with fresh keys. (There is no published
+    precedent: AutoAttack's version for stochastic models does not use Square.)
 
     Args:
       key: a JAX key.
       logits_fn: ``logits_fn(x) -> (B, classes)``; with eot, ``logits_fn(key, x)``.
       x: the clean examples, inside the bounds: images (B, H, W, C) or (B, H, W), or vectors (B, D), whose windows are
-        runs of features. Where a square window would be wider than the image it becomes longer instead.
+        runs of features. A square window that would be wider than the image becomes longer instead.
       labels: integers of shape (B,).
       threat: `Linf`, `L2` or `L1`.
-      queries: how many windows are tried, after the start. Static, like all that follows but `ids`.
-      p_init: the share of the image that the first windows have.
-      restarts: how often an example that withstands is attacked anew.
-      rescale: whether the windows shrink as if the queries were 10,000, as the paper has it; AutoAttack does not.
-      targeted: whether the labels are targets, to be predicted.
-      eot: over how many keys the margin is averaged; 0 for a model without a key.
-      ids: integers of shape (B,): example i is attacked with draws from ``(key, ids[i])`` alone.
+      queries: the number of windows that are tried after the start. All arguments from here on are static, except
+        `ids`.
+      p_init: the share of the image that the first windows cover.
+      restarts: the number of attacks. Each one after the first attacks the examples that are still classified
+        correctly.
+      rescale: whether the windows shrink as if there were 10,000 queries, as in the paper. AutoAttack does not rescale.
+      targeted: whether the labels are targets that the model should predict.
+      eot: the number of keys over which the margin is averaged; 0 for a model without a key.
+      ids: integers of shape (B,). The draws of example i depend only on ``(key, ids[i])``.
 
     Returns:
-      The adversarial examples: float32, of x's shape, inside the threat, without gradient. `misclassified` says which
-      of them succeeded; the others have the highest margin that was found.
+      The adversarial examples: float32, of x's shape, inside the threat, without gradient. `misclassified` tells which
+      of them succeeded. The others have the highest margin that was found.
 
     References:
       Andriushchenko et al., "Square Attack: a query-efficient black-box adversarial attack via random search", ECCV
-      2020; for L1 Croce and Hein, "Mind the box", ICML 2021. AutoAttack's code has one window for the whole batch, and
-      never one that touches the last row or column.
+      2020; for L1 Croce and Hein, "Mind the box", ICML 2021. AutoAttack's code uses one window for the whole batch,
+      which never touches the last row or column.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -123,7 +125,7 @@ def square(
             return step + 1, choose_examples(accepted, now, best)
 
         start = judged(_start(threat, draws(jnp.int32(0)), x), first)
-        # A new start counts even if it is worse than what the restart before ended with.
+        # A restart begins from its own start, even if the previous restart ended with a higher margin.
         begun = choose_examples(best.success, best, start)
         found = jax.lax.while_loop(unfinished, query, (jnp.int32(0), begun))[1]
         best, found = again(best, first + 1 + queries), again(found, first + 1 + queries)
@@ -141,7 +143,7 @@ def _halvings(step, queries: int, rescale: bool):
     return sum(jnp.where(step > after, 1.0, 0.0) for after in _HALVINGS)
 
 
-# Perturbations are seen as images here, (B, H, W, C).
+# From here on perturbations are images, (B, H, W, C).
 
 
 def _images(a: Any) -> Any:
@@ -160,7 +162,7 @@ def _start(threat: Threat, streams, x) -> jax.Array:
     if isinstance(threat, Linf):
         stripes = _signs(streams, "adversarial.square.stripes", (1, w, c))
         return threat.project(_back(jnp.broadcast_to(eps * stripes, images.shape), x), x)
-    # Tiles, five along each side, each a bump beside a hollow.
+    # Five tiles along each side, each with a bump next to a hollow.
     high, wide = max(h // 5, 1), max(w // 5, 1)
     down, across = h // high, w // wide
     first, second = _bumps((jnp.int32(high), jnp.int32(wide)), (high, wide), threat)
@@ -184,8 +186,8 @@ def _proposal(threat: Threat, streams, x, delta, share) -> jax.Array:
     signs = _signs(streams, "adversarial.square.signs", (1, 1, c))
     if isinstance(threat, Linf):
         return threat.project(_back(jnp.where(inside, eps * signs, now), x), x)
-    # What one window gives up another one gets: the perturbation there becomes a bump beside a hollow on top of what
-    # it was, as large as both were together and as the ball still allows.
+    # One window gives up its budget to the other. There a bump next to a hollow is added to the perturbation, and the
+    # sum is scaled to the norm of both windows together plus what the ball still allows.
     other = _inside(_corner(streams, "adversarial.square.other", now, sides), sides, now)
     first, second = _bumps(sides, (h, w), threat)
     turned = _signs(streams, "adversarial.square.turn", (1, 1, 1)) > 0
@@ -213,7 +215,7 @@ def _proposal(threat: Threat, streams, x, delta, share) -> jax.Array:
 
 
 def _sides(share, h: int, w: int, least: int) -> tuple[jax.Array, jax.Array]:
-    """Height and width of windows that have this share of the image: a square, or else the image's whole short side."""
+    """Height and width of windows that cover this share of the image: a square, or the whole short side if too wide."""
     short, long = min(h, w), max(h, w)
 
     def whole(side, limit):
@@ -227,7 +229,7 @@ def _sides(share, h: int, w: int, least: int) -> tuple[jax.Array, jax.Array]:
 
 
 def _corner(streams, tag: str, images, sides) -> list[jax.Array]:
-    """The window's first row and column in each example, of shape (B, 1, 1, 1)."""
+    """The first row and column of the window in each example, of shape (B, 1, 1, 1)."""
     corner = []
     for axis, side in zip((1, 2), sides, strict=True):
         high, low = (words_per_example(streams, f"{tag}.{axis}.{half}", images) for half in ("high", "low"))
@@ -252,7 +254,7 @@ def _signs(streams, tag: str, shape: tuple[int, ...]) -> jax.Array:
 
 
 def _bumps(sides, canvas: tuple[int, int], threat: Threat) -> tuple[jax.Array, jax.Array]:
-    """A bump above a hollow and one beside it: where there is one row only, both are beside."""
+    """A bump above a hollow, and a bump to the left of one. With a single row, both are the latter."""
     power = 4 if isinstance(threat, L1) else 2
     beside = _bump(sides, canvas, 1, power)
     if canvas[0] == canvas[1]:
@@ -261,9 +263,9 @@ def _bumps(sides, canvas: tuple[int, int], threat: Threat) -> tuple[jax.Array, j
 
 
 def _bump(sides, canvas: tuple[int, int], axis: int, power: int) -> jax.Array:
-    """A bump beside a hollow in the upper left corner of a canvas, 0 elsewhere, of norm 1 (L2; for power 4, L1).
+    """A bump next to a hollow in the upper left corner of a canvas, 0 elsewhere, of norm 1 (L2, or L1 for power 4).
 
-    Around the middle of each half lie rings, and the height at ring r is the sum over k >= r of ``(k + 1)**-power``.
+    Rings surround the middle of each half. The height at ring r is the sum over k >= r of ``(k + 1)**-power``.
     """
     heights = [math.fsum((k + 1.0) ** -power for k in range(n)) for n in range(max(canvas) + 2)]
     heights = jnp.asarray(heights, jnp.float32)

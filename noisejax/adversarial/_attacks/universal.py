@@ -1,4 +1,4 @@
-"""Universal perturbations: one for a whole data set, trained on minibatches as parameters are."""
+"""Universal perturbations: one perturbation for a whole data set, trained on minibatches."""
 
 import copy
 from collections.abc import Callable
@@ -30,25 +30,25 @@ def universal(
     batch: int = 64,
     tx: optax.GradientTransformation | None = None,
 ) -> jax.Array:
-    """A universal perturbation: a single delta for all examples, which raises their mean loss.
+    """A universal perturbation: a single delta for all examples, which increases their mean loss.
 
-    The data set is gone through in minibatches, shuffled anew in every epoch; each gives a gradient, a step, and a
-    projection into the ball. The bounds are each example's own: apply it with ``threat.perturbed(x, delta)``, to these
-    examples or to others.
+    The data set is visited in minibatches, reshuffled in every epoch. Each minibatch gives a gradient, a step and a
+    projection into the ball. The bounds apply to each example: use ``threat.perturbed(x, delta)``, on these examples or
+    on others.
 
     Args:
-      key: a JAX key, which orders the minibatches.
+      key: a JAX key, which shuffles the data set.
       loss: ``loss(x, *args) -> (batch,)``, which is maximised.
       x: the examples, floats of shape (N, ...), inside the bounds.
       threat: `Linf`, `L2` or `L1`, with one eps for all examples.
-      step_size: of the default transform: a scalar; None for eps / 10.
-      args: arrays with x's leading axis, as (labels,).
-      ceiling: losses above it count as it, and have no gradient, so that examples which are fooled already do not drown
-        the others; None for no ceiling.
-      epochs: how often the data set is gone through. Static, as `batch`.
-      batch: how many examples a gradient is the mean of; what is left over in an epoch is left out.
-      tx: an optax transform of delta, (1, ...), given the extra arguments of `attack`; None for steps of steepest
-        ascent, the sign of the gradient for `Linf`.
+      step_size: the step size of the default transform, a scalar; None for eps / 10.
+      args: arrays with x's leading axis, such as (labels,).
+      ceiling: losses are clipped at this value, where their gradient is 0, so that examples which are already
+        misclassified do not dominate the others; None for no ceiling.
+      epochs: the number of passes over the data set. Static, like `batch`.
+      batch: the number of examples per gradient. An incomplete last minibatch is dropped in each epoch.
+      tx: an optax transform of delta, (1, ...), which receives the extra arguments of `attack`; None for steps of
+        steepest ascent, the sign of the gradient for `Linf`.
 
     Returns:
       delta: float32, of shape (1, ...), inside the ball, without gradient.
@@ -73,8 +73,8 @@ def universal(
     check_number("universal", "step_size", step_size, 0)
     if np.ndim(threat.eps) and np.shape(threat.eps)[0] != 1:
         raise ValueError(
-            f"universal: one perturbation for all has one eps, got eps of shape {np.shape(threat.eps)}. One per "
-            "feature has shape (1, ..., features)."
+            f"universal: all examples share one perturbation and one eps, got eps of shape {np.shape(threat.eps)}. For "
+            "one eps per feature, use shape (1, ..., features)."
         )
     x, threat, args = jax.lax.stop_gradient((x, threat, jax.tree.map(jnp.asarray, args)))
     ball = copy.copy(threat)
@@ -98,7 +98,7 @@ def universal(
 
         grads, value = jax.grad(objective, has_aux=True)(delta)
         grads = ball.masked(jnp.where(jnp.isfinite(grads), grads, 0))
-        with jax.numpy_dtype_promotion("standard"):  # optax counts on it
+        with jax.numpy_dtype_promotion("standard"):  # optax relies on it
             updates, state = tx.update(grads, state, delta, value=value, x=origin, threat=ball)
         return (ball.project(delta + jnp.asarray(updates), origin), state), None
 

@@ -1,4 +1,4 @@
-"""Batches of examples that the host picks: their sizes, their way to the device, and who works on them."""
+"""Batches of examples that the host selects: their sizes, transfers and threads."""
 
 import functools
 import os
@@ -12,26 +12,26 @@ import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 from jax.tree_util import Partial
 
-# What `_look` counts for a batch that keeps one core busy: a gradient then takes some tenths of a millisecond, which
-# what is spent around each operation does not.
+# The operations of `_look` on a batch that keeps one core busy: a gradient then takes some tenths of a millisecond,
+# well above the overhead of each operation.
 _BUSY = 2**26
 
 
 class Batches:
     """The examples on the host, and batches of some of them on the device.
 
-    An accelerator gets one batch after the other, as large as allowed. XLA uses the cores of a CPU badly for small
-    operations; there, batches are as small as still keeps a core busy, and each core has one of its own. That also
-    wastes less on batches that are not full.
+    An accelerator processes one batch after the other, as large as allowed. XLA makes poor use of several CPU cores for
+    small operations. On a CPU, batches are therefore as small as possible while they keep a core busy, and each core
+    processes one batch. This also wastes less on batches that are not full.
 
     Args:
-      model: a function, or a ``Partial`` of one and its parameters.
+      model: a function, or a ``Partial`` of a function and its parameters.
       key: a key, or a stream.
-      x: the examples, of shape (N, ...). Where they are sharded along their first axis, so are the batches.
+      x: the examples, of shape (N, ...). If they are sharded along their first axis, so are the batches.
       labels: of shape (N,).
-      threat: what may be done to them.
-      ids: their numbers, of shape (N,); None for 0, 1, ..., N - 1.
-      batch_size: how many examples a batch holds at most.
+      threat: the perturbations that are allowed.
+      ids: the numbers of the examples, of shape (N,); None for 0, 1, ..., N - 1.
+      batch_size: the maximum number of examples in a batch.
     """
 
     def __init__(self, model: Callable, key: Any, x: Any, labels: Any, threat: Any, ids: Any, batch_size: int):
@@ -53,7 +53,7 @@ class Batches:
         self.used: dict[Any, set[int]] = {}  # the sizes that each program has been compiled for
 
     def measure(self, program: Callable, **static: Any) -> None:
-        """Learns from a program how large a batch is large enough, and how many can be worked on at a time."""
+        """Determines from a program the smallest useful batch, and how many batches to process at a time."""
         size = self.sizes[-1]
         arguments = self._put(np.zeros(size, np.int32))
         if self.split is not None or next(iter(arguments[0].devices())).platform != "cpu":
@@ -66,15 +66,15 @@ class Batches:
     def run_each(self, which: np.ndarray, program: Callable, numbers: tuple, **static: Any) -> Iterator[tuple]:
         """Runs a jitted ``program(model, key, x, labels, threat, ids, *numbers)`` on batches of some examples.
 
-        Yields, for each batch, which examples it held, and what the program found, on the host. The last batch repeats
-        its last example until it is full.
+        Yields the examples of each batch and the result of the program, on the host. The last batch is padded with its
+        last example.
         """
         if not len(which):
             return
         size = self._chosen(len(which), self.used.setdefault((program, *static.items()), set()))
         parts = [which[first : first + size] for first in range(0, len(which), size)]
         parts[-1] = np.concatenate([parts[-1], np.full(size - len(parts[-1]), parts[-1][-1])])
-        # Laid out and compiled here, where the caller's configuration is in force: that of a thread is its own.
+        # Transfer and compile here: the caller's JAX configuration does not apply in other threads.
         numbers = tuple(jax.device_put(np.int32(number)) for number in numbers)
         inputs = [(self.model, self.key, *self._put(part), *numbers) for part in parts]
         compiled = program.lower(*inputs[0], **static).compile()
@@ -86,7 +86,7 @@ class Batches:
             yield from zip(parts, pool.map(lambda given: jax.device_get(compiled(*given)), inputs), strict=True)
 
     def _chosen(self, count: int, used: set[int]) -> int:
-        """The size of batches that takes the shortest time; one that has to be compiled for has to take half of it."""
+        """The batch size with the shortest time; a size that needs compiling has to take half the time."""
 
         def cost(size: int) -> tuple:
             time = -(-count // (size * self.workers)) * size
@@ -112,5 +112,5 @@ class Batches:
 def _cores() -> int:
     try:
         return len(os.sched_getaffinity(0))
-    except AttributeError:  # not on this system
+    except AttributeError:  # not available on this system
         return os.cpu_count() or 1

@@ -1,4 +1,4 @@
-"""Attacks that stop early and save work by it: a slot whose example has fallen takes the next one."""
+"""An evaluation that stops early: a slot whose example is misclassified takes the next example."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -25,14 +25,13 @@ from noisejax.adversarial._threats.balls import Threat
 
 
 class Evaluation(NamedTuple):
-    """What `evaluate` found out, for each of N examples.
+    """The result of `evaluate`, for each of N examples.
 
     Args:
-      x: the adversarial examples, float32: where the attack succeeded the first for which it did, elsewhere the one of
-        the highest loss.
+      x: the adversarial examples, float32: the first one that succeeded, or the one with the highest loss if none did.
       success: whether the attack succeeded, (N,) booleans.
-      steps: how many gradients each example took, (N,) integers; 0 where x itself is misclassified already.
-      passes: how many gradients of a whole set of slots were taken, an integer: the work that was done.
+      steps: the number of gradients for each example, (N,) integers; 0 where x itself is misclassified.
+      passes: the number of gradients of a full set of slots, an integer: the total work.
     """
 
     x: jax.Array
@@ -42,7 +41,7 @@ class Evaluation(NamedTuple):
 
 
 class _Slots(NamedTuple):
-    index: jax.Array  # which example of the data; N and beyond for none
+    index: jax.Array  # which example of the data; N or more for none
     restart: jax.Array
     step: jax.Array
     spent: jax.Array
@@ -67,30 +66,30 @@ def evaluate(
     eot: int = 0,
     ids: jax.Array | None = None,
 ) -> Evaluation:
-    """Attacks N examples, `slots` at a time, and leaves each one as soon as the attack has succeeded on it.
+    """Attacks N examples, `slots` at a time, and stops with each example as soon as the attack succeeds on it.
 
-    `attack` takes all steps for all examples. Here a slot is filled with the next example once its own has fallen, or
-    has withstood all steps and restarts, so that every gradient is one of a full set of slots until the last examples
-    are left. It is one loop on the device, without a word to the host. Each example goes the way that `attack` with
-    `success` would take it (up to rounding, and with other keys of eot), so the flags are the same.
+    `attack` takes all steps for all examples. Here a slot takes the next example once the attack on its current one has
+    succeeded, or has used up all steps and restarts. So every gradient is that of a full set of slots, except for the
+    last examples. It runs as a single loop on the device. Each example follows the same path as in `attack` with
+    `success` (up to rounding, and with different eot keys), so the flags are the same.
 
     Args:
       key: a JAX key.
-      tx: an optax transform of the perturbation, as for `attack`, that does not close over arrays with an axis of
-        examples: these it finds in the extra arguments ``x`` and ``threat``. `scale_by_reach` has steps relative to an
-        eps of each example.
+      tx: an optax transform of the perturbation, as for `attack`. It must not close over arrays with an axis of
+        examples, which it receives as the extra arguments ``x`` and ``threat``. `scale_by_reach` takes steps relative
+        to the eps of each example.
       loss: ``loss(x, *args) -> (slots,)``, maximised; with eot ``loss(key, x, *args)``.
       x: the clean examples, floats of shape (N, ...), inside the threat's bounds.
-      threat: what may be done to x.
-      args: arrays with x's leading axis, as the labels.
-      success: ``success(x, *args) -> (slots,)`` booleans, as ``misclassified(predict)``; with eot
-        ``success(key, x, *args)``, which then has to hold for more than half of the keys.
-      steps: how many steps an example is given in each restart. Static, like all that follows but `ids`.
-      slots: how many examples are attacked at a time.
-      restarts: how many attacks, one after the other, are tried on an example that withstands.
+      threat: the perturbations that are allowed.
+      args: arrays with x's leading axis, such as labels.
+      success: ``success(x, *args) -> (slots,)`` booleans, such as ``misclassified(predict)``; with eot
+        ``success(key, x, *args)``, which must hold for more than half of the keys.
+      steps: the number of steps for each example in each restart. All arguments from here on are static, except `ids`.
+      slots: the number of examples that are attacked at a time.
+      restarts: the number of successive attacks on an example that stays correctly classified.
       random_start: whether to start from ``threat.sample``; otherwise from x.
-      eot: over how many keys loss and success are averaged.
-      ids: integers of shape (N,): example i's starts are drawn from ``(key, ids[i])`` alone.
+      eot: the number of keys over which loss and success are averaged.
+      ids: integers of shape (N,). The starts of example i depend only on ``(key, ids[i])``.
 
     Returns:
       An `Evaluation`.
@@ -127,7 +126,7 @@ def evaluate(
     trials = keys_of_steps(key, eot)
 
     def gathered(index):
-        """The slots' part of the data: everything that has an axis of examples."""
+        """The data of the slots: all leaves with an axis of examples, gathered."""
         place = jnp.minimum(index, count - 1)
         return jax.tree.map(lambda leaf: leaf[place] if np.shape(leaf)[:1] == (count,) else leaf, data)
 
@@ -143,13 +142,13 @@ def evaluate(
         return _sampled(threat, starts, x, ids_now), tx.init(x)
 
     def clean(order):
-        """Which examples are misclassified as they are, as many at a time as there are slots."""
+        """Which examples are misclassified without an attack, in groups of `slots`."""
         x, _, args = gathered(order)
         return measure_point(*functions(x, args), x, trials(-1 - jnp.min(order) // slots)).success
 
     whole = -(-count // slots)
     fallen = jax.lax.map(clean, jnp.arange(whole * slots, dtype=jnp.int32).reshape(whole, slots)).reshape(-1)[:count]
-    queue = jnp.argsort(fallen, stable=True).astype(jnp.int32)  # those that have to be attacked come first
+    queue = jnp.argsort(fallen, stable=True).astype(jnp.int32)  # examples that have to be attacked come first
     waiting = jnp.sum(~fallen, dtype=jnp.int32)
 
     def taken(number):
@@ -189,7 +188,7 @@ def evaluate(
 
     def renewed(carry, leaves, again):
         now, result, following = carry
-        place = jnp.where(leaves, now.index, count)  # the others are out of range, and dropped
+        place = jnp.where(leaves, now.index, count)  # the others are out of range and dropped
         result = result._replace(
             x=result.x.at[place].set(now.best.x, mode="drop"),
             success=result.success.at[place].set(now.best.success, mode="drop"),
@@ -217,7 +216,7 @@ def evaluate(
 
 
 def _sampled(threat, starts, x, ids):
-    """The same draws as ``threat.sample(start, x, ids)`` for each slot, which has a start of its own."""
+    """The same draws as ``threat.sample(start, x, ids)``, with a separate start for each slot."""
 
     def single(start, x, threat, number):
         x = x[None]

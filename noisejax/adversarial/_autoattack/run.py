@@ -1,4 +1,4 @@
-"""AutoAttack: several attacks after one another, each on the examples that withstood those before."""
+"""AutoAttack: a sequence of attacks, each on the examples that all previous attacks failed on."""
 
 import functools
 import warnings
@@ -28,22 +28,22 @@ VERSIONS = {
     "rand": ("apgd-ce", "apgd-dlr"),
 }
 ATTACKS = VERSIONS["plus"]
-_SHORT = 10  # steps, of the short run that comes before the first one
+_SHORT = 10  # the number of steps of the short run before the first one
 
 
 class AutoAttackResult(NamedTuple):
-    """What `autoattack` found out about N examples.
+    """The result of `autoattack` for N examples.
 
     Args:
       x: the adversarial examples, float32; x itself where none was found.
-      robust: (N,) booleans: classified right, and by no attack fooled.
-      found_by: (N,) integers: the attack, numbered as in `accuracy`, that found x; 0 where x is misclassified as it
-        is, -1 for robust ones.
-      accuracy: the share of examples that was left after each attack, by its name; ``"clean"`` is the first, the robust
-        accuracy the last.
-      evaluations: at how many points each attack asked the model, with or without a gradient, fillers of batches
-        included; for square, which stops early, at most.
-      warnings: what casts doubt on the result, as sentences. They are given as Python warnings, too.
+      robust: (N,) booleans: the example is classified correctly, and every attack failed on it.
+      found_by: (N,) integers: the number of the attack that found x, as numbered in `accuracy`; 0 where x is
+        misclassified without an attack, and -1 for robust examples.
+      accuracy: the share of examples that remain after each attack, by its name. The first entry is ``"clean"``, and
+        the last one is the robust accuracy.
+      evaluations: the number of evaluations of the model in each attack, with or without a gradient, including the
+        padding of batches. For square, which stops early, it is an upper bound.
+      warnings: reasons to doubt the result, as sentences. They are also raised as Python warnings.
     """
 
     x: jax.Array
@@ -55,7 +55,7 @@ class AutoAttackResult(NamedTuple):
 
 
 class _Run(NamedTuple):
-    """What a stage compiles for."""
+    """The static configuration of a stage."""
 
     attack: str
     steps: int
@@ -79,46 +79,48 @@ def autoattack(
     ids: jax.Array | None = None,
     report: Callable | None = None,
 ) -> AutoAttackResult:
-    """AutoAttack: the robust accuracy of a classifier, by attacks that have nothing to tune.
+    """AutoAttack: the robust accuracy of a classifier under a set of attacks without parameters to tune.
 
-    The attacks run one after the other, and so do their restarts and targets; each sees only the examples that are
-    still classified right, gathered into full batches, and always starts from the clean ones. An example counts as
-    fooled if the model, asked once more, misclassifies it, and if it is inside the threat.
+    The attacks run one after the other, and so do their restarts and targets. Each one only sees the examples that are
+    still classified correctly, gathered into full batches, and always starts from the clean examples. An attack
+    succeeds on an example if its result lies inside the threat and the model misclassifies it in a separate
+    evaluation.
 
-    Where most examples fall, they fall in the first steps: the very first run is made of 10 steps for all, and anew of
-    all steps for those that are left. (Not for `L1`, nor for a model that is random.)
+    Most vulnerable examples are fooled within a few steps. So the first run takes 10 steps on all examples, and the
+    full run is repeated only on those still correct. (This does not apply to `L1` or to stochastic models.)
 
-    This is a program for the host, which compiles its stages by itself: do not call it within `jax.jit`. The batches
-    have at most five sizes, and for each a stage compiles once per model; all that is Auto-PGD is one stage. To attack
-    many models of one shape in turn without compiling anew, give a ``jax.tree_util.Partial(function, params)``. On a
-    CPU the batches are as small as still keeps a core busy, and each core works on one of its own, in a thread.
+    This function runs on the host and compiles its stages itself: do not call it inside `jax.jit`. Batches have at
+    most five sizes, and each stage compiles once per size and model; all Auto-PGD attacks share one stage. To attack
+    several models of the same shape without compiling again, pass a ``jax.tree_util.Partial(function, params)``. On a
+    CPU, batches are as small as possible while they keep a core busy, and each core works on one batch in a thread.
 
     Args:
       key: a JAX key.
-      logits_fn: ``logits_fn(x) -> (B, classes)``, before any softmax; a model that is random, ``logits_fn(key, x)``.
-      x: the clean examples, floats of shape (N, ...), inside the bounds. Where they are sharded along their first axis
+      logits_fn: ``logits_fn(x) -> (B, classes)``, without a softmax; for a stochastic model, ``logits_fn(key, x)``.
+      x: the clean examples, floats of shape (N, ...), inside the bounds. If they are sharded along their first axis
         over several devices, so are the batches.
       labels: integers of shape (N,).
-      threat: `Linf`, `L2` or `L1`, as ``Linf(8 / 255, bounds=(0, 1))``.
-      version: `'standard'`: apgd-ce, apgd-t, fab-t, square; `'plus'`: all, with five restarts of apgd-ce, apgd-dlr and
-        fab; `'rand'`: apgd-ce and apgd-dlr, averaged over keys; or a tuple of names of attacks.
-      steps: of each run of apgd and fab.
-      queries: of square.
-      eot: over how many keys a model that is random is averaged; None for 20 with `'rand'`, and else 0, no key. An
-        example counts as fooled if it is for more than half of as many fresh keys, which no attack has seen.
-      batch_size: how many examples are attacked at a time, at most.
-      ids: integers of shape (N,): example i is attacked with draws from ``(key, ids[i])`` alone, in whatever batch;
-        None for its position.
-      report: a function of a string, as ``print``, that is told the accuracy after each attack.
+      threat: `Linf`, `L2` or `L1`, such as ``Linf(8 / 255, bounds=(0, 1))``.
+      version: `'standard'`: apgd-ce, apgd-t, fab-t, square; `'plus'`: all attacks, with five restarts of apgd-ce,
+        apgd-dlr and fab; `'rand'`: apgd-ce and apgd-dlr, averaged over keys; or a tuple of names of attacks.
+      steps: the number of steps in each run of apgd and fab.
+      queries: the number of queries of square.
+      eot: the number of keys over which a stochastic model is averaged; None for 20 with `'rand'` and 0 (no key)
+        otherwise. An attack then succeeds on an example if the model misclassifies it for more than half of as many
+        fresh keys, which no attack has seen.
+      batch_size: the maximum number of examples that are attacked at a time.
+      ids: integers of shape (N,). The draws of example i depend only on ``(key, ids[i])``, in any batch; None for the
+        position of the example.
+      report: a function of a string, such as ``print``, that receives the accuracy after each attack.
 
     Returns:
-      A `AutoAttackResult`.
+      An `AutoAttackResult`.
 
     References:
       Croce and Hein, "Reliable evaluation of adversarial robustness with an ensemble of diverse parameter-free
-      attacks", ICML 2020, with the settings and the warnings of their code; L1: "Mind the box", ICML 2021. Different:
-      a random model is judged by the majority of fresh draws, where the code takes a single one; fewer classes than
-      four do not fail; square has windows of its own for each example.
+      attacks", ICML 2020, with the settings and the warnings of their code; L1: "Mind the box", ICML 2021. There are
+      three differences. A stochastic model is judged by the majority of fresh draws, instead of a single draw. Models
+      with fewer than four classes do not fail. Square draws separate windows for each example.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -135,8 +137,8 @@ def autoattack(
     names, eot = _plan(version, eot, steps, queries, batch_size)
     if isinstance(x, Tracer) or isinstance(labels, Tracer):
         raise TypeError(
-            "autoattack: it decides on the host which examples are left, and cannot be part of a compiled function. "
-            "Call it outside of jax.jit; it compiles its stages itself."
+            "autoattack: it selects the remaining examples on the host, and cannot be part of a compiled function. "
+            "Call it outside jax.jit; it compiles its stages itself."
         )
     check_attack("autoattack", key, logits_fn, x, threat, (labels,), eot=eot)
     if type(threat) not in (Linf, L2, L1):
@@ -150,7 +152,7 @@ def autoattack(
     everything = np.arange(count)
     data.measure(_look, eot=eot)
     seen = [found for _, found in data.run_each(everything, _look, (), eot=eot)]
-    logits, right, flat = (np.concatenate(leaves)[:count] for leaves in zip(*seen, strict=True))  # fillers are last
+    logits, right, flat = (np.concatenate(leaves)[:count] for leaves in zip(*seen, strict=True))  # padding comes last
     classes = logits.shape[-1]
     targets = 5 if isinstance(threat, L1) and version == "standard" else 9
     suspicions = [] if eot else [*suspect.randomness(logits_fn, jnp.asarray(x[:16], jnp.float32))]
@@ -175,7 +177,7 @@ def autoattack(
                     evaluations[name] += _cost(run, limit) * len(part)
         accuracy[name] = float(robust.mean())
         if report is not None:
-            report(f"{name}: {accuracy[name]:.2%} of {count} examples are left")
+            report(f"{name}: {accuracy[name]:.2%} of {count} examples remain correct")
     suspicions += suspect.of_square(accuracy)
     for text in suspicions:
         warnings.warn(f"autoattack: {text}", UserWarning, stacklevel=2)
@@ -183,12 +185,12 @@ def autoattack(
 
 
 def _plan(version, eot, steps, queries, batch_size) -> tuple[tuple[str, ...], int]:
-    """The attacks' names, and the number of keys, after the options were found right."""
+    """Checks the options; returns the names of the attacks and the number of keys."""
     names = VERSIONS.get(version) if isinstance(version, str) else version
     if not isinstance(names, tuple) or not names or not set(names) <= set(ATTACKS) or len(set(names)) < len(names):
         raise ValueError(
             f"autoattack: version must be one of {', '.join(map(repr, VERSIONS))}, or a tuple of some of "
-            f"{', '.join(map(repr, ATTACKS))}, each once, got {version!r}."
+            f"{', '.join(map(repr, ATTACKS))}, without repetition, got {version!r}."
         )
     for what, value in (("steps", steps), ("queries", queries), ("batch_size", batch_size)):
         if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < 1:
@@ -197,7 +199,7 @@ def _plan(version, eot, steps, queries, batch_size) -> tuple[tuple[str, ...], in
     blind = [name for name in names if not name.startswith("apgd")]
     if eot and blind:
         raise ValueError(
-            f"autoattack: {', '.join(blind)} cannot average over keys. Of a random model take version='rand', or a "
+            f"autoattack: {', '.join(blind)} cannot average over keys. For a stochastic model use version='rand', or a "
             "tuple of 'apgd-ce', 'apgd-dlr' and 'apgd-t'."
         )
     if version == "rand" and not eot:
@@ -206,7 +208,7 @@ def _plan(version, eot, steps, queries, batch_size) -> tuple[tuple[str, ...], in
 
 
 def _runs(name: str, version, steps: int, queries: int, targets: int, eot: int, threat) -> Iterator[tuple[_Run, int]]:
-    """The runs of an attack, between which those that fell are left out."""
+    """The runs of an attack. Examples that it succeeded on are removed between runs."""
     thorough = version == "plus" or (version == "standard" and isinstance(threat, L1) and name == "apgd-ce")
     restarts = 5 if thorough and name in ("apgd-ce", "apgd-dlr", "fab") else 1
     if name.startswith("apgd"):
@@ -219,21 +221,21 @@ def _runs(name: str, version, steps: int, queries: int, targets: int, eot: int, 
 
 
 def _limits(run: _Run, turn: int, number: int, threat: Threat) -> tuple[int, ...]:
-    """After how many steps of a run those that fell are left out.
+    """The numbers of steps after which examples are removed during a run.
 
-    Most examples of a model that nobody defended fall in the first steps, and only the first run meets them. It is the
-    same run up to there, so that the same fall; those that are left begin it anew.
+    Most examples of an undefended model are fooled in the first steps, and only the first run sees them. The short run
+    is identical to the full run up to its end, so it fools the same examples. The full run starts again on the rest.
     """
     first = number == 1 and turn == 0 and run.attack.startswith("apgd")
-    # A random model is judged by keys that the attack does not see: to be ahead once is not enough there. For L1 most
-    # of the steps are taken in wider balls, before there is anything to look at.
+    # A stochastic model is judged on keys that the attack does not see, so early success means little there. For L1
+    # most steps are taken in wider balls, before there is a result to check.
     if first and not run.eot and not isinstance(threat, L1) and run.steps >= 10 * _SHORT:
         return _SHORT, run.steps
     return (run.steps,)
 
 
 def _cost(run: _Run, limit: int) -> int:
-    """At how many points a run asks the model for one example, the last check included."""
+    """The number of evaluations of the model that a run takes for one example, including the final check."""
     if run.attack.startswith("fab"):
         return run.restarts * 2 * run.steps * (run.targets if run.attack == "fab-t" else 1) + 7
     return (limit + 2) * max(run.eot, 1) + (run.attack == "apgd-t")
@@ -250,9 +252,9 @@ def _look(model, key, x, labels, threat, ids, *, eot: int):
 
 @functools.partial(jax.jit, static_argnames=("run", "losses"))
 def _attacked(model, key, x, labels, threat, ids, loss, turn, limit, *, run: _Run, losses: tuple[str, ...]):
-    """The adversarial examples of one run, of so many steps at most, and which of them count.
+    """The adversarial examples of one run of at most `limit` steps, and which of them succeed.
 
-    All that is Auto-PGD is one program, of which `loss` says with which of the `losses` it runs.
+    All Auto-PGD attacks are one program, in which `loss` selects one of the `losses`.
     """
     key = stage(key, run.attack)
     key = fold(key, loss) if losses else key
@@ -265,7 +267,7 @@ def _attacked(model, key, x, labels, threat, ids, loss, turn, limit, *, run: _Ru
         x_adv = fab(place, model, x, labels, threat, steps=run.steps, restarts=run.restarts, targets=targets, ids=ids)
     else:
         x_adv = _apgd(place, fresh, model, x, labels, threat, ids, loss, turn, limit, run, losses)
-    # Sums over many elements round: 1e-7 of their number.
+    # Sums over many elements have rounding errors of about 1e-7 times their number.
     inside = threat.contains(x_adv - x, x, atol=1e-6 + 1e-7 * threat.norm(jnp.ones_like(x[:1]))[0])
     return x_adv, _fooled(model, fresh, x_adv, labels) & inside
 
@@ -284,7 +286,7 @@ def _apgd(key, fresh, model, x, labels, threat, ids, loss, turn, limit, run: _Ru
     }
 
     def value(logits, labels, target):
-        # Not a choice of one of three values: what is not chosen could bring NaN into the gradient.
+        # A switch, and not a `where` over three values: those not selected could bring NaN into the gradient.
         return jax.lax.switch(loss, [ways[name] for name in losses], logits, labels, target)
 
     fooled = misclassified(model)
@@ -304,7 +306,7 @@ def _apgd(key, fresh, model, x, labels, threat, ids, loss, turn, limit, run: _Ru
 
 
 def _gap(logits, labels, targets):
-    """How far the target is ahead of the label, which cross-entropies of few classes differ by."""
+    """The target's logit minus that of the label, as a difference of cross-entropies."""
     return cross_entropy(logits, labels) - cross_entropy(logits, targets)
 
 
@@ -316,7 +318,7 @@ def _fresh(key, turn, eot: int):
 
 
 def _fooled(model, fresh, x, labels) -> jax.Array:
-    """Whether x is misclassified, by a random model for more than half of the keys."""
+    """Whether x is misclassified; by a stochastic model, for more than half of the keys."""
     if fresh is None:
         return misclassified(model)(x, labels)
     wrong = jax.vmap(lambda key: misclassified(model)(key, x, labels))(fresh)

@@ -1,4 +1,4 @@
-"""Signs that an evaluation says more about the attack than about the model: gradient masking and its kin."""
+"""Signs that an evaluation overestimates robustness, such as gradient masking."""
 
 from collections.abc import Callable, Iterator
 
@@ -9,38 +9,38 @@ _RANDOM = ("random_", "threefry2x32", "rng_bit_generator", "rng_uniform")
 
 
 def randomness(logits_fn: Callable, x: jax.Array) -> Iterator[str]:
-    """Whether a model that is given no key is random all the same."""
-    # Called as it is, outside of jit, so that a model which keeps a generator's state draws anew.
+    """Warns if a model that takes no key is stochastic."""
+    # Called outside jit, so that a model with the state of a random generator draws again in each call.
     answers = [np.asarray(logits_fn(x), np.float32) for _ in range(3)]
     answers = [a / (np.linalg.norm(a, axis=-1, keepdims=True) + 1e-10) for a in answers]
     apart = max(np.nanmax(np.linalg.norm(a - answers[0], axis=-1)) for a in answers[1:])
     if apart > 1e-4:
         yield (
-            "the model's answers to the same inputs differ from call to call, and under jit it is frozen at one of "
-            'them. Give version="rand" and a model logits_fn(key, x), so that the attack averages over keys.'
+            "the model's outputs for the same inputs differ from call to call, and jit freezes one of them. Use "
+            'version="rand" and a model logits_fn(key, x), so that the attack averages over keys.'
         )
     elif any(name.startswith(_RANDOM) for name in _primitives(jax.make_jaxpr(logits_fn)(x).jaxpr)):
         yield (
-            "the model draws random numbers from a key of its own, the same at every call: what is attacked is one "
-            'draw of its noise. Give version="rand" and a model logits_fn(key, x), so that the attack averages over '
+            "the model draws random numbers from a key of its own, the same in every call, so only one draw of its "
+            'noise is attacked. Use version="rand" and a model logits_fn(key, x), so that the attack averages over '
             "keys."
         )
 
 
 def of_logits(logits: np.ndarray) -> Iterator[str]:
-    """What the logits of clean examples give away."""
+    """Warns if the logits of clean examples are not finite, or are probabilities."""
     broken = int(np.sum(~np.isfinite(logits).all(-1)))
     if broken:
-        yield f"the logits of {broken} clean examples are not finite; NaN logits never count as fooled."
+        yield f"the logits of {broken} clean examples are not finite. NaN logits never count as misclassified."
     elif logits.min() > -1e-5 and logits.max() < 1 + 1e-5 and np.all(np.abs(logits.sum(-1) - 1) < 1e-5):
         yield (
-            "the model's answers are probabilities. After a softmax the gradient vanishes where the model is sure: "
-            "give the logits before it."
+            "the model's outputs are probabilities. After a softmax gradients vanish where the model is confident: "
+            "pass the logits instead."
         )
 
 
 def of_classes(classes: int, attacks: tuple[str, ...], targets: int) -> Iterator[str]:
-    """What an attack does otherwise where there are few classes."""
+    """Warns if an attack changes because the model has few classes."""
     if classes < 3 and "apgd-dlr" in attacks:
         yield f"the DLR loss needs 3 classes and the model has {classes}: apgd-dlr maximises the margin instead."
     if classes < 4 and "apgd-t" in attacks:
@@ -53,25 +53,25 @@ def of_classes(classes: int, attacks: tuple[str, ...], targets: int) -> Iterator
 
 
 def of_gradients(zero: int, count: int) -> Iterator[str]:
-    """Whether there is something to climb."""
+    """Warns if the loss has zero gradients."""
     if zero:
         yield (
-            f"the gradient of the loss is 0 at {zero} of {count} examples that are classified right. Attacks that "
-            "follow gradients say little there: look for quantization, saturated activations, or stopped gradients."
+            f"the gradient of the loss is 0 at {zero} of {count} correctly classified examples. Gradient attacks are "
+            "not informative there. Look for quantization, saturated activations, or stopped gradients."
         )
 
 
 def of_square(accuracy: dict[str, float]) -> Iterator[str]:
-    """Whether an attack without gradients finds what those with gradients missed."""
+    """Warns if an attack without gradients succeeds where gradient attacks failed."""
     names = list(accuracy)
     if "square" not in names or len(names) < 3:
         return
     before = accuracy[names[names.index("square") - 1]]
     if accuracy["square"] < before - 0.002:
         yield (
-            f"Square Attack, which sees no gradient, lowered the accuracy by {before - accuracy['square']:.2%} after "
-            "attacks that follow it. Gradients may be masked, and the true robustness lower still: run square with "
-            "more queries and restarts, and attack this defence in particular."
+            f"Square Attack, which uses no gradient, lowered the accuracy by {before - accuracy['square']:.2%} after "
+            "the gradient attacks. Gradients may be masked, and the true robustness may be even lower. Run square with "
+            "more queries and restarts, and design an attack for this defence."
         )
 
 

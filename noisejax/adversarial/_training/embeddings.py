@@ -1,4 +1,4 @@
-"""Adversarial training of embeddings, (B, length, features), whose padding is neither moved nor counted."""
+"""Adversarial training on embeddings, (B, length, features). Padding is neither perturbed nor counted."""
 
 from collections.abc import Callable
 
@@ -28,33 +28,33 @@ def freelb(
     lengths: jax.Array | None = None,
     ids: jax.Array | None = None,
 ) -> jax.Array:
-    """FreeLB: the mean of the loss over an ascent's steps, ``1/K sum_k loss(x + delta_k)``, all of them trained on.
+    """FreeLB: the mean loss over the steps of an ascent, ``1/K sum_k loss(x + delta_k)``.
 
-    delta_0 is uniform in +- magnitude / sqrt(n), n the number of an example's numbers, padding not counted. Then
-    ``delta <- project(delta + step_size * g / |g|)``, with one norm for each whole example. The gradient goes through
-    x, if it is made of parameters, as embeddings are.
+    delta_0 is uniform in +- magnitude / sqrt(n), where n is the number of elements of an example without padding. The
+    steps are ``delta <- project(delta + step_size * g / |g|)``, with one norm for each whole example. The gradient
+    flows through x, so that embeddings are trained too.
 
     Args:
       key: a JAX key.
-      loss: ``loss(x, *args) -> (B,)`` of embeddings. Its dropout should have the same key in all steps, as the paper
-        wants it: close over one.
+      loss: ``loss(x, *args) -> (B,)`` of embeddings. The paper uses the same dropout mask in all steps: close over one
+        key.
       x: embeddings, floats of shape (B, length, features).
-      threat: ``L2(eps, bounds=None)``, the paper's; eps infinite for a step size alone to say how far.
-      step_size: of the ascent: a scalar, or one per example (B,).
-      magnitude: of the start; 0 starts from x.
-      args: arrays with x's leading axis, as (labels,).
-      steps: K, at least 1: how many perturbations are trained on; the last one takes no step. Static.
+      threat: the paper uses ``L2(eps, bounds=None)``. Use `eps=inf` to let the step size alone bound the perturbation.
+      step_size: the step size of the ascent: a scalar, or one value per example (B,).
+      magnitude: the magnitude of the start; 0 starts from x.
+      args: arrays with x's leading axis, such as (labels,).
+      steps: K, at least 1: the number of perturbations in the mean. No step is taken after the last one. Static.
       where: booleans that broadcast to x, False at padding.
-      lengths: integers of shape (B,), how long each example is.
-      ids: as `attack` has them.
+      lengths: integers of shape (B,), the length of each example.
+      ids: as in `attack`.
 
     Returns:
       The loss of each example, float32 of shape (B,).
 
     References:
       Zhu et al., "FreeLB: enhanced adversarial training for natural language understanding", ICLR 2020, algorithm 1.
-      There one backward gives both gradients. So it does here if the caller takes the plain mean, since XLA then merges
-      the two; with weights on the examples each ascent has a backward of its own.
+      There, one backward pass gives both gradients. The same holds here for the plain mean of the result, since XLA
+      then merges both passes. If examples are weighted, each ascent step has a separate backward pass.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -82,7 +82,7 @@ def freelb(
         if getattr(values, "shape", None) != at.shape[:1]:
             got = getattr(values, "shape", None) or type(values).__name__
             raise ValueError(f"freelb: the loss must give one number per example, of shape {at.shape[:1]}, got {got}.")
-        # Scaled as in the mean of what is returned, so that XLA sees one backward and not two.
+        # Scaled as in the mean of the result, so that XLA merges both backward passes.
         return jnp.mean(values.astype(jnp.float32) / steps), values.astype(jnp.float32)
 
     for step in range(steps):
@@ -110,24 +110,26 @@ def smart(
     lengths: jax.Array | None = None,
     ids: jax.Array | None = None,
 ) -> jax.Array:
-    """SMART's smoothness: how far the answer moves, by a symmetric KL, at the worst x' near the embeddings.
+    """SMART's smoothness regularizer: the symmetric KL between the outputs at x and at the worst x' nearby.
 
-    From ``x + std * N(0, 1)``: ``delta <- project(delta + step_size * g / max|g|)``, the maximum over each token's
-    features. Add it, weighted, to the loss of the task. Both answers have their gradient.
+    The ascent starts from ``x + std * N(0, 1)`` with steps ``delta <- project(delta + step_size * g / max|g|)``, where
+    the maximum is over the features of each token. Add the result, weighted, to the task loss. Gradients flow through
+    both outputs.
 
-    The paper's other part, the Bregman proximal point, is the same divergence between this model and a moving average
-    of it: ``divergence(predict(x), teacher(x))``, with `symmetric_kl` and `optax.incremental_update`.
+    The other part of the paper, the Bregman proximal point, is the same divergence between the model and a moving
+    average of it: ``divergence(predict(x), teacher(x))``, with `symmetric_kl` and `optax.incremental_update`.
 
     Args:
       key: a JAX key.
       predict: ``predict(x) -> logits`` of embeddings, called on x and then on x'.
       x: embeddings, floats of shape (B, length, features).
-      threat: ``Linf(eps, bounds=None)``; the paper's eps is 1e-5.
-      step_size: of the ascent: a scalar, or one per example (B,).
-      std: of the start, in units of x.
-      steps: of the ascent, at least 1. Static.
-      divergence: of two outputs, ``(B,)``; None for `symmetric_kl`. For a regression their squared difference.
-      attacked: the model that x' is sought with, as in `trades`. None for `predict`.
+      threat: the paper uses ``Linf(1e-5, bounds=None)``.
+      step_size: the step size of the ascent: a scalar, or one value per example (B,).
+      std: the standard deviation of the start, in units of x.
+      steps: the number of ascent steps, at least 1. Static.
+      divergence: a function of two outputs of shape ``(B,)``; None for `symmetric_kl`. For regression, use the squared
+        difference.
+      attacked: the model that is attacked, as in `trades`. None for `predict`.
       where, lengths, ids: as in `freelb`.
 
     Returns:
@@ -166,7 +168,7 @@ def smart(
 
 
 def symmetric_kl(logits: jax.Array, other: jax.Array) -> jax.Array:
-    """``KL(p || q) + KL(q || p)`` of two models' logits.
+    """``KL(p || q) + KL(q || p)`` of two sets of logits.
 
     Args:
       logits, other: floats of shape (B, classes).
@@ -184,7 +186,7 @@ def symmetric_kl(logits: jax.Array, other: jax.Array) -> jax.Array:
 
 
 def _embedded(name: str, key, function, x, threat: Threat, args, where, lengths, steps: int) -> tuple:
-    """x as float32 without gradient, the threat that spares padding, and the mask."""
+    """x as float32 without gradient, the threat restricted to elements that are not padding, and the mask."""
     at = jax.lax.stop_gradient(check_attack(name, key, function, x, threat, args, steps=steps))
     if steps < 1:
         raise ValueError(f"{name}: steps must be at least 1.")

@@ -1,6 +1,6 @@
-"""Losses of adversarial training, one number per example: each makes its adversarial examples by itself.
+"""Losses for adversarial training, one number per example. Each loss runs its own attack.
 
-They have their gradient in whatever the model closes over, its parameters, and none through the attack.
+They are differentiable in the parameters that the model closes over. No gradient flows through the attack.
 """
 
 from collections.abc import Callable
@@ -33,25 +33,25 @@ def trades(
     ids: jax.Array | None = None,
     **options: Unpack[TrainingOptions],
 ) -> jax.Array:
-    """TRADES: ``CE(f(x), y) + beta * KL(f(x) || f(x'))``, with the x' near x that maximises the KL.
+    """TRADES: ``CE(f(x), y) + beta * KL(f(x) || f(x'))``, where x' maximises the KL inside the threat.
 
-    x' is sought from ``x + std * N(0, 1)``. Both terms and both arguments of the KL have their gradient. The clean
-    logits that the attack compares with are computed once.
+    The attack starts from ``x + std * N(0, 1)``. Gradients flow through both terms and both arguments of the KL. The
+    clean logits that the attack compares with are computed once.
 
     Args:
       key: a JAX key.
       predict: ``predict(x) -> logits`` of shape (B, classes), called on x and then on x'. It may be an nnx model in
-        train mode, which changes its statistics: in these two calls it does.
+        train mode, whose statistics change in these two calls only.
       x: floats of shape (B, ...), inside the threat's bounds.
       labels: integers of shape (B,).
-      threat: what may be done to x.
-      beta: the weight of the KL: a scalar, or one per example (B,). 0 is ordinary training.
-      step_size: of the attack, as `pgd` has it.
-      std: how far from x the attack starts, in units of x.
-      attacked: the model that the attack sees, a pure function ``attacked(x) -> logits``: in eval mode, as the authors
-        have it. None for `predict`, which then must be pure itself.
-      attack: `pgd` or another one with its signature. Static.
-      ids, **options: as `attack` has them: ``steps=10``, ``unroll=10``, ...
+      threat: the perturbations that are allowed.
+      beta: the weight of the KL: a scalar, or one value per example (B,). 0 gives ordinary training.
+      step_size: the step size of the attack, as in `pgd`.
+      std: the standard deviation of the start around x, in units of x.
+      attacked: the model that is attacked, a pure function ``attacked(x) -> logits``. The authors use eval mode. None
+        for `predict`, which must then be pure.
+      attack: `pgd`, or an attack with the same signature. Set further options of it with `functools.partial`. Static.
+      ids, **options: as in `attack`: ``steps=10``, ``unroll=10``, ...
 
     Returns:
       The loss of each example, float32 of shape (B,).
@@ -103,21 +103,22 @@ def mart(
     ids: jax.Array | None = None,
     **options: Unpack[TrainingOptions],
 ) -> jax.Array:
-    """MART: a boosted cross-entropy of x', and a KL that weighs most where the clean example is misclassified.
+    """MART: a boosted cross-entropy of x', and a KL with the largest weight where the clean example is misclassified.
 
-    With p of x, q of x', the probabilities: ``-log q_y - log(1 - max_{j != y} q_j) + beta * KL(p || q) * (1 - p_y)``.
-    x' maximises the cross-entropy, from ``x + std * N(0, 1)``. All terms have their gradient.
+    With the probabilities p at x and q at x' it is
+    ``-log q_y - log(1 - max_{j != y} q_j) + beta * KL(p || q) * (1 - p_y)``. x' maximises the cross-entropy, starting
+    from ``x + std * N(0, 1)``. Gradients flow through all terms.
 
     Args:
       key, predict, x, labels, threat, step_size, std, attacked, attack, ids, **options: as in `trades`.
-      beta: the weight of the KL: a scalar, or one per example (B,). The authors' code has 6 and 5.
+      beta: the weight of the KL: a scalar, or one value per example (B,). The authors' code uses 6 and 5.
 
     Returns:
       The loss of each example, float32 of shape (B,).
 
     References:
       Wang et al., "Improving adversarial robustness requires revisiting misclassified examples", ICLR 2020, equation
-      11. As the authors do, 1.0001 stands for 1 in the logarithm.
+      11. As in the authors' code, the logarithm uses 1.0001 instead of 1.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -155,13 +156,13 @@ def alp(
 ) -> jax.Array:
     """Adversarial logit pairing: ``CE(f(x'), y) + weight * |f(x) - f(x')|**2``, for comparison with other work.
 
-    Its robustness does not withstand strong attacks (Engstrom, Ilyas and Athalye, 2018): the pairing flattens the loss
-    that PGD climbs. Evaluate what it trains with many steps and restarts, or train with `trades`.
+    Its robustness fails under strong attacks (Engstrom, Ilyas and Athalye, 2018), because the pairing flattens the loss
+    that PGD maximises. Evaluate such models with many steps and restarts, or train with `trades`.
 
     Args:
-      key, predict, x, labels, threat, step_size, attacked, attack, **options: as in `trades`; the attack maximises the
-        cross-entropy, from where `attack` starts by itself.
-      weight: of the pairing: a scalar, or one per example (B,). 0 is PGD training.
+      key, predict, x, labels, threat, step_size, attacked, attack, **options: as in `trades`. The attack maximises the
+        cross-entropy, from its default start.
+      weight: the weight of the pairing: a scalar, or one value per example (B,). 0 gives PGD training.
 
     Returns:
       The loss of each example, float32 of shape (B,).
@@ -198,25 +199,26 @@ def free_step(
     *,
     has_aux: bool = False,
 ) -> tuple[Any, Any, jax.Array]:
-    """One replay of free adversarial training: the gradient of the weights and the next perturbation, of one backward.
+    """One replay of free adversarial training: weight gradients and the next perturbation from one backward pass.
 
-    A batch is replayed m times, each time at the perturbation that the last replay, or the last batch, has left.
+    Replay each batch m times. Each replay starts from the perturbation of the previous replay, which carries over to
+    the next batch.
 
     Args:
-      loss: ``loss(params, x, *args) -> (B,)``, or with `has_aux` a pair of that and anything else (the statistics of a
-        BatchNorm). The gradient is that of its mean.
+      loss: ``loss(params, x, *args) -> (B,)``, or with `has_aux` a pair of that and auxiliary data (such as BatchNorm
+        statistics). Its mean is differentiated.
       params: the parameters, a pytree of floats.
       x: floats of shape (B, ...), inside the threat's bounds.
-      threat: what may be done to x.
-      delta: the perturbation so far, of x's shape: zeros at first, and then what the last call returned, also across
-        batches.
-      step_size: a scalar, one per example (B,), or of x's rank; None for eps, as the authors have it.
-      args: arrays with x's leading axis, as (labels,).
+      threat: the perturbations that are allowed.
+      delta: the current perturbation, of x's shape. Start with zeros, and pass the result of the previous call from
+        then on, also across batches.
+      step_size: a scalar, one value per example (B,), or an array of x's rank; None for eps, the authors' value.
+      args: arrays with x's leading axis, such as (labels,).
       has_aux: whether loss returns a pair. Static.
 
     Returns:
       ``(values, grads, delta)``: the loss of each example at the old delta (with `has_aux` the pair), the gradient of
-      the mean in params, and the next delta.
+      its mean in params, and the next delta.
 
     References:
       Shafahi et al., "Adversarial training for free!", NeurIPS 2019, algorithm 1.
@@ -260,25 +262,25 @@ def free_step(
     return result, grads, threat.project(delta + size * threat.steepest(ascent, x, delta), x)
 
 
-# What other losses share with these.
+# Shared with other losses.
 
 
 def normal_start(key, tag: str, x: jax.Array, std, ids: jax.Array | None) -> jax.Array:
-    """Normal draws of x's shape, example i's from ``(key, ids[i])`` alone."""
+    """Normal draws of x's shape. Those of example i depend only on ``(key, ids[i])``."""
     return jnp.asarray(std).astype(jnp.float32) * _sample.normal(
         words_per_element(streams_per_example(stage(key, "training"), ids, x), tag, x)
     )
 
 
 def without_gradient(function: Callable, *example: Any) -> Callable:
-    """The same function, without derivatives in what it closes over."""
+    """The same function, without derivatives in the values that it closes over."""
     pure, closed = jax.closure_convert(function, *example)
     closed = jax.lax.stop_gradient(closed)
     return lambda *inputs: pure(*inputs, *closed)
 
 
 def per_example_size(function: str, size: Any, x: jax.Array) -> jax.Array:
-    """A scalar, one per example, or an array of x's rank, to multiply x with."""
+    """A scalar, one value per example or an array of x's rank, in a shape that broadcasts with x."""
     size = jnp.asarray(size).astype(jnp.float32)
     return fit_to_rank(function, "step_size", as_column(size, x) if size.shape == x.shape[:1] else size, x)
 

@@ -1,4 +1,4 @@
-"""Catastrophic overfitting, the failure of one-step adversarial training: what sees it, and what steps back from it."""
+"""Detecting catastrophic overfitting, the failure of one-step adversarial training, and recovering from it."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -13,12 +13,12 @@ from noisejax.adversarial._threats.balls import Threat, as_column, divide_or, ma
 
 
 class OverfittingState(NamedTuple):
-    """Where an `overfitting_guard` stands.
+    """The state of an `overfitting_guard`.
 
     Args:
-      value: the last value that was no collapse.
-      kept: what was given with it: the weights to go back to.
-      overfit: whether the value has collapsed since; it stays so.
+      value: the last value before a collapse.
+      kept: the pytree that was passed with it: the weights to return to.
+      overfit: whether the value has collapsed since. It remains True from then on.
     """
 
     value: jax.Array
@@ -27,26 +27,26 @@ class OverfittingState(NamedTuple):
 
 
 class OverfittingGuard(NamedTuple):
-    """What `overfitting_guard` returns: a pair of pure functions."""
+    """The result of `overfitting_guard`: a pair of pure functions."""
 
     init: Callable[[Any], OverfittingState]
     update: Callable[..., OverfittingState]
 
 
 def overfitting_guard(drop: float | jax.Array = 0.2) -> OverfittingGuard:
-    """Early stopping of FGSM training: keeps the weights from before the robust accuracy collapses.
+    """Early stopping for FGSM training: keeps the weights from before a collapse of the robust accuracy.
 
-    Training with one step may within a few hundred steps reach 100 % against FGSM and 0 % against everything else. A
-    cheap attack of several steps on one training batch shows it: give its accuracy now and then, once per epoch at
-    least. A value that lies more than `drop` below the last one, or is NaN, is a collapse.
+    Within a few hundred steps, training with a one-step attack may reach 100 % against FGSM and 0 % against all other
+    attacks. A cheap attack of several steps on one training batch reveals it. Pass its accuracy at least once per
+    epoch. A value more than `drop` below the last one, or NaN, is a collapse.
 
     Args:
-      drop: by how much the accuracy may fall between two checks.
+      drop: how far the accuracy may fall between two checks.
 
     Returns:
       An `OverfittingGuard` g, pure and jittable: ``s = g.init(params)``, then ``s = g.update(s, params,
-      value=accuracy)``; once ``s.overfit``, ``s.kept`` are the weights of the check before. What is given need not be
-      weights alone: the optimizer's state too, to go on with `pgd` from there.
+      value=accuracy)``. Once ``s.overfit`` is True, ``s.kept`` holds the weights of the previous check. Pass the
+      optimizer's state along with the weights to continue from there with `pgd`.
 
     References:
       Wong, Rice and Kolter, "Fast is better than free: revisiting adversarial training", ICLR 2020, section 5.4.
@@ -83,19 +83,19 @@ def gradient_alignment(
     *,
     ids: jax.Array | None = None,
 ) -> jax.Array:
-    """The cosine between the loss's gradients at x and at a random point of the threat: 1 where the loss is linear.
+    """The cosine between the gradients of the loss at x and at a random point of the threat: 1 for a linear loss.
 
-    One step is as good as many only while this is high; before catastrophic overfitting it falls. It costs two
-    gradients, and is a diagnostic; its derivative in the parameters that `loss` closes over is there too, and
-    ``weight * (1 - alignment).mean()``, added to the loss, is GradAlign (at three times the price of a step, or so).
+    A single attack step is as good as many only while this cosine is high, and it falls before catastrophic
+    overfitting. As a diagnostic it costs two gradients. It is also differentiable in the parameters that `loss` closes
+    over: adding ``weight * (1 - alignment).mean()`` to the loss is GradAlign, at about three times the cost of a step.
 
     Args:
       key: a JAX key.
-      loss: ``loss(x, *args) -> (B,)``, as ``untargeted(predict)``.
+      loss: ``loss(x, *args) -> (B,)``, such as ``untargeted(predict)``.
       x: floats of shape (B, ...), inside the bounds.
-      threat: what may be done to x.
-      args: arrays with x's leading axis, as (labels,).
-      ids: as `attack` has them.
+      threat: the perturbations that are allowed.
+      args: arrays with x's leading axis, such as (labels,).
+      ids: as in `attack`.
 
     Returns:
       float32 of shape (B,), in [-1, 1]; 0 where a gradient is 0.

@@ -1,4 +1,4 @@
-"""Losses without labels: the direction in which a model's answer changes most, and how far it does."""
+"""Losses without labels: how much a model's output changes along its most sensitive direction."""
 
 from collections.abc import Callable
 from typing import Any
@@ -24,24 +24,24 @@ def vat(
     attacked: Callable | None = None,
     ids: jax.Array | None = None,
 ) -> jax.Array:
-    """Virtual adversarial training: ``KL(p(x) || p(x + r))``, r where the answer changes most, for labels or none.
+    """Virtual adversarial training: ``KL(p(x) || p(x + r))``, where r changes the output most. It needs no labels.
 
-    With H the Hessian of the KL in r at 0, power iterations ``d <- H d / |H d|`` turn a random direction to the top
-    eigenvector; then r is a step of the threat along H d: ``eps * d`` for `L2`, ``eps * sign(H d)`` for `Linf`. p(x) is
-    taken as given, without a gradient. Of a batch with few labels add the mean of it to the loss of those.
+    With the Hessian H of the KL in r at 0, power iterations ``d <- H d / |H d|`` move a random direction towards the
+    top eigenvector. Then r is a step of the threat along H d: ``eps * d`` for `L2`, ``eps * sign(H d)`` for `Linf`.
+    p(x) is a constant without gradient. With few labels, add the mean over all examples to the supervised loss.
 
     Args:
       key: a JAX key.
       predict: ``predict(x) -> logits`` of shape (B, classes), called on x and then on x + r. It may be an nnx model in
         train mode.
       x: floats of shape (B, ...), labelled or not.
-      threat: `L2` or `Linf`, with bounds or without.
-      xi: None multiplies by H itself, which is exact in any dtype: H is J^T (diag p - p p^T) J at r = 0. A number takes
-        the paper's finite difference over that length instead, for models that have no forward derivative; 1e-6 is
-        the paper's, too small for float32 (try 1e-2) and far too small for bfloat16.
-      steps: power iterations, at least 1: the paper's K. Static.
-      attacked: the model that r is sought with, a pure function ``attacked(x) -> logits``. None for `predict`.
-      ids: as `attack` has them.
+      threat: `L2` or `Linf`, with or without bounds.
+      xi: None multiplies by H itself, which is exact in any dtype: H is J^T (diag p - p p^T) J at r = 0. A number uses
+        the finite difference of the paper with this length instead, for models without forward derivatives. The paper
+        uses 1e-6, which is too small for float32 (try 1e-2) and far too small for bfloat16.
+      steps: the number of power iterations, at least 1: the paper's K. Static.
+      attacked: the model that is attacked, a pure function ``attacked(x) -> logits``. None for `predict`.
+      ids: as in `attack`.
 
     Returns:
       The loss of each example, float32 of shape (B,).
@@ -61,7 +61,7 @@ def vat(
     """
     x = check_attack("vat", key, predict, x, threat, (), steps=steps)
     if steps < 1:
-        raise ValueError("vat: steps must be at least 1: a random direction is noise, and no adversary.")
+        raise ValueError("vat: steps must be at least 1. Without a power iteration the direction is random.")
     if xi is not None:
         _checks.positive("vat", "xi", xi)
     clean = jax.lax.stop_gradient(predict(x))
@@ -82,7 +82,7 @@ def vat(
 
 
 def _pushed(model: Callable, x: jax.Array, d: jax.Array, logits: jax.Array) -> Any:
-    """H d: forward to the logits, through the Fisher information there, and back."""
+    """H d: forward to the logits, multiplied by the Fisher information there, and back."""
     tangent = jax.jvp(model, (x,), (d,))[1].astype(jnp.float32)
     p = jax.nn.softmax(logits.astype(jnp.float32), axis=-1)
     cotangent = p * (tangent - jnp.sum(p * tangent, axis=-1, keepdims=True))
