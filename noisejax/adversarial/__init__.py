@@ -1,7 +1,7 @@
-"""Adversarial noise: threats, attacks as `optax` chains of transforms, and losses for them to maximise.
+"""Adversarial noise: threats, attacks as chains of `optax` transforms, adversarial training and certificates.
 
-A whole attack is a function of a key and arrays: inside one `jax.jit`, with traced radii, over batches that may be
-sharded. Needs optax: ``pip install noisejax[optax]``.
+An attack is a function of a key and arrays. It runs inside one `jax.jit`, with traced radii, on batches that may be
+sharded. Requires optax: ``pip install noisejax[optax]``.
 """
 
 from noisejax.adversarial._attacks.adaptive_norm import ddn as ddn, fmn as fmn

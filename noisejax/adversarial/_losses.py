@@ -1,4 +1,4 @@
-"""Losses for attacks to maximise, one number per example: functions of logits, and wrappers that apply them to models."""
+"""Losses for attacks to maximise, one number per example: functions of logits, and wrappers for models."""
 
 import inspect
 from collections.abc import Callable

@@ -1,1 +1,1 @@
-"""Robustness that is proved: randomized smoothing and interval bounds."""
+"""Provable robustness: randomized smoothing and interval bounds."""

@@ -1,4 +1,4 @@
-"""Interval bounds of small networks: what no attack within a box can exceed."""
+"""Interval bounds of small networks, which no attack within a box can exceed."""
 
 from collections.abc import Callable, Sequence
 
@@ -15,12 +15,13 @@ def interval_bounds(
 ) -> tuple[jax.Array, jax.Array]:
     """Bounds of the logits of a multilayer perceptron for all inputs between `lower` and `upper`.
 
-    Each affine layer maps a box with centre c and half width r into one with ``W'c + b`` and ``|W|'r``; the monotone
-    activation maps its corners. The half widths are rounded outwards, by a multiple of what the matrix products may err
-    in float32, so that the bounds hold for a network computed in float32 too (not in tensor-float32 or bfloat16).
+    Each affine layer maps a box with centre c and half width r into a box with centre ``W'c + b`` and half width
+    ``|W|'r``. The monotone activation maps its corners. Half widths are rounded outwards, by a multiple of the rounding
+    error of the matrix products in float32, so that the bounds also hold for a network that is evaluated in float32
+    (but not in tensor-float32 or bfloat16).
 
-    All of it is differentiable, as training for it needs. The bounds get loose quickly with depth unless the network
-    was trained with them.
+    The bounds are differentiable, as certified training requires. They loosen quickly with depth unless the network was
+    trained with them.
 
     Args:
       layers: (kernel, bias) of each layer, of shapes (inputs, outputs) and (outputs,), float32:
@@ -55,10 +56,10 @@ def margin_bounds(
     *,
     activation: Callable[[jax.Array], jax.Array] = jax.nn.relu,
 ) -> jax.Array:
-    """A lower bound of each example's margin, its label's logit minus the largest other one, in the whole box.
+    """A lower bound, over the whole box, of the label's logit minus the largest other logit.
 
-    Where it is above 0 no input in the box is misclassified. The last layer is taken as differences of its columns,
-    which bounds better than `interval_bounds` of the logits.
+    Where it is above 0, no input in the box is misclassified. It bounds differences of the last layer's columns, which
+    is tighter than `interval_bounds` of the logits.
 
     Args:
       layers, lower, upper, activation: as in `interval_bounds`.
@@ -91,14 +92,14 @@ def margin_bounds(
 
 
 def worst_case_logits(lower: jax.Array, upper: jax.Array, labels: jax.Array) -> jax.Array:
-    """The logits that a loss of certified training takes: the label's lower bound, the other classes' upper ones.
+    """The logits for a loss of certified training: the lower bound for the label, upper bounds for all other classes.
 
     Args:
-      lower, upper: bounds of logits, (B, C), of `interval_bounds`.
+      lower, upper: bounds of logits, (B, C), from `interval_bounds`.
       labels: integers of shape (B,).
 
     Returns:
-      Logits of shape (B, C), whose cross entropy is at least that of every input in the box.
+      Logits of shape (B, C). Their cross-entropy is at least that of every input in the box.
 
     References:
       Gowal et al., ICCV 2019, equation 10.
@@ -116,7 +117,7 @@ def worst_case_logits(lower: jax.Array, upper: jax.Array, labels: jax.Array) -> 
 def _hidden(function: str, layers, lower, upper, activation):
     if lower.shape != upper.shape or lower.ndim != 2:
         raise ValueError(
-            f"{function}: lower and upper must be the corners of each example's box, (B, inputs), got shapes "
+            f"{function}: lower and upper must be the corners of the boxes, of shape (B, inputs), got shapes "
             f"{lower.shape} and {upper.shape}. Flatten images first."
         )
     for kernel, bias in layers:
@@ -125,9 +126,9 @@ def _hidden(function: str, layers, lower, upper, activation):
 
 
 def _affine(kernel, bias, lower, upper):
-    """The image of a box, rounded outwards: twice gamma_n = n u / (1 - n u), for our products and for the model's own.
+    """The image of a box, rounded outwards by twice gamma_n = n u / (1 - n u): for our products and for the model's.
 
-    The slack is folded into the half width of the inputs, so that it costs no matrix product.
+    The slack is included in the half width of the inputs, so it costs no additional matrix product.
     """
     slack = 4 * (kernel.shape[0] + 4) * jnp.finfo(jnp.float32).eps / 2
     centre, half = lower / 2 + upper / 2, upper / 2 - lower / 2

@@ -1,4 +1,4 @@
-"""Certificates from randomized smoothing: how far an example may be moved before the smoothed class can change."""
+"""Certificates from randomized smoothing: the radius within which the smoothed prediction cannot change."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -15,11 +15,11 @@ from noisejax.adversarial._certificates.smoothing import check_samples, make_cou
 
 
 class Guarantee(NamedTuple):
-    """What smoothing with one noise promises; made by `guarantee`, or by hand for a noise that it does not know.
+    """The guarantee of smoothing with a noise. `guarantee` makes one; for other noises, construct your own.
 
-    The class whose probability under the noise is above ``probability(radius)`` stays the most likely one for every
-    input within the radius, the size of a change being measured as `norm` says. ``radius(probability)`` is the inverse:
-    the largest such radius, 0 where it is not above 1/2. Both take and give float64, one entry per example.
+    If the probability of a class under the noise exceeds ``probability(radius)``, it remains the most likely class for
+    every input within the radius, measured in `norm`. ``radius(probability)`` is the inverse: the largest such radius,
+    or 0 if the probability is at most 1/2. Both map float64 arrays with one entry per example.
     """
 
     norm: str
@@ -28,27 +28,27 @@ class Guarantee(NamedTuple):
 
 
 class Certificates(NamedTuple):
-    """What `certify` found, in NumPy, one entry per example."""
+    """The result of `certify`, in NumPy, with one entry per example."""
 
-    prediction: np.ndarray  # the smoothed classifier's class; -1 where it abstains
+    prediction: np.ndarray  # the class of the smoothed classifier; -1 where it abstains
     radius: np.ndarray  # float64; 0 where it abstains
-    lower: np.ndarray  # the lower bound of that class's probability
-    norm: str  # in which the radius is measured
-    samples: int  # noisy copies of each example
+    lower: np.ndarray  # the lower bound of the probability of that class
+    norm: str  # the norm of the radius
+    samples: int  # the number of noisy copies of each example
 
     def accuracy(self, labels: Any, radii: Any) -> np.ndarray:
-        """The certified accuracy: the share of examples that are right, with a radius of at least `radii`."""
+        """The certified accuracy: the share of examples that are correct and have a radius of at least `radii`."""
         right = self.prediction == np.asarray(labels)
         reached = self.radius >= np.asarray(radii, np.float64)[..., None]
         return (right & reached).mean(-1)
 
 
 class Decisions(NamedTuple):
-    """What `certify_at` found, in NumPy, one entry per example."""
+    """The result of `certify_at`, in NumPy, with one entry per example."""
 
     prediction: np.ndarray  # the most frequent class; -1 where nothing is certified
-    certified: np.ndarray  # whether it holds within the radius
-    samples: np.ndarray  # how many noisy copies were looked at
+    certified: np.ndarray  # whether the class holds within the radius
+    samples: np.ndarray  # the number of noisy copies used
 
     def accuracy(self, labels: Any) -> float:
         """The certified accuracy at the radius."""
@@ -56,28 +56,28 @@ class Decisions(NamedTuple):
 
 
 def guarantee(noise: Callable, shape: Sequence[int]) -> Guarantee:
-    """What smoothing with a noise of this library promises. p is the class's probability under the noise.
+    """The guarantee of smoothing with a noise of this library. p is the probability of the class under the noise.
 
     - `noisejax.gaussian`: L2, ``std * ndtri(p)`` (Cohen et al., tight).
     - `noisejax.laplace`: L1, ``-scale * log(2 (1 - p))`` (Teng et al.).
     - `noisejax.uniform`: L1, ``2 scale (p - 1/2)`` (Lee et al.; Yang et al.).
-    - `noisejax.mask`, `noisejax.pixel_dropout`, `noisejax.channel_dropout`: L0, the number of features (with `groups`
-      that of groups), pixels or channels whose values may be anything: the largest r with ``rate**r > 3/2 - p``. For
-      with probability ``rate**r`` none of r changed ones is seen, and then both inputs look alike. Levine and Feizi
-      keep a fixed number of features instead, which gives ``1 - C(d - r, k) / C(d, k)`` for ``1 - rate**r``.
-    - a `noisejax.chain` that starts with one of them: what comes later sees the noisy input alone.
+    - `noisejax.mask`, `noisejax.pixel_dropout`, `noisejax.channel_dropout`: L0, the number of features (or groups, with
+      `groups`), pixels or channels that may take any values: the largest r with ``rate**r > 3/2 - p``. With probability
+      ``rate**r`` all r changed ones are hidden, and then both inputs look the same. Levine and Feizi keep a fixed
+      number of features instead, which gives ``1 - C(d - r, k) / C(d, k)`` in place of ``1 - rate**r``.
+    - a `noisejax.chain` that starts with one of these noises. Later stages only see the noisy input.
 
-    Amounts that differ between features count by their smallest: the least std, the product of the r least rates.
+    If amounts differ between features, the smallest ones count: the least std, or the product of the r least rates.
 
-    These are theorems about real numbers and ideal draws. In float32 `x + noise` is rounded, and the draws have finite
-    supports; Voráček and Hein (arXiv:2207.07209) build classifiers that exploit that. The std is the float32 one.
+    These theorems assume real numbers and ideal draws. In float32 `x + noise` is rounded, and draws have finite
+    support. Voráček and Hein (arXiv:2207.07209) construct classifiers that exploit this. The std is its float32 value.
 
     Args:
       noise: a bound noise. Its amounts must be concrete.
       shape: the shape of x, (B, ...).
 
     Raises:
-      TypeError: a noise for which no certificate is known here; give a `Guarantee` of your own as `promise`.
+      TypeError: no certificate is known for the noise. Pass your own `Guarantee` as `promise`.
 
     References:
       Cohen, Rosenfeld and Kolter, ICML 2019; Teng, Lee and Yuan, "l1 adversarial robustness certificates", 2019; Lee,
@@ -128,21 +128,21 @@ def certify(
     batch_size: int = 1024,
     promise: Guarantee | None = None,
 ) -> Certificates:
-    """For each example the smoothed classifier's class, and the radius within which it cannot change.
+    """The prediction of the smoothed classifier for each example, and the radius within which it cannot change.
 
-    The class is the most frequent one among `selection` noisy copies; its probability is bounded from below on
-    `samples` further ones (Clopper and Pearson, float64). Where the bound is not above 1/2 it abstains.
+    The class is the most frequent one among `selection` noisy copies. Its probability is bounded from below on
+    `samples` additional copies (Clopper and Pearson, float64). The classifier abstains where the bound is at most 1/2.
 
     For each example the certificate is wrong with probability at most `alpha`, over the draws.
 
     Args:
       key, predict, x, noise, num_classes, ids, batch_size: as in `smoothed_counts`. All of x is predicted at once, so
-        give it in batches, with their ids; sharded over its examples, it needs no communication.
-      samples: how many noisy copies of each example. They bound the radius: 100,000 give at most 3.81 std with
+        pass large data sets in batches, with their ids. If x is sharded over its examples, no communication is needed.
+      samples: the number of noisy copies of each example. It limits the radius: 100,000 give at most 3.81 std with
         Gaussian noise and alpha 0.001.
-      selection: how many more to choose the class by.
+      selection: the number of additional copies that select the class.
       alpha: the rate of wrong certificates, for each example.
-      promise: what the noise promises; None for what `guarantee` knows of it.
+      promise: the guarantee of the noise; None to use `guarantee`.
 
     Returns:
       `Certificates`, in NumPy and float64.
@@ -153,7 +153,7 @@ def certify(
     Example:
       >>> import jax, jax.numpy as jnp, noisejax as nj
       >>> from noisejax import adversarial
-      >>> x = jnp.array([[0.1, 0.0], [1.05, 0.0], [-0.5, 0.0]])  # so far from the boundary of this classifier:
+      >>> x = jnp.array([[0.1, 0.0], [1.05, 0.0], [-0.5, 0.0]])  # at these distances from the decision boundary
       >>> right = lambda x: x[:, 0] > 0
       >>> found = adversarial.certify(
       ...     jax.random.key(0), right, x, nj.bind(nj.gaussian, std=0.5), samples=10_000, num_classes=2
@@ -192,26 +192,27 @@ def certify_at(
     batch_size: int = 1024,
     promise: Guarantee | None = None,
 ) -> Decisions:
-    """Decides for each example whether the smoothed class holds within one radius, with as few samples as it takes.
+    """Decides for each example whether the smoothed class holds within a given radius, with as few samples as needed.
 
-    A group-sequential test: after each of the stages, on all samples so far, the bounds of the class's probability are
-    taken at level ``alpha / len(stages)`` and held against what the radius needs. An example whose lower bound is above
-    it is certified, one whose upper bound is below it is given up, and the others go on. By the union bound a
-    certificate is wrong with probability at most `alpha`, as in `certify`.
+    This is a group-sequential test. After each stage, bounds of the class's probability are computed from all samples
+    so far, at level ``alpha / len(stages)``, and compared with the probability that the radius requires. An example is
+    certified once its lower bound is above that probability, and rejected once its upper bound is below it. The other
+    examples continue. By the union bound a certificate is wrong with probability at most `alpha`, as in `certify`.
 
-    With the default stages, at a radius of 2 std (p = 0.9772 is needed), the mean number of samples is 38 times smaller
-    than 100,100 at p = 0.99, 143 times at 0.999, 94 times at 0.95 and 14 times at 0.985; from 0.975 to 0.98 it is at
-    most 2 times. There the divided alpha also costs some certificates that a single test of as many samples would
-    give: at 0.98, 0.993 of the examples are certified, and 0.998 by a single test.
+    With the default stages, at a radius of 2 std (which requires p = 0.9772), the mean number of samples is smaller
+    than 100,100 by a factor of 38 at p = 0.99, 143 at 0.999, 94 at 0.95 and 14 at 0.985. From 0.975 to 0.98 the factor
+    is at most 2. There the divided alpha also loses some certificates of a single test with as many samples: at 0.98,
+    it certifies 0.993 of the examples, and a single test 0.998.
 
     Args:
-      key, predict, x, noise, num_classes, ids, batch_size: as in `smoothed_counts`. The examples still open are
-        gathered on the host and predicted in groups of at most 32, so that few are left does not cost what all would.
-      radius: within which the class must hold, in the noise's norm (see `guarantee`); one number, or one per example.
-      stages: after how many samples bounds are taken, increasing.
-      selection: how many samples more to choose the class by.
+      key, predict, x, noise, num_classes, ids, batch_size: as in `smoothed_counts`. The undecided examples are gathered
+        on the host and predicted in groups of at most 32, so the cost decreases with their number.
+      radius: the radius within which the class must hold, in the noise's norm (see `guarantee`): one number, or one per
+        example.
+      stages: the increasing numbers of samples after which bounds are computed.
+      selection: the number of additional samples that select the class.
       alpha: the rate of wrong certificates, for each example.
-      promise: what the noise promises; None for what `guarantee` knows of it.
+      promise: the guarantee of the noise; None to use `guarantee`.
 
     Returns:
       `Decisions`, in NumPy.
@@ -248,7 +249,7 @@ def certify_at(
     run = make_counter("certify_at", key, predict, rows_of_x[:width], noise, num_classes, batch_size)
 
     def count(rows, first, samples):
-        """Counts of some examples, in groups of one shape: a last one that is not full repeats its first example."""
+        """Counts of some examples, in groups of one shape. The last group is padded with its first example."""
         parts = []
         for start in range(0, len(rows), width):
             group = rows[start : start + width]
@@ -317,7 +318,7 @@ _UNITS: dict[Callable, Callable[[tuple[int, ...], dict], int]] = {
 
 
 def _ablation(rate: np.ndarray, shape: tuple[int, ...], units: int) -> Guarantee:
-    """The promise of hiding: with probability ``unseen[r]``, at least, none of r changed units is seen."""
+    """The guarantee of hiding: with probability at least ``unseen[r]``, all of r changed units are hidden."""
     rows = len(rate) if rate.ndim else 1
     least = np.sort(np.broadcast_to(rate, (rows, *shape[1:])).reshape(rows, -1), axis=1)[:, :units]
     unseen = np.concatenate([np.ones((rows, 1)), np.cumprod(least, axis=1)], axis=1)
@@ -326,14 +327,14 @@ def _ablation(rate: np.ndarray, shape: tuple[int, ...], units: int) -> Guarantee
         return (unseen[:, 1:] > 1.5 - np.asarray(p)[..., None]).sum(1).astype(np.float64)
 
     def probability(r):
-        number = np.minimum(np.floor(r), units).astype(int)  # whoever may change all units may change no more
+        number = np.minimum(np.floor(r), units).astype(int)  # at most all units can change
         return 1.5 - np.take_along_axis(np.broadcast_to(unseen, (len(number), units + 1)), number[:, None], 1)[:, 0]
 
     return Guarantee("l0", radius, probability)
 
 
 def _rows(noise: Callable, rows: np.ndarray, examples: int) -> Callable:
-    """The noise of some examples: their own amounts, and those that all share."""
+    """The noise restricted to some examples: amounts per example are gathered, shared ones are kept."""
 
     def leaf(amount):
         shared = hasattr(amount, "__shared__") or np.ndim(amount) == 0 or np.shape(amount)[0] != examples

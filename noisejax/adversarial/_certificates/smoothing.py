@@ -1,7 +1,7 @@
-"""Randomized smoothing: what a classifier says of noisy copies of an example, counted.
+"""Randomized smoothing: counts of a classifier's predictions for noisy copies of an example.
 
-Counting is done on the device, in int32 and in one compiled loop; what follows from the counts is computed on the
-host, in float64. In float32 a confidence bound may come out above the true one, and would certify what does not hold.
+Counts are computed on the device, in int32 and in one compiled loop. Bounds are computed from them on the host, in
+float64. A float32 bound could exceed the true one, and certify a radius that does not hold.
 """
 
 import functools
@@ -29,28 +29,29 @@ def smoothed_counts(
     ids: jax.Array | None = None,
     batch_size: int = 1024,
 ) -> jax.Array:
-    """How often a classifier gives each class to noisy copies of each example.
+    """Counts how often a classifier predicts each class for noisy copies of each example.
 
-    The noise of a copy depends on the key, the example's id and the copy's number alone. So the counts of samples
-    0 to 99 and of 100 to 999 add up to those of 0 to 999, and neither the batch split nor `batch_size` changes one
-    (beyond what the rounding of another matrix size does to `predict`).
+    The noise of a copy depends only on the key, the example's id and the copy's number. So the counts of samples
+    0 to 99 and of 100 to 999 add up to those of 0 to 999. Neither the batch split nor `batch_size` changes a count
+    (apart from the rounding of `predict` at a different matrix size).
 
     Args:
       key: a JAX key.
       predict: a function of x that returns logits or probabilities of shape (B, C), or class numbers (integers or
-        booleans) of shape (B,). It must treat examples one by one: no statistics over the batch. If it is a pytree of
-        arrays (``jax.tree_util.Partial(apply, params)``, a Flax nnx module), other parameters of the same shapes cost
-        no new compilation; any other function is compiled in each call.
+        booleans) of shape (B,). It must treat examples independently, without statistics over the batch. If it is a
+        pytree of arrays (``jax.tree_util.Partial(apply, params)``, a Flax nnx module), different parameters of the same
+        shapes do not compile again. Any other function is compiled in each call.
       x: the examples, (B, ...).
       noise: a function ``(key, x) -> x``. Amounts of shape (B, ...) belong to one example each.
-      samples: how many copies of each example; not static.
-      first: the number of the first one, not static.
+      samples: the number of copies of each example. Not static.
+      first: the number of the first copy. Not static.
       num_classes: C; None to read it from the logits. Static.
-      ids: integers of shape (B,), the examples' numbers in the whole data set; None for 0, 1, ..., B - 1.
-      batch_size: about how many copies of all examples together are predicted at a time: at least one of each.
+      ids: integers of shape (B,), the numbers of the examples in the whole data set; None for 0, 1, ..., B - 1.
+      batch_size: the approximate number of copies, over all examples, that are predicted at a time; at least one copy
+        of each example.
 
     Returns:
-      int32 counts of shape (B, C), sharded as x is. Rows that hold NaN count for no class.
+      int32 counts of shape (B, C), sharded as x is. Copies whose logits contain NaN count for no class.
 
     Example:
       >>> import jax, jax.numpy as jnp, noisejax as nj
@@ -82,15 +83,16 @@ def smoothed_predict(
     ids: jax.Array | None = None,
     batch_size: int = 1024,
 ) -> np.ndarray:
-    """The smoothed classifier's answers, with any noise: the class most frequent among noisy copies, or abstention.
+    """The predictions of the smoothed classifier: the most frequent class among noisy copies, or abstention.
 
-    It abstains unless a two-sided binomial test of the two most frequent classes rejects that they are equally
-    likely, at level `alpha`: so an answer is not the most likely class with probability at most alpha.
+    Any noise can be used. The classifier abstains unless a two-sided binomial test at level `alpha` rejects that the
+    two most frequent classes are equally likely. So a prediction differs from the most likely class with probability
+    at most alpha.
 
     Args:
       key, predict, x, noise, num_classes, ids, batch_size: as in `smoothed_counts`.
-      samples: how many noisy copies of each example.
-      alpha: the probability of a wrong answer, for each example.
+      samples: the number of noisy copies of each example.
+      alpha: the probability of a wrong prediction, for each example.
 
     Returns:
       int64 classes of shape (B,), in NumPy; -1 where it abstains.
@@ -115,7 +117,7 @@ def smoothed_predict(
     order = np.argsort(-counts, axis=1, kind="stable")[:, :2]
     top = np.take_along_axis(counts, order, 1).astype(np.float64)
     a, b = top[:, 0], top[:, 1] if counts.shape[1] > 1 else 0.0
-    equal = 2 * binomial_tail(a, a + b, 0.5)  # by symmetry the two-sided p-value, above 1 where a == b
+    equal = 2 * binomial_tail(a, a + b, 0.5)  # the two-sided p-value by symmetry; above 1 where a == b
     return np.where(equal <= alpha, order[:, 0], -1)
 
 
@@ -132,7 +134,7 @@ def make_counter(function: str, key, predict: Callable, x, noise: Callable, num_
     classes = _classes(function, outputs, x.shape[0], num_classes)
     arrays = (jax.Array, np.ndarray, np.generic)
     if jax.tree_util.all_leaves([predict]) or not all(isinstance(leaf, arrays) for leaf in jax.tree.leaves(predict)):
-        # Not kept between calls: the parameters are constants of the program, and may be large.
+        # Not cached between calls: the parameters are constants of the program, and may be large.
         program = jax.jit(functools.partial(_count, predict), static_argnums=(5, 6))
     else:
         program = functools.partial(_compiled, predict)
@@ -151,7 +153,7 @@ def _count(predict, key, noise, x, ids, span, copies: int, classes: int) -> jax.
     stream, each = stage(key, "smoothing"), per_example(noise, ids)
     end = span[0] + span[1]
 
-    def answer(number):  # of the classifier to one noisy copy of every example
+    def answer(number):  # the prediction for one noisy copy of every example
         outputs = predict(_noise.apply(each, fold(stream, number), x)[0])
         if outputs.ndim == 1:
             return outputs.astype(jnp.int32)
@@ -161,7 +163,7 @@ def _count(predict, key, noise, x, ids, span, copies: int, classes: int) -> jax.
     def chunk(carry):
         number, counts = carry
         numbers = number + jnp.arange(copies, dtype=jnp.int32)
-        answers = jax.vmap(answer)(numbers)  # (copies, B): no reshape, so that examples stay where they are
+        answers = jax.vmap(answer)(numbers)  # (copies, B): no reshape, which would move examples between devices
         hit = answers[..., None] == jnp.arange(classes, dtype=jnp.int32)[None, None]
         hit = hit & (numbers < end)[:, None, None]
         return number + copies, counts + hit.sum(0, dtype=jnp.int32)
@@ -184,7 +186,7 @@ def _classes(function: str, outputs, examples: int, num_classes) -> int:
         )
     if num_classes is None:
         if numbers:
-            raise ValueError(f"{function}: predict returns class numbers: say how many classes there are, num_classes.")
+            raise ValueError(f"{function}: predict returns class numbers. Pass the number of classes as num_classes.")
         return shape[1]
     if not isinstance(num_classes, (int, np.integer)) or num_classes < 2 or (not numbers and num_classes != shape[1]):
         raise ValueError(
