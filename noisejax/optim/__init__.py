@@ -1,9 +1,9 @@
-"""Noise on the optimizer's side, as `optax` transforms: on gradients, in updates, in weights, and in rounding.
+"""Noise and adversaries around an optimizer, as `optax` transforms: on gradients, updates and weights, and in rounding.
 
-Every transform is a `GradientTransformationExtraArgs` that starts with the key. Its state is the key's data and a count
-of its steps: plain arrays, which any checkpoint stores and gives back to the bit. The draw at an element depends on the
-key, the step, the path of the parameter in its tree and the element's index, and on nothing else: adding a parameter
-moves no other's noise, and a sharded tree has the noise of an unsharded one.
+Every noise transform is a `GradientTransformationExtraArgs` whose first argument is the key. Its state holds the key's
+data and the number of steps: plain arrays, which any checkpoint stores and restores exactly. The draw at an element
+depends only on the key, the step, the path of the parameter in its tree and the element's index. So adding a parameter
+does not change the noise of others, and sharded trees have the same noise as unsharded ones.
 """
 
 from noisejax.optim._additive import (

@@ -1,7 +1,7 @@
-"""An adversary of the weights, as a wrapper of an optax optimizer.
+"""Adversarial weight perturbations, as a wrapper of an optax optimizer.
 
-The gradient that trains is taken where an adversary has moved the weights to, and the step is made from where they
-are. The adversary is an optimizer too: it minimizes minus the loss.
+An adversary moves the weights, the gradient is taken at the perturbed weights, and the optimizer applies it to the
+original weights. The adversary is an optimizer too: it minimizes minus the loss.
 """
 
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from jax import lax
 
 
 class AdversarialWeightsState(NamedTuple):
-    """The state of `adversarial_weights`: those of both optimizers, and with `alternate` where the step stands."""
+    """The state of `adversarial_weights`: the states of both optimizers, and with `alternate` the phase of the step."""
 
     inner: Any
     adversary: Any
@@ -22,8 +22,8 @@ class AdversarialWeightsState(NamedTuple):
 
 
 class _Halfway(NamedTuple):
-    phase: jax.Array  # how many moves of the adversary this step has seen
-    anchor: Any  # the weights from which it started
+    phase: jax.Array  # the number of adversary moves in this step so far
+    anchor: Any  # the weights at the start of the step
     clean: Any  # their gradient
 
 
@@ -37,39 +37,38 @@ def adversarial_weights(
     axis_name: Any = None,
     synchronize: bool = False,
 ) -> optax.GradientTransformationExtraArgs:
-    """Trains on the gradient at weights that an adversary has moved: ``inner`` gets ``grad L(w + e)`` and steps from w.
+    """Trains on gradients at adversarially perturbed weights: `inner` receives ``grad L(w + e)``, and updates w.
 
-    ``e`` is the sum of `steps` updates of `adversary`, each made with minus the gradient at the place reached. Update
-    it with the gradient at w and a function that gives it elsewhere:
-    ``update(grads, state, params, value_and_grad_fn=f)``, where ``f(params)`` returns ``(value, grads)`` or
-    ``((value, aux), grads)``, as `jax.value_and_grad` does; or optax's ``grad_fn=g`` with ``g(params, i)``, i being
-    the number of the adversary's move. All other keywords (``value=``, ...) go to both optimizers, and to
-    `flax.nnx.Optimizer.update` they may be given just so.
+    ``e`` is the sum of `steps` updates of `adversary`, each computed from minus the gradient at the current point. Call
+    ``update(grads, state, params, value_and_grad_fn=f)`` with the gradient at w and a function that computes it at
+    other weights. ``f(params)`` returns ``(value, grads)`` or ``((value, aux), grads)``, as `jax.value_and_grad` does.
+    Alternatively pass ``grad_fn=g`` as in optax, with ``g(params, i)``, where i is the number of the adversary's move.
+    All other keywords (``value=``, ...) are passed to both optimizers. `flax.nnx.Optimizer.update` accepts the same
+    keywords.
 
-    What the passes return beside gradients (the statistics of a BatchNorm) is the caller's from the first pass; aux of
-    the other ones is dropped. `f` must not mutate a model: merge copies,
-    ``nnx.merge(graphdef, params, rest, copy=True)``.
+    Auxiliary results of the passes, such as BatchNorm statistics, come from the caller's first pass; aux of the other
+    passes is dropped. `f` must not mutate a model: merge copies, ``nnx.merge(graphdef, params, rest, copy=True)``.
 
-    The weights should be float32: in bfloat16 a perturbation of the usual size is lost in rounding. A gradient that is
-    not finite stays so, for `optax.apply_if_finite` to see; one that is zero moves nothing.
+    Use float32 weights: in bfloat16 a perturbation of the usual size is lost in rounding. A gradient that is not finite
+    remains so, which `optax.apply_if_finite` can detect. A zero gradient does not move the weights.
 
     Args:
       inner: the optimizer of the weights.
-      adversary: any optax transformation; its state is kept from step to step, so that its schedules advance, by one
-        for each of its moves. `optax.sgd` with a normalized gradient is SAM.
-      steps: how many moves the adversary makes; each costs one gradient. Static.
-      combine: a function of the gradient at w and the one at w + e that returns what `inner` gets; None for the
-        second. Static.
-      alternate: if True, no function is needed, for train loops that can give none: of every steps + 1 calls of
-        `update` the first `steps` move the weights to the adversary's place, and the last one moves them back and lets
-        `inner` step. The loop then sees perturbed weights and losses. Static.
+      adversary: any optax transformation. Its state is kept between steps, so that its schedules advance by one with
+        each of its moves. `optax.sgd` with a normalized gradient gives SAM.
+      steps: the number of adversary moves; each costs one gradient. Static.
+      combine: a function of the gradients at w and at w + e that returns the gradient for `inner`; None for the
+        gradient at w + e. Static.
+      alternate: if True, `update` needs no function, for train loops that cannot provide one. Of every steps + 1 calls
+        of `update`, the first `steps` calls move the weights to the perturbed point, and the last call moves them back
+        and applies `inner`. The loop then sees perturbed weights and losses. Static.
       axis_name: inside `jax.shard_map`, `jax.pmap` or a `jax.vmap` with names, the axes over which the batch is split.
-        The gradients given are those of each part; what `inner` gets is their mean. Under `jax.shard_map` take them
-        with respect to ``jax.lax.pcast(params, axis_name, to="varying")``: else JAX has added them up before.
-        With jit alone there is no axis and the adversary sees the whole batch.
-      synchronize: whether all parts share one perturbation, that of the mean gradient. By default each part of the
-        batch has its own (m-sharpness, m being the size of a part), which saves one reduction and, in the papers,
-        generalizes better; results then depend on how many parts there are. Static.
+        Pass the gradients of each part; `inner` receives their mean. Under `jax.shard_map`, take gradients with respect
+        to ``jax.lax.pcast(params, axis_name, to="varying")``, otherwise JAX has already summed them. With jit alone
+        there is no axis, and the adversary sees the whole batch.
+      synchronize: whether all parts share one perturbation, computed from the mean gradient. By default each part of
+        the batch has its own (m-sharpness, where m is the size of a part). This saves one reduction and generalizes
+        better in the papers, but results depend on the number of parts. Static.
 
     Returns:
       An `optax.GradientTransformationExtraArgs`.
@@ -137,7 +136,7 @@ def adversarial_weights(
             change = jax.tree.map(lambda a, p, c: a - p + c, anchor, params, _like(change, params))
             return change, inner_state, state.adversary
 
-        # A branch, not arithmetic on both: what is not taken may be NaN, and states may hold typed keys.
+        # A branch, not arithmetic on both: the other branch may give NaN, and states may hold typed keys.
         change, inner_state, adversary_state = lax.cond(phase < steps, ascend, descend)
         halfway = _Halfway(jnp.where(phase < steps, phase + 1, 0), anchor, clean)
         return change, AdversarialWeightsState(inner_state, adversary_state, halfway)
@@ -150,8 +149,8 @@ def _checks_of(function: str, steps, axis_name, alternate: bool, synchronize: bo
         raise ValueError(f"{function}: steps must be an integer, at least 1, got {steps!r}.")
     if alternate and axis_name is not None:
         raise ValueError(
-            f"{function}: with alternate=True the weights leave `update` perturbed, which must not differ between the "
-            "parts of a batch: give no axis_name, and average the gradients before `update`."
+            f"{function}: alternate=True returns perturbed weights, which must not differ between the parts of a "
+            "batch. Pass no axis_name, and average the gradients before `update`."
         )
     if synchronize and axis_name is None:
         raise ValueError(f"{function}: synchronize=True needs axis_name, the axes over which the batch is split.")
@@ -160,9 +159,9 @@ def _checks_of(function: str, steps, axis_name, alternate: bool, synchronize: bo
 def _gradient(value_and_grad_fn, grad_fn) -> Callable:
     if (value_and_grad_fn is None) == (grad_fn is None):
         raise ValueError(
-            "adversarial_weights: update needs the gradient at other weights: give it value_and_grad_fn=f, with "
-            "f(params) as jax.value_and_grad makes it, or grad_fn=g with g(params, i), and not both. A loop that has "
-            "none can use alternate=True."
+            "adversarial_weights: update needs gradients at other weights. Pass value_and_grad_fn=f, where f(params) is "
+            "a function such as jax.value_and_grad returns, or grad_fn=g with g(params, i), and not both. A loop that "
+            "has neither can use alternate=True."
         )
     if grad_fn is not None:
         return grad_fn
@@ -173,7 +172,8 @@ def _gradient(value_and_grad_fn, grad_fn) -> Callable:
         if not isinstance(result, tuple) or len(result) != 2:
             raise TypeError(
                 "adversarial_weights: value_and_grad_fn must return (value, grads), as jax.value_and_grad does, got "
-                f"{jax.tree.structure(result)}. Give a function of gradients alone as grad_fn=lambda params, i: ..."
+                f"{jax.tree.structure(result)}. Pass a function that returns gradients alone as grad_fn=lambda params, "
+                "i: ..."
             )
         return result[1]
 
@@ -191,7 +191,7 @@ def _names(axis_name) -> tuple:
 
 
 def _apart(tree, axis_name):
-    """The same values, each part's own, so that `jax.grad` does not add up the parts' gradients."""
+    """The same values, marked as varying between parts, so that `jax.grad` does not sum the gradients of the parts."""
     if axis_name is None:
         return tree
 
@@ -206,14 +206,14 @@ def _refuse_added_up(gradients, axis_name) -> None:
     for leaf in jax.tree.leaves(gradients):
         if _tracked(axis_name) - _varying(leaf):
             raise ValueError(
-                f"adversarial_weights: the gradients are the same in all parts of {axis_name!r}: jax.grad inside "
-                "jax.shard_map has added them up. Take them with respect to "
+                f"adversarial_weights: the gradients are the same in all parts of {axis_name!r}, because jax.grad "
+                "inside jax.shard_map has summed them. Take them with respect to "
                 f"jax.lax.pcast(params, {axis_name!r}, to='varying')."
             )
 
 
 def _tracked(axis_name) -> frozenset:
-    """The axes along which this trace knows what varies: none under pmap, vmap and ``check_vma=False``."""
+    """The axes along which this trace tracks varying values: none under pmap, vmap and ``check_vma=False``."""
     return frozenset().union(*(_varying(lax.axis_index(name)) for name in _names(axis_name)))
 
 

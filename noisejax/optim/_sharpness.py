@@ -1,4 +1,4 @@
-"""Sharpness-aware minimization and its kin: adversaries of the weights by the formulas of their papers."""
+"""Sharpness-aware minimization and similar methods: the weight perturbations of their papers."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -21,13 +21,13 @@ def sam(
     axis_name: Any = None,
     synchronize: bool = False,
 ) -> optax.GradientTransformationExtraArgs:
-    """Sharpness-aware minimization: ``e = rho * g / |g|``, the norm being that of the whole tree.
+    """Sharpness-aware minimization: ``e = rho * g / |g|``, with the norm of the whole tree.
 
     Args:
       inner: the optimizer of the weights.
-      rho: how far the weights are moved, at least 0: a number, traced or not, or a schedule, a function of the step. 0
-        is `inner` itself (at the price of two gradients).
-      alternate, axis_name, synchronize: as in `adversarial_weights`, which also tells how to call `update`.
+      rho: the length of the perturbation, at least 0: a number, traced or not, or a schedule, a function of the step. 0
+        gives `inner` itself, at the cost of two gradients.
+      alternate, axis_name, synchronize: as in `adversarial_weights`, which also documents how to call `update`.
 
     Returns:
       An `optax.GradientTransformationExtraArgs`.
@@ -64,15 +64,15 @@ def asam(
     axis_name: Any = None,
     synchronize: bool = False,
 ) -> optax.GradientTransformationExtraArgs:
-    """Adaptive SAM: ``e = rho * T**2 g / |T g|`` with ``T = |w| + eta``, so that scaling weights changes nothing.
+    """Adaptive SAM: ``e = rho * T**2 g / |T g|`` with ``T = |w| + eta``, which is invariant to the scale of weights.
 
     Args:
       inner: the optimizer of the weights.
-      rho: as in `sam`, in units of T: the paper's 0.5 to 2.
-      eta: what T has at weights that are 0; above 0.
-      adaptive: a function of a leaf that tells whether it has such a T; elsewhere T = 1, as the authors do for biases.
-        Static.
-      alternate, axis_name, synchronize: as in `adversarial_weights`, which also tells how to call `update`.
+      rho: as in `sam`, in units of T. The paper uses 0.5 to 2.
+      eta: the value of T at weights that are 0; above 0.
+      adaptive: a function of a leaf that tells whether to scale by T. Other leaves have T = 1, as the biases do in the
+        authors' code. Static.
+      alternate, axis_name, synchronize: as in `adversarial_weights`, which also documents how to call `update`.
 
     Returns:
       An `optax.GradientTransformationExtraArgs`.
@@ -113,24 +113,24 @@ def gsam(
     axis_name: Any = None,
     synchronize: bool = False,
 ) -> optax.GradientTransformationExtraArgs:
-    """Surrogate gap guided SAM: SAM's gradient minus ``alpha`` times the part of the clean one that is normal to it.
+    """Surrogate gap guided SAM: SAM's gradient minus ``alpha`` times the component of the clean gradient normal to it.
 
-    With g at w and h at ``w + rho * g / |g|``: ``h - alpha * (g - (g.h / h.h) h)``, which also lowers the gap between
-    the two losses.
+    With the gradients g at w and h at ``w + rho * g / |g|`` it is ``h - alpha * (g - (g.h / h.h) h)``, which also
+    reduces the gap between the two losses.
 
     Args:
       inner: the optimizer of the weights.
-      rho: as in `sam`. The paper lets it follow the learning rate:
-        ``rho_min + (rho_max - rho_min) * (lr(t) - lr_min) / (lr_max - lr_min)``, a schedule.
-      alpha: the weight of the gap, at least 0; 0 is `sam`.
-      alternate, axis_name, synchronize: as in `adversarial_weights`, which also tells how to call `update`.
+      rho: as in `sam`. In the paper it follows the learning rate, as the schedule
+        ``rho_min + (rho_max - rho_min) * (lr(t) - lr_min) / (lr_max - lr_min)``.
+      alpha: the weight of the gap, at least 0; 0 gives `sam`.
+      alternate, axis_name, synchronize: as in `adversarial_weights`, which also documents how to call `update`.
 
     Returns:
       An `optax.GradientTransformationExtraArgs`.
 
     References:
-      Zhuang et al., "Surrogate gap minimization improves sharpness-aware training", ICLR 2022, algorithm 1. As the
-      authors do, each part of a batch splits its own gradient if `axis_name` is given.
+      Zhuang et al., "Surrogate gap minimization improves sharpness-aware training", ICLR 2022, algorithm 1. With
+      `axis_name`, each part of a batch decomposes its own gradient, as in the authors' code.
 
     Example:
       >>> import jax, jax.numpy as jnp, optax
@@ -170,23 +170,24 @@ def awp(
     axis_name: Any = None,
     synchronize: bool = False,
 ) -> optax.GradientTransformationExtraArgs:
-    """Adversarial weight perturbation: each leaf moves by ``gamma * |w| * g / |g|``, with norms of its own.
+    """Adversarial weight perturbation: each leaf moves by ``gamma * |w| * g / |g|``, with the norms of that leaf.
 
-    It belongs to adversarial training: the gradients are those of the loss at adversarial inputs.
+    Use it in adversarial training, with gradients of the loss at adversarial inputs.
 
     Args:
       inner: the optimizer of the weights.
-      gamma: the size of the perturbation as a share of the leaf's norm, at least 0: a number, traced or not, or a
-        schedule. The paper has 0.01 with PGD training and 0.005 with TRADES.
-      perturbed: a function of a leaf that tells whether it moves; by default biases and scales do not. Static.
-      alternate, axis_name, synchronize: as in `adversarial_weights`, which also tells how to call `update`.
+      gamma: the size of the perturbation relative to the leaf's norm, at least 0: a number, traced or not, or a
+        schedule. The paper uses 0.01 with PGD training and 0.005 with TRADES.
+      perturbed: a function of a leaf that tells whether to perturb it. By default biases and scales are not perturbed.
+        Static.
+      alternate, axis_name, synchronize: as in `adversarial_weights`, which also documents how to call `update`.
 
     Returns:
       An `optax.GradientTransformationExtraArgs`.
 
     References:
       Wu, Xia and Wang, "Adversarial weight perturbation helps robust generalization", NeurIPS 2020, with one step. The
-      authors' code takes weight decay at the perturbed weights; `inner` takes it at w.
+      authors' code applies weight decay at the perturbed weights; here `inner` applies it at w.
 
     Example:
       >>> import jax, jax.numpy as jnp, optax
@@ -214,7 +215,7 @@ class _Count(NamedTuple):
 
 
 def _adversary(function: str, name: str, amount, ascent: Callable) -> optax.GradientTransformation:
-    """A transformation whose updates are ``ascent(g, w, amount)``, of minus the g that it is given."""
+    """A transformation whose updates are ``ascent(g, w, amount)``, where -g is the gradient it receives."""
     if not callable(amount):
         amount = host_amount(function, name, amount, _checks.nonnegative)
 
@@ -235,7 +236,7 @@ def _as(amount, leaf: jax.Array) -> jax.Array:
 
 
 def _dot(a, b) -> jax.Array:
-    """The inner product of two trees, each leaf's in float32 or wider."""
+    """The inner product of two trees, computed for each leaf in float32 or wider."""
     parts = jax.tree.map(lambda a, b: jnp.sum(_wide(a) * _wide(b)).astype(jnp.float32), a, b)
     return sum(jax.tree.leaves(parts), jnp.zeros((), jnp.float32))
 
@@ -245,7 +246,7 @@ def _norm(tree) -> jax.Array:
 
 
 def _ratio(a, b) -> jax.Array:
-    """a / b, and 0 where b is: a zero gradient has no direction."""
+    """a / b, and 0 where b is 0: a zero gradient has no direction."""
     return jnp.where(b == 0, 0, a / jnp.where(b == 0, 1, b))
 
 

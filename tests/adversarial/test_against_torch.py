@@ -70,7 +70,7 @@ def started(key, loss, x, threat, step_size, args=(), *, start=None, **options):
 
 def ours(case, monkeypatch, key):
     linf, steps = Linf(EPS, (0, 1)), {"attack": started, "steps": STEPS}
-    monkeypatch.setattr(virtual, "near", lambda *_: jnp.asarray(DIRECTION))
+    monkeypatch.setattr(virtual, "normal_start", lambda *_: jnp.asarray(DIRECTION))
 
     def objective(params):
         def predict(x):
@@ -207,7 +207,7 @@ def test_the_virtual_direction_is_that_of_foolbox(monkeypatch, key):
 
     # The same first direction. A finite difference, in float64 here: in float32 its xi of 1e-6 leaves no digits.
     monkeypatch.setattr(peer.ep, "normal", lambda x, **_: astensor(torch.tensor(DIRECTION, dtype=torch.float64)))
-    monkeypatch.setattr(virtual, "near", lambda *_: jnp.asarray(DIRECTION))
+    monkeypatch.setattr(virtual, "normal_start", lambda *_: jnp.asarray(DIRECTION))
     model = foolbox.PyTorchModel(Same().eval(), bounds=(0, 1), device="cpu")
     x, y = torch.tensor(X, dtype=torch.float64), torch.tensor(Y).long()
     seen = []

@@ -271,7 +271,7 @@ def test_a_model_without_gradient_is_noticed(key):
         )
     assert found.accuracy["square"] < found.accuracy["apgd-ce"] and len(found.warnings) == 2
     assert "gradient of the loss is 0 at 24 of 24 correctly classified examples" in found.warnings[0]
-    assert "Square Attack, which sees no gradient" in found.warnings[1]
+    assert "Square Attack, which uses no gradient" in found.warnings[1]
 
 
 @pytest.mark.parametrize(

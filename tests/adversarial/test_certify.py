@@ -272,7 +272,7 @@ def test_what_is_wrong_is_said():
     key, x = jax.random.key(0), at_margin([0.1, 0.2])
     with pytest.raises(TypeError, match="no certificate is known"):
         certify(key, linear, x, nj.bind(nj.speckle, std=0.1), num_classes=2)
-    with pytest.raises(ValueError, match="say how many classes"):
+    with pytest.raises(ValueError, match="Pass the number of classes"):
         certify(key, linear, x, gaussian)
     with pytest.raises(ValueError, match="num_classes must be"):
         smoothed_counts(key, lambda x: x, x, gaussian, samples=3, num_classes=2)

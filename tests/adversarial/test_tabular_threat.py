@@ -88,12 +88,12 @@ def test_slots_take_tables(key):
     ("make", "message"),
     [
         (lambda: Tabular(0.1), "threat must be Linf"),
-        (lambda: Tabular(Linf(0.1, None), integers=(0,), categories=((0, 1),)), "one of integers"),
+        (lambda: Tabular(Linf(0.1, None), integers=(0,), categories=((0, 1),)), "appear only once"),
         (lambda: Tabular(Linf(0.1, None), categories=((0,),)), "at least two columns"),
         (lambda: Tabular(Linf(0.1, None), switches=-1), "switches"),
-        (lambda: Tabular(Linf(0.1, None), derived=(1,)), "give both"),
-        (lambda: Tabular(Linf(0.1, None), integers=("age",)), "integers from 0"),
-        (lambda: Tabular(Linf(0.1, None), integers=(3,)).project(X[:, :2], X[:, :2]), "rows"),
+        (lambda: Tabular(Linf(0.1, None), derived=(1,)), "both or neither"),
+        (lambda: Tabular(Linf(0.1, None), integers=("age",)), "numbered from 0"),
+        (lambda: Tabular(Linf(0.1, None), integers=(3,)).project(X[:, :2], X[:, :2]), r"shape \(B, D\)"),
     ],
 )
 def test_bad_tables_say_what_is_wrong(make, message):

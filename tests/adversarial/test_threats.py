@@ -169,7 +169,7 @@ def test_eps_of_examples_and_of_features():
     assert Linf(jnp.array([[1.0, 2.0, 3.0]]), None).project(delta, x).tolist() == [[1, 2, 3], [1, 2, 3]]
     assert Linf(1.0, (np.array([0, 0, 0]), np.array([1, 0.5, 2]))).project(delta, x).tolist() == [[1, 0.5, 1]] * 2
     assert Linf(jnp.array([[1.0, 2.0, 3.0]]), None).contains(delta, x).tolist() == [False, False]
-    with pytest.raises(ValueError, match=r"eps of shape \(3,\) has no value for each of 2 examples"):
+    with pytest.raises(ValueError, match=r"eps of shape \(3,\) does not match 2 examples"):
         Linf(jnp.ones(3), None).project(delta, x)
     with pytest.raises(ValueError, match="standardize"):
         L2(jnp.ones((1, 3)), None).project(delta, x)
