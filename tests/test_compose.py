@@ -342,3 +342,10 @@ class TestErrors:
     def test_bad_input_is_refused(self, call, error, words):
         with pytest.raises(error, match=words):
             call()
+
+
+def test_stages_are_those_of_a_chain():
+    first, second = nj.bind(nj.gaussian, std=0.1), nj.bind(nj.mask, rate=0.1)
+    assert nj.chain(first, second).stages == (first, second)
+    for alone in (first, nj.choose(first, second), nj.sometimes(first, 0.5)):
+        assert len(alone.stages) == 1 and alone.stages[0] is alone
