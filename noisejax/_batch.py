@@ -16,8 +16,8 @@ import numpy as np
 from noisejax import _checks
 from noisejax._contract import PADDING, ArrayNoise, Parameters, Spec, published, saturate
 from noisejax._padded import Padded, check_lengths, is_padded, values_of
+from noisejax._random.stream import enter
 from noisejax._sharding import automatic
-from noisejax._stream import enter
 
 P = ParamSpec("P")
 

@@ -7,12 +7,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from noisejax import _checks, _noise, _sample
+from noisejax import _checks, _noise
 from noisejax._contract import Amount
 from noisejax._noise import Combinator, Noise, Run, Schedule
 from noisejax._padded import first_array
+from noisejax._random import sample
+from noisejax._random.stream import along, stage, words
 from noisejax._replay import pick_examples
-from noisejax._stream import along, stage, words
 
 
 def choose(*noises: Callable, weights: Sequence[float] | jax.Array | None = None, mode: str = "example") -> Noise:
@@ -53,10 +54,10 @@ def _choose(run: Run, key, x, noises, weights=None, *, mode):
     shares = jnp.ones(len(noises)) if weights is None else jnp.asarray(weights, jnp.float32)
     ends = jnp.cumsum(shares)[:-1] / jnp.sum(shares)
     if mode == "batch":
-        u = _sample.uniform(words(key, "choose", ()))
+        u = sample.uniform(words(key, "choose", ()))
         index = jnp.sum(u >= ends)
         return jax.lax.switch(index, [_branch(run, noise, stage(key, n)) for n, noise in enumerate(noises)], x)
-    u = _sample.uniform(words(key, "choose", **_examples("choose", x)))
+    u = sample.uniform(words(key, "choose", **_examples("choose", x)))
     chosen, told = run(noises[0], stage(key, 0), x)
     for n, noise in enumerate(noises[1:]):
         y, replayed = run(noise, stage(key, n + 1), x)
@@ -91,11 +92,11 @@ def _sometimes(run: Run, key, x, noises, rate, *, mode):
     branch = _branch(run, noises[0], stage(key, 0))
     rate = jnp.asarray(rate, jnp.float32)
     if mode == "batch":
-        drawn = _sample.bernoulli(words(key, "sometimes", ()), rate)
+        drawn = sample.bernoulli(words(key, "sometimes", ()), rate)
         return jax.lax.cond(drawn, branch, lambda x: (x, run.unchanged(x)), x)
     examples = _examples("sometimes", x)
     rate = rate.reshape(rate.shape + (1,) * (len(examples["shape"]) - rate.ndim)) if rate.ndim else rate
-    drawn = _sample.bernoulli(words(key, "sometimes", **examples), rate)
+    drawn = sample.bernoulli(words(key, "sometimes", **examples), rate)
     y, replayed = branch(x)
     return _select("sometimes", drawn, y, x), run.select(drawn, replayed, run.unchanged(x))
 

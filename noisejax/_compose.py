@@ -12,9 +12,9 @@ from noisejax import _checks, _noise
 from noisejax._contract import is_fitted, padding_of
 from noisejax._noise import Combinator, Noise, Run, combinator
 from noisejax._padded import Padded, first_array, values_of, with_lengths
+from noisejax._random.stream import examples, fold, one_example, stage
 from noisejax._replay import HITS
 from noisejax._sharding import like_examples
-from noisejax._stream import examples, fold, one_example, stage
 
 
 def chain(*noises: Callable) -> Noise:

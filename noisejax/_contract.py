@@ -9,6 +9,7 @@ when it is called eagerly.
 import dataclasses
 import functools
 import inspect
+import itertools
 import types
 import typing
 from collections.abc import Callable, Mapping
@@ -21,7 +22,7 @@ import numpy as np
 from noisejax import _checks
 from noisejax._checks import Amount as Amount, Mask as Mask
 from noisejax._padded import Padded, check_lengths, values_of
-from noisejax._stream import enter
+from noisejax._random.stream import enter
 
 P = ParamSpec("P")
 if TYPE_CHECKING:
@@ -338,13 +339,14 @@ def _straight_through_jvp(primals, tangents):
 def address(function: Any) -> str:
     """How code calls a function: ``nj.gaussian``, ``nj.image.cutout``; a user's by its bare name.
 
-    Private modules of this library export their public names where the private parts of their own path are left out.
+    A private module of this library exports its public names where its path turns private.
     """
     name = getattr(function, "__name__", repr(function))
     module = getattr(function, "__module__", None) or ""
     if module.split(".")[0] != "noisejax":
         return name
-    return ".".join(["nj", *(part for part in module.split(".")[1:] if not part.startswith("_")), name])
+    public = itertools.takewhile(lambda part: not part.startswith("_"), module.split(".")[1:])
+    return ".".join(["nj", *public, name])
 
 
 def written(signature: inspect.Signature) -> str:

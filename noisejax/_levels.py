@@ -226,3 +226,35 @@ def adaptive(
     return Adaptive(
         start, step, ceiling, int(patience), int(cooldown), int(accumulation_size), float(rtol), float(atol), mode
     )
+
+
+def linear_rates(rate: float | jax.Array, depth: int, *, start: float | jax.Array = 0.0) -> Any:
+    """Rates that grow linearly with depth, for stochastic depth: from `start` at the first block to `rate` at the last.
+
+    Args:
+      rate: the last block's rate, in [0, 1]; it may be traced.
+      depth: the number of blocks.
+      start: the first block's rate: 0, as in timm, or ``rate / depth``, as in the paper.
+
+    Returns:
+      float32 rates of shape (depth,), one for each block's `drop_path`: iterate over them, or hand them to a vmapped
+      or scanned constructor of layers.
+
+    References:
+      Huang et al., "Deep networks with stochastic depth", ECCV 2016.
+
+    Example:
+      >>> import noisejax as nj
+      >>> [round(float(rate), 2) for rate in nj.linear_rates(0.3, 4)]
+      [0.0, 0.1, 0.2, 0.3]
+    """
+    if not isinstance(depth, int) or depth < 1:
+        raise ValueError(f"linear_rates: depth must be the number of blocks, an integer of at least 1, got {depth!r}.")
+    for name, value in (("rate", rate), ("start", start)):
+        if isinstance(value, (int, float, np.number)):
+            _checks.rate("linear_rates", name, value)
+    where = np.arange(depth, dtype=np.float32) / np.float32(max(depth - 1, 1))
+    if depth == 1:
+        where = np.ones(1, np.float32)  # the only block is the last one
+    first, last = (v.astype(jnp.float32) if isinstance(v, jax.Array) else np.float32(v) for v in (start, rate))
+    return first * (1 - where) + last * where

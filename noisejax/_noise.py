@@ -11,9 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-from noisejax import _stream
 from noisejax._contract import PADDING, address, host_amount, padding_of, written
 from noisejax._padded import Padded, values_of, with_lengths, without_lengths
+from noisejax._random.stream import enter, jax_key
 from noisejax._replay import Replay, pick_examples
 
 P = ParamSpec("P")
@@ -277,7 +277,7 @@ def apply(noise: Callable, key, x: Any, run: Run) -> tuple[Any, Any]:
     amounts = noise.amounts if noise.learn else jax.tree.map(_stop, noise.amounts, is_leaf=is_noise)
     arguments = {**amounts, **dict(noise.options)}
     if isinstance(noise.function, Combinator):
-        return noise.function.body(run, _stream.enter(noise.function.name, key), x, **arguments)
+        return noise.function.body(run, enter(noise.function.name, key), x, **arguments)
     spec = getattr(noise.function, "__noise__", None)
     if spec is None:
         return _apply_foreign(functools.partial(noise.function, **arguments), key, x, run, noise.function)
@@ -295,7 +295,7 @@ def _apply_foreign(call, key, x, run: Run, function=None):
     name = getattr(function or call, "__name__", repr(function or call))
     if run.replay is not None:
         raise TypeError(f"{run.replay.name}: {name} does not tell which elements it hits. {run.replay.advice}")
-    return restored(name, x, call(_stream.jax_key(key), x), run.where), None
+    return restored(name, x, call(jax_key(key), x), run.where), None
 
 
 def restored(function: str, x: Any, result: Any, where: Any) -> Any:

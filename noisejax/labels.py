@@ -16,10 +16,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from noisejax import _checks, _sample
+from noisejax import _checks
 from noisejax._contract import Amount, Hit, Mask, array_noise, host_amount
+from noisejax._random import sample
+from noisejax._random.stream import along, words, words_like
 from noisejax._sharding import automatic
-from noisejax._stream import along, words, words_like
 
 __all__ = ["flip", "flip_by", "flip_pairs", "missing", "smooth"]
 
@@ -95,8 +96,8 @@ def flip(
     """
     label, valid = _class(x, num_classes)
     w, w2 = words_like(key, "labels.flip.class", x), words_like(key, "labels.flip.class.low", x)
-    drawn = _sample.integers(w, w2, num_classes if include_true else num_classes - 1)
-    hit = valid & _sample.bernoulli(words_like(key, "labels.flip", x), rate)
+    drawn = sample.integers(w, w2, num_classes if include_true else num_classes - 1)
+    hit = valid & sample.bernoulli(words_like(key, "labels.flip", x), rate)
     return Hit(hit, drawn if include_true else (label + 1 + drawn) % num_classes)
 
 
@@ -134,7 +135,7 @@ def flip_pairs(
       [1, 2, 0]
     """
     label, valid = _class(x, num_classes)
-    hit = valid & _sample.bernoulli(words_like(key, "labels.flip_pairs", x), rate)
+    hit = valid & sample.bernoulli(words_like(key, "labels.flip_pairs", x), rate)
     return Hit(hit, (label + 1) % num_classes)
 
 
@@ -191,7 +192,7 @@ def flip_by(
     label, valid = _class(x, classes)
     ends = jnp.cumsum(transition, axis=-1)
     ends = ends / ends[..., -1:]  # so that a class of probability 0 is never drawn, not even the last one
-    u = _sample.uniform(words_like(key, "labels.flip_by", x))
+    u = sample.uniform(words_like(key, "labels.flip_by", x))
     ends = ends.reshape((1,) * (x.ndim + 2 - ends.ndim) + ends.shape)
 
     def drawn(label, u, ends):
@@ -252,7 +253,7 @@ def missing(
       [-1, -1]
     """
     axes = range(x.ndim) if mode == "element" else (0,)
-    hit = _sample.bernoulli(words(key, "labels.missing", **along(x, axes)), rate)
+    hit = sample.bernoulli(words(key, "labels.missing", **along(x, axes)), rate)
     return Hit(jnp.broadcast_to(hit, x.shape), _absent(x.dtype, value))
 
 

@@ -10,7 +10,7 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec as P
 from scipy import stats
 
 import noisejax as nj
-from noisejax._stream import words
+from noisejax._random.stream import words
 
 ALPHA = 1e-4
 KEY = jax.random.key(13)

@@ -9,12 +9,12 @@ import pytest
 from scipy import stats
 
 import noisejax as nj
-from noisejax._stream import words
+from noisejax._random.stream import words
 
 ALPHA = 1e-4
 KEY = jax.random.key(11)
 SCALED = [nj.dropout, nj.spatial_dropout, nj.drop_path]
-FILLED = [nj.mask, nj.channel_dropout, nj.pixel_dropout]
+FILLED = [nj.mask, nj.image.channel_dropout, nj.image.pixel_dropout]
 FAMILY = [*SCALED, nj.gaussian_dropout, nj.alpha_dropout, nj.drop_block]
 
 
@@ -45,8 +45,8 @@ def test_the_draw_is_the_word_below_the_rate():
         (nj.alpha_dropout, (5, 6, 7)),
         (nj.drop_path, (5, 1, 1)),
         (nj.mask, (5, 6, 7)),
-        (nj.channel_dropout, (5, 1, 7)),
-        (nj.pixel_dropout, (5, 6, 1)),
+        (nj.image.channel_dropout, (5, 1, 7)),
+        (nj.image.pixel_dropout, (5, 6, 1)),
     ):
         expected = np.asarray(words(KEY, noise.__name__, shape)) < np.uint32(0.25 * 2**32)
         np.testing.assert_array_equal(drawn(noise, x, rate=0.25), np.broadcast_to(expected, x.shape))

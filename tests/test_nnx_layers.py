@@ -38,7 +38,7 @@ LAYERS = {
         lambda **k: njx.ActivationNoise(nj.chain(nj.bind(nj.speckle, std=0.3), nj.bind(nj.mask, rate=0.2)), **k),
         nj.chain(nj.bind(nj.speckle, std=0.3), nj.bind(nj.mask, rate=0.2)),
     ),
-    "NEFTune": (lambda **k: njx.NEFTune(5.0, **k), nj.bind(nj.uniform, scale=np.float32(5 / np.sqrt(6 * 8)))),
+    "NEFTune": (lambda **k: njx.NEFTune(5.0, **k), nj.bind(nj.uniform, half_width=np.float32(5 / np.sqrt(6 * 8)))),
 }
 each_layer = pytest.mark.parametrize("name", LAYERS)
 

@@ -7,10 +7,11 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from noisejax import _checks, _sample
+from noisejax import _checks
 from noisejax._levels import at_step
 from noisejax._noise import call
-from noisejax._stream import words_like
+from noisejax._random import sample
+from noisejax._random.stream import words_like
 from noisejax.optim import _streams
 from noisejax.optim._streams import ScalarOrSchedule
 
@@ -189,7 +190,7 @@ def add_anticorrelated_noise(key: jax.Array, std: ScalarOrSchedule) -> optax.Gra
 
 def normal(stream: Any, g: jax.Array) -> jax.Array:
     """Standard normals of g's shape and sharding, in float32 precision for any dtype of g."""
-    return _sample.normal(words_like(stream, "normal", g))
+    return sample.normal(words_like(stream, "normal", g))
 
 
 def add(g: jax.Array, noise: jax.Array, scale: jax.Array | None = None) -> jax.Array:

@@ -6,8 +6,8 @@ from typing import Any
 import jax
 
 from noisejax import _checks
-from noisejax._continuous import gaussian
 from noisejax._noise import bind
+from noisejax._noises.additive import gaussian
 from noisejax.optim import _streams
 from noisejax.weights import perturb
 

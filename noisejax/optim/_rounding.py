@@ -5,8 +5,9 @@ import jax.numpy as jnp
 import optax
 from jax import lax
 
-from noisejax import _checks, _sample
-from noisejax._stream import Stream, enter, stream as stream_of, words_like
+from noisejax import _checks
+from noisejax._random import sample
+from noisejax._random.stream import Stream, enter, stream as stream_of, words_like
 from noisejax.optim import _streams
 
 _NARROW = (jnp.bfloat16, jnp.float16)
@@ -70,7 +71,7 @@ def _to_float16(w: jax.Array, x: jax.Array) -> jax.Array:
     low, high = (
         lax.bitcast_convert_type(bits, jnp.float16).astype(jnp.float32) for bits in (below, below + jnp.uint16(1))
     )
-    up = (size > low) & _sample.bernoulli(w, (size - low) / (high - low))
+    up = (size > low) & sample.bernoulli(w, (size - low) / (high - low))
     sign = (lax.bitcast_convert_type(x, jnp.uint32) >> jnp.uint32(16)).astype(jnp.uint16) & jnp.uint16(0x8000)
     return lax.bitcast_convert_type(below + up.astype(jnp.uint16) | sign, jnp.float16)
 

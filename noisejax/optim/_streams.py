@@ -11,7 +11,7 @@ import numpy as np
 from noisejax import _checks
 from noisejax._contract import host_amount
 from noisejax._noise import Noise
-from noisejax._stream import Stream, fold, stage, stream
+from noisejax._random.stream import Stream, fold, stage, stream
 
 ScalarOrSchedule = float | jax.Array | Callable[[jax.Array], Any]
 

@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from noisejax import _checks, _stream
+from noisejax import _checks
+from noisejax._random.stream import keys, stage
 from noisejax.robustness._report import Report, fingerprint
 
 
@@ -116,8 +117,8 @@ def sweep(
     _refuse("", np.asarray(bad), None)
     scores, levels = {}, {}
     for name, (level_to_noise, at) in checked.items():
-        keys = _stream.keys(_stream.stage(key, name), jnp.arange(draws))
-        result, bad = run(level_to_noise)(model, x, y, keys, jnp.asarray(at, jnp.float32))
+        of_draws = keys(stage(key, name), jnp.arange(draws))
+        result, bad = run(level_to_noise)(model, x, y, of_draws, jnp.asarray(at, jnp.float32))
         _refuse(name, np.asarray(bad), at)
         scores[name], levels[name] = np.asarray(result), at
     return Report(

@@ -11,9 +11,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from noisejax import _checks, _sample
+from noisejax import _checks
 from noisejax._contract import Amount, Mask, array_noise, straight_through
-from noisejax._stream import words_like
+from noisejax._random import sample
+from noisejax._random.stream import words_like
 from noisejax.weights import _scale
 
 _FIRST_READ = 20.0  # seconds from programming to the reading that drift is counted from
@@ -21,11 +22,11 @@ _READ_TIME = 250e-9  # seconds
 
 
 def _relative_to(x: jax.Array, to, channel_axis) -> None:
-    _checks.one_of("relative", "to", to, ("absmax", "std"))
+    _checks.one_of("relative_gaussian", "to", to, ("absmax", "std"))
 
 
 @array_noise(_checks.floats, sees="batch", options=_relative_to, ranges={"std": _checks.nonnegative})
-def relative(
+def relative_gaussian(
     key: jax.Array,
     x: jax.Array,
     std: Amount,
@@ -59,11 +60,11 @@ def relative(
     Example:
       >>> import jax, jax.numpy as jnp, noisejax as nj
       >>> w = jnp.array([[1.0, 100.0], [-2.0, 50.0]])
-      >>> nj.weights.relative(jax.random.key(0), w, 0.05, channel_axis=-1).shape
+      >>> nj.weights.relative_gaussian(jax.random.key(0), w, 0.05, channel_axis=-1).shape
       (2, 2)
     """
     measure = _scale.absmax if to == "absmax" else _scale.spread
-    scale = measure(x, _scale.axes("relative", x, channel_axis), where)
+    scale = measure(x, _scale.axes("relative_gaussian", x, channel_axis), where)
     return x + std * scale * _normal(key, "relative", x)
 
 
@@ -295,4 +296,4 @@ def _read(g: jax.Array, start: jax.Array, time, noise: Any) -> jax.Array:
 
 
 def _normal(key, tag: str, x: jax.Array) -> jax.Array:
-    return _sample.normal(words_like(key, tag, x)).astype(x.dtype)
+    return sample.normal(words_like(key, tag, x)).astype(x.dtype)

@@ -5,9 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from noisejax import _checks, _sample
+from noisejax import _checks
 from noisejax._contract import Amount, Hit, Mask, array_noise, straight_through
-from noisejax._stream import along, words, words_like
+from noisejax._random import sample
+from noisejax._random.stream import along, words, words_like
 from noisejax.weights import _scale
 
 _bits = _checks.Range("at least 2", lambda v: v >= 2, "inf, and every number from 24 on, is the identity.")
@@ -116,10 +117,10 @@ def quant_noise(
     over = _scale.axes("quant_noise", x, channel_axis)
     value = _quantized(key, "quant_noise", x, bits, symmetric, over, "nearest", where)
     if block_size == 1 or x.ndim == 0:
-        return Hit(_sample.bernoulli(words_like(key, "quant_noise", x), rate), value)
+        return Hit(sample.bernoulli(words_like(key, "quant_noise", x), rate), value)
     (axis,) = _checks.axes("quant_noise", "axis", (-1 if x.ndim == 1 and axis == -2 else axis,), x.ndim)
     word = _repeated(words(key, "quant_noise", **_with_blocks(x, axis, block_size)), axis, block_size, x.shape[axis])
-    return Hit(_sample.bernoulli(word, rate), value)
+    return Hit(sample.bernoulli(word, rate), value)
 
 
 _FIELDS = ("sign", "exponent", "mantissa")
@@ -232,7 +233,7 @@ def _flips(key, tag: str, x: jax.Array, rate, width: int, mask: int) -> jax.Arra
         undecided = undecided & ~(random ^ wanted)
     for n in range(_REST):
         lane = undecided & (u(0) - undecided)
-        hit = hit | jnp.where(_sample.bernoulli(words_like(key, f"{tag}.rest{n}", x), rest), lane, 0)
+        hit = hit | jnp.where(sample.bernoulli(words_like(key, f"{tag}.rest{n}", x), rest), lane, 0)
         undecided = undecided ^ lane
     return jnp.where(rate >= 1, full, hit)
 
@@ -258,7 +259,7 @@ def _quantized(key, tag, x, bits, symmetric, over, rounding, where) -> jax.Array
         q = jnp.round(q)
     else:
         below = jnp.floor(q)
-        q = below + _sample.bernoulli(words_like(key, f"{tag}.rounding", x), q - below).astype(x.dtype)
+        q = below + sample.bernoulli(words_like(key, f"{tag}.rounding", x), q - below).astype(x.dtype)
     y = step * (jnp.clip(q + zero, low, high) - zero)
     return straight_through(jnp.where(ok, y, x), x)
 

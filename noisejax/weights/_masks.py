@@ -3,9 +3,10 @@
 import jax
 import jax.numpy as jnp
 
-from noisejax import _checks, _sample
+from noisejax import _checks
 from noisejax._contract import Amount, Hit, Mask, array_noise
-from noisejax._stream import words_like
+from noisejax._random import sample
+from noisejax._random.stream import words_like
 from noisejax.weights import _scale
 
 
@@ -39,7 +40,7 @@ def drop_connect(
       >>> sorted(set(w.tolist()))
       [0.0, 1.0]
     """
-    hit = _sample.bernoulli(words_like(key, "drop_connect", x), rate)
+    hit = sample.bernoulli(words_like(key, "drop_connect", x), rate)
     keep = 1 - jnp.clip(rate, 0, 1)
     return Hit(hit, 0.0, x / jnp.where(keep > 0, keep, 1) if rescale else None)
 
@@ -72,8 +73,8 @@ def ternary_mask(
       >>> sorted(set(nj.weights.ternary_mask(jax.random.key(0), jnp.ones(100), 0.5, 0.2).tolist()))
       [-1.0, 0.0, 1.0]
     """
-    zero = _sample.bernoulli(words_like(key, "ternary_mask", x), rate)
-    negative = _sample.bernoulli(words_like(key, "ternary_mask.flip", x), flip)
+    zero = sample.bernoulli(words_like(key, "ternary_mask", x), rate)
+    negative = sample.bernoulli(words_like(key, "ternary_mask.flip", x), flip)
     return Hit(zero | negative, jnp.where(zero, 0, -x))
 
 
@@ -132,7 +133,7 @@ def stuck_at(
     values = [{"zero": 0.0, "min": low, "max": high}[kind] for kind in kinds]
     stuck = jnp.asarray(values[0]).astype(x.dtype)
     if len(values) > 1:
-        chosen = _sample.uniform(words_like(key, "stuck_at.value", x)) * len(values)
+        chosen = sample.uniform(words_like(key, "stuck_at.value", x)) * len(values)
         for n, other in enumerate(values[1:], 1):
             stuck = jnp.where(chosen >= n, other, stuck)
-    return Hit(_sample.bernoulli(words_like(key, "stuck_at", x), rate), stuck)
+    return Hit(sample.bernoulli(words_like(key, "stuck_at", x), rate), stuck)

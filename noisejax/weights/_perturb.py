@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from noisejax._noise import stages
-from noisejax._stream import enter, stage
+from noisejax._random.stream import enter, stage
 
 
 def perturb(

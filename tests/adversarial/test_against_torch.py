@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from noisejax import _sample, adversarial
+from noisejax import adversarial
+from noisejax._random import sample
 from noisejax.adversarial import L2, Linf
 from noisejax.adversarial._training import virtual
 
@@ -81,7 +82,7 @@ def ours(case, monkeypatch, key):
         elif case == "alp":
             values = adversarial.alp(key, predict, X, Y, linf, 0.5, STEP, **steps)
         elif case == "freelb":
-            monkeypatch.setattr(_sample, "symmetric_uniform", lambda _: jnp.asarray(U))
+            monkeypatch.setattr(sample, "symmetric_uniform", lambda _: jnp.asarray(U))
             loss = lambda x, y: adversarial.cross_entropy(predict(x), y)  # noqa: E731
             x = jnp.asarray(X).reshape(B, 3, 2)
             values = adversarial.freelb(key, loss, x, L2(0.2, None), 0.1, 0.3, (Y,), lengths=LENGTHS)

@@ -7,8 +7,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from noisejax import _sample
-from noisejax._stream import fold
+from noisejax._random import sample
+from noisejax._random.stream import fold
 from noisejax.adversarial._attacks.boundary import (
     Nearest,
     attack_lead,
@@ -234,7 +234,7 @@ class _Walk:
     def unit(self, grads, number) -> Any:
         """The gradient divided by its length, or a random direction where it is 0."""
         streams = jax.vmap(lambda stream: fold(stream, number))(self.streams)
-        drawn = self.threat.masked(_sample.normal(words_per_element(streams, "adversarial.walk", self.x)))
+        drawn = self.threat.masked(sample.normal(words_per_element(streams, "adversarial.walk", self.x)))
         top = max_abs(grads)
         grads = jnp.where(top > 0, divide_or(grads, top), drawn)
         squares = jnp.sum(grads * grads, axis=tuple(range(1, grads.ndim)), keepdims=True)

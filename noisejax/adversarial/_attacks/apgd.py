@@ -11,8 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from noisejax import _sample
-from noisejax._stream import stage
+from noisejax._random import sample
+from noisejax._random.stream import stage
 from noisejax.adversarial._attacks.driver import attack, choose_examples
 from noisejax.adversarial._options import ApgdOptions, check_options
 from noisejax.adversarial._threats.balls import Threat, as_column, divide_or, streams_per_example, words_per_element
@@ -353,7 +353,7 @@ def _at(table: np.ndarray, index: jax.Array) -> jax.Array:
 
 def _projected_normal(threat: Threat, key, x, ids) -> jax.Array:
     fitted = threat.fitted(x)
-    return fitted.project(_sample.normal(words_per_element(streams_per_example(key, ids, x), "adversarial.apgd", x)), x)
+    return fitted.project(sample.normal(words_per_element(streams_per_example(key, ids, x), "adversarial.apgd", x)), x)
 
 
 def _widened(threat: Threat, factor: float) -> Threat:

@@ -9,7 +9,7 @@ import numpy as np
 import optax
 
 from noisejax import _checks
-from noisejax._stream import enter, fold, keys, stage
+from noisejax._random.stream import enter, fold, keys, stage
 from noisejax.adversarial._threats.balls import Threat, as_column
 
 

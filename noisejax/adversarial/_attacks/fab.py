@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from noisejax._stream import fold
+from noisejax._random.stream import fold
 from noisejax.adversarial._attacks.boundary import (
     Nearest,
     attack_lead,

@@ -9,9 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax.scipy.ndimage import map_coordinates
 
-from noisejax import _checks, _sample
+from noisejax import _checks
 from noisejax._contract import host_amount
-from noisejax._stream import fold
+from noisejax._random import sample
+from noisejax._random.stream import fold
 from noisejax.adversarial._attacks.driver import check_attack, choose_examples, is_better, loss_on_batch, measure_point
 from noisejax.adversarial._threats.balls import Linf, streams_per_example, words_per_example
 
@@ -82,7 +83,7 @@ def spatial(
     def drawn(number):
         now = jax.vmap(lambda stream: fold(stream, number))(streams)
         return [
-            _sample.symmetric_uniform(words_per_example(now, f"adversarial.spatial.{n}", x)).reshape(-1)
+            sample.symmetric_uniform(words_per_example(now, f"adversarial.spatial.{n}", x)).reshape(-1)
             for n in range(3)
         ]
 

@@ -7,8 +7,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from noisejax import _sample
-from noisejax._stream import fold, words
+from noisejax._random import sample
+from noisejax._random.stream import fold, words
 from noisejax.adversarial._attacks.boundary import attack_lead, check_number, is_fooled, prepare_attack
 from noisejax.adversarial._attacks.driver import Best, choose_examples, keys_of_steps
 from noisejax.adversarial._threats.balls import L2, Linf, Threat, divide_or, streams_per_example, words_per_example
@@ -233,7 +233,7 @@ def _corner(streams, tag: str, images, sides) -> list[jax.Array]:
     corner = []
     for axis, side in zip((1, 2), sides, strict=True):
         high, low = (words_per_example(streams, f"{tag}.{axis}.{half}", images) for half in ("high", "low"))
-        corner.append(_sample.integers(high, low, images.shape[axis] - side + 1))
+        corner.append(sample.integers(high, low, images.shape[axis] - side + 1))
     return corner
 
 

@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from noisejax import _sample
-from noisejax._stream import fold
+from noisejax._random import sample
+from noisejax._random.stream import fold
 from noisejax.adversarial._attacks.boundary import check_norm, check_number
 from noisejax.adversarial._attacks.driver import check_attack, loss_on_batch
 from noisejax.adversarial._attacks.transforms import scale_by_reach, scale_by_steepest, scale_by_step
@@ -103,7 +103,7 @@ def universal(
         return (ball.project(delta + jnp.asarray(updates), origin), state), None
 
     def epoch(carry, number):
-        order = _sample.permutation(fold(key, number), "adversarial.universal", count)
+        order = sample.permutation(fold(key, number), "adversarial.universal", count)
         order = order[: count // batch * batch].reshape(-1, batch)
         return jax.lax.scan(minibatch, carry, order)[0], None
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from noisejax._stream import examples, fold
+from noisejax._random.stream import examples, fold
 from noisejax.adversarial._attacks.driver import (
     Best,
     check_attack,

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-from noisejax._stream import fold, keys, stage
+from noisejax._random.stream import fold, keys, stage
 from noisejax.adversarial._attacks.apgd import apgd
 from noisejax.adversarial._attacks.boundary import model_logits, rival_classes
 from noisejax.adversarial._attacks.driver import check_attack

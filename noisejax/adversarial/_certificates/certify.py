@@ -7,12 +7,13 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from noisejax._continuous import gaussian, laplace, uniform
 from noisejax._contract import is_fitted
-from noisejax._masking import channel_dropout, mask, pixel_dropout
 from noisejax._noise import Noise
+from noisejax._noises.additive import gaussian, laplace, uniform
+from noisejax._noises.masking import mask
 from noisejax._statistics import check_alpha, clopper_pearson
 from noisejax.adversarial._certificates.smoothing import check_samples, make_counter
+from noisejax.image import channel_dropout, pixel_dropout
 
 
 class Guarantee(NamedTuple):

@@ -13,8 +13,8 @@ import numpy as np
 
 from noisejax import _checks, _noise
 from noisejax._compose import per_example
+from noisejax._random.stream import fold, stage
 from noisejax._statistics import binomial_tail, check_alpha
-from noisejax._stream import fold, stage
 
 
 def smoothed_counts(

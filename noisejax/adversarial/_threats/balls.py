@@ -7,10 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-from noisejax import _checks, _sample
+from noisejax import _checks
 from noisejax._contract import host_amount, straight_through
+from noisejax._random import sample
+from noisejax._random.stream import Stream, examples, fold, one_example, stage, words, words_like
 from noisejax._sharding import like_examples
-from noisejax._stream import Stream, examples, fold, one_example, stage, words, words_like
 
 
 class Threat:
@@ -213,7 +214,7 @@ class Linf(Threat):
         return self._clip(jnp.clip(delta, -self.eps, self.eps), x)
 
     def _draw(self, stream, x, surface):
-        delta = self.masked(_sample.symmetric_uniform(words_per_element(stream, "adversarial.linf", x)))
+        delta = self.masked(sample.symmetric_uniform(words_per_element(stream, "adversarial.linf", x)))
         return self.eps * (divide_or(delta, max_abs(delta)) if surface else delta)
 
     def _steepest(self, grad, x, delta):
@@ -257,10 +258,10 @@ class L2(Threat):
         return self._clip(delta * jnp.minimum(divide_or(self.eps, norm, 1), 1), x)
 
     def _draw(self, stream, x, surface):
-        z = self.masked(_sample.normal(words_per_element(stream, "adversarial.l2", x)))
+        z = self.masked(sample.normal(words_per_element(stream, "adversarial.l2", x)))
         squares = jnp.sum(z * z, axis=_features(z), keepdims=True)
         if not surface:  # the sphere with two more dimensions, whose squares sum to twice an exponential
-            squares = squares + 2 * _sample.exponential(words_per_example(stream, "adversarial.l2.radius", x))
+            squares = squares + 2 * sample.exponential(words_per_example(stream, "adversarial.l2.radius", x))
         return self.eps * divide_or(z, jnp.sqrt(squares))
 
     def _steepest(self, grad, x, delta):

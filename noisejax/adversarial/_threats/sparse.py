@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 
-from noisejax import _sample
+from noisejax._random import sample
 from noisejax.adversarial._threats.balls import (
     Threat,
     as_column,
@@ -74,10 +74,10 @@ class L1(Threat):
 
     def _draw(self, stream, x, surface):
         # Signed exponentials divided by their sum are uniform on the sphere. One more term in the sum: in the ball.
-        delta = self.masked(_sample.laplace(words_per_element(stream, "adversarial.l1", x)))
+        delta = self.masked(sample.laplace(words_per_element(stream, "adversarial.l1", x)))
         total = as_column(self.norm(delta), x)
         if not surface:
-            total = total + _sample.exponential(words_per_example(stream, "adversarial.l1.radius", x))
+            total = total + sample.exponential(words_per_example(stream, "adversarial.l1.radius", x))
         return self.eps * divide_or(delta, total)
 
     def _steepest(self, grad, x, delta):
@@ -130,11 +130,11 @@ class L0(Threat):
         return jnp.where(_top(gain, self.eps), kept, 0)
 
     def _draw(self, stream, x, surface):
-        score = _sample.open_uniform(words_per_element(stream, "adversarial.l0.place", x))
+        score = sample.open_uniform(words_per_element(stream, "adversarial.l0.place", x))
         score = score if self.mutable is None else jnp.where(self.mutable, score, 0)
         score = score[..., :1] if self.pixels else score
         low, high = self.bounds
-        u = _sample.uniform(words_per_element(stream, "adversarial.l0", x))
+        u = sample.uniform(words_per_element(stream, "adversarial.l0", x))
         u = jnp.round(u) if surface else u
         return self.masked(jnp.where(_top(score, self.eps), low + u * (high - low) - x, 0))
 

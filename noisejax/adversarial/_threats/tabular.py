@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from noisejax import _sample
 from noisejax._contract import straight_through
+from noisejax._random import sample
 from noisejax.adversarial._threats.balls import Threat, divide_or, max_abs, words_per_element
 
 
@@ -198,7 +198,7 @@ class Tabular(Threat):
         return result
 
     def _draw(self, stream, x, surface):
-        u = _sample.uniform(words_per_element(stream, "adversarial.categories", x))
+        u = sample.uniform(words_per_element(stream, "adversarial.categories", x))
         return jnp.where(self._is(x, self._in_groups()), u - x, self._ball(x)._draw(stream, x, surface))
 
     def _steepest(self, grad, x, delta):

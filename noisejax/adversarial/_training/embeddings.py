@@ -5,9 +5,9 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from noisejax import _sample
 from noisejax._contract import padding
-from noisejax._stream import stage
+from noisejax._random import sample
+from noisejax._random.stream import stage
 from noisejax.adversarial._attacks.driver import check_attack
 from noisejax.adversarial._losses import kl
 from noisejax.adversarial._threats.balls import Threat, as_column, divide_or, streams_per_example, words_per_element
@@ -72,7 +72,7 @@ def freelb(
     counted = jnp.ones_like(at) if mask is None else jnp.where(mask, jnp.ones_like(at), 0)
     numbers = jnp.sum(counted, axis=tuple(range(1, at.ndim)))
     reach = jnp.asarray(magnitude).astype(jnp.float32) * as_column(divide_or(1, jnp.sqrt(numbers)), at)
-    u = _sample.symmetric_uniform(
+    u = sample.symmetric_uniform(
         words_per_element(streams_per_example(stage(key, "training"), ids, at), "adversarial.freelb", at)
     )
     delta, total = given.project(reach * u, at), jnp.float32(0)

@@ -9,8 +9,8 @@ from typing import Any, Unpack
 import jax
 import jax.numpy as jnp
 
-from noisejax import _sample
-from noisejax._stream import stage
+from noisejax._random import sample
+from noisejax._random.stream import stage
 from noisejax.adversarial._attacks.driver import check_attack
 from noisejax.adversarial._attacks.pgd import pgd
 from noisejax.adversarial._losses import cross_entropy, is_label, kl, untargeted
@@ -267,7 +267,7 @@ def free_step(
 
 def normal_start(key, tag: str, x: jax.Array, std, ids: jax.Array | None) -> jax.Array:
     """Normal draws of x's shape. Those of example i depend only on ``(key, ids[i])``."""
-    return jnp.asarray(std).astype(jnp.float32) * _sample.normal(
+    return jnp.asarray(std).astype(jnp.float32) * sample.normal(
         words_per_element(streams_per_example(stage(key, "training"), ids, x), tag, x)
     )
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from noisejax import _checks
 from noisejax._contract import host_amount
-from noisejax._stream import enter, words
+from noisejax._random.stream import enter, words
 
 
 def tikhonov_penalty(f: Callable, x: jax.Array, std: float | jax.Array, *, loss: str = "squared") -> jax.Array:

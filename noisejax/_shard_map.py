@@ -9,7 +9,7 @@ from jax.sharding import PartitionSpec
 from noisejax import _noise
 from noisejax._noise import Noise, Run, combinator
 from noisejax._padded import Padded, values_of
-from noisejax._stream import stream
+from noisejax._random.stream import stream
 
 
 def in_shard_map(noise: Callable, spec: PartitionSpec) -> Noise:

@@ -4,9 +4,10 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from noisejax import _checks, _sample
+from noisejax import _checks
 from noisejax._contract import Amount, Hit, Mask, array_noise, saturate, straight_through
-from noisejax._stream import along, words, words_like
+from noisejax._random import sample
+from noisejax._random.stream import along, words, words_like
 
 _share = _checks.Range("in [0, 1]", lambda v: (v >= 0) & (v <= 1), "It is the share of salt among what is hit.")
 _bits = _checks.Range("at least 0", lambda v: v >= 0, "23 keeps all of a float32.")
@@ -14,12 +15,12 @@ _SPECIAL = {"nan": jnp.nan, "inf": jnp.inf, "-inf": -jnp.inf}
 
 
 @array_noise(
-    _checks.numbers, sees="element", like_x=("low", "high"), ranges={"amount": _checks.rate, "salt_vs_pepper": _share}
+    _checks.numbers, sees="element", like_x=("low", "high"), ranges={"rate": _checks.rate, "salt_vs_pepper": _share}
 )
 def salt_and_pepper(
     key: jax.Array,
     x: jax.Array,
-    amount: Amount,
+    rate: Amount,
     salt_vs_pepper: Amount = 0.5,
     low: Amount = 0.0,
     high: Amount | None = None,
@@ -28,12 +29,12 @@ def salt_and_pepper(
     where: Mask = None,
     lengths: Mask = None,
 ) -> Hit:
-    """Salt-and-pepper noise: each element is hit with probability `amount`, and becomes `high` (salt) or `low`.
+    """Salt-and-pepper noise: each element is hit with probability `rate`, and becomes `high` (salt) or `low`.
 
     Args:
       key: a JAX key.
       x: floats, integers or booleans of any shape.
-      amount: the probability that an element is hit, in [0, 1], broadcastable to x; traced values clamp. 0 is the
+      rate: the probability that an element is hit, in [0, 1], broadcastable to x; traced values clamp. 0 is the
         identity.
       salt_vs_pepper: the share of salt among the hit elements, in [0, 1], broadcastable to x.
       low: the value of pepper, broadcastable to x.
@@ -61,15 +62,15 @@ def salt_and_pepper(
         raise ValueError(f"salt_and_pepper: x must have the channel_axis {channel_axis}, got shape {x.shape}.")
     axes = [a for a in range(x.ndim) if channel_axis is None or a != channel_axis % x.ndim]
     low, high = _ends("salt_and_pepper", x, low, high)
-    hit, value = _one_of(words(key, "salt_and_pepper", **along(x, axes)), amount, (high, salt_vs_pepper), (low, 1))
+    hit, value = _one_of(words(key, "salt_and_pepper", **along(x, axes)), rate, (high, salt_vs_pepper), (low, 1))
     return Hit(hit, value)
 
 
-@array_noise(_checks.numbers, sees="element", like_x=("low", "high"), ranges={"amount": _checks.rate})
+@array_noise(_checks.numbers, sees="element", like_x=("low", "high"), ranges={"rate": _checks.rate})
 def impulse(
     key: jax.Array,
     x: jax.Array,
-    amount: Amount,
+    rate: Amount,
     low: Amount = 0.0,
     high: Amount | None = None,
     *,
@@ -77,12 +78,12 @@ def impulse(
     where: Mask = None,
     lengths: Mask = None,
 ) -> Hit:
-    """Impulse noise: each element is hit with probability `amount`, and becomes an extreme or a random value.
+    """Impulse noise: each element is hit with probability `rate`, and becomes an extreme or a random value.
 
     Args:
       key: a JAX key.
       x: floats, integers or booleans of any shape. Each element is hit by itself: channels are not tied.
-      amount: the probability that an element is hit, in [0, 1], broadcastable to x; traced values clamp. 0 is the
+      rate: the probability that an element is hit, in [0, 1], broadcastable to x; traced values clamp. 0 is the
         identity.
       low, high: the range of values, each broadcastable to x. `high` is None for 1, and for uint8 and uint16 images
         their largest value.
@@ -108,9 +109,9 @@ def impulse(
     """
     _checks.one_of("impulse", "values", values, ("fixed", "random"))
     low, high = _ends("impulse", x, low, high)
-    hit, value = _one_of(words_like(key, "impulse", x), amount, (high, 0.5), (low, 1))
+    hit, value = _one_of(words_like(key, "impulse", x), rate, (high, 0.5), (low, 1))
     if values == "random":
-        u = _sample.uniform(words_like(key, "impulse.value", x))
+        u = sample.uniform(words_like(key, "impulse.value", x))
         value = low.astype(jnp.float32) * (1 - u) + high.astype(jnp.float32) * u
     return Hit(hit, value)
 
@@ -278,7 +279,7 @@ def _round(key, tag: str, q: jax.Array, rounding: str) -> jax.Array:
     if rounding == "nearest":
         return jnp.round(q)
     below = jnp.floor(q)
-    return below + _sample.bernoulli(words_like(key, tag, q), q - below).astype(q.dtype)
+    return below + sample.bernoulli(words_like(key, tag, q), q - below).astype(q.dtype)
 
 
 def _one_of(w: jax.Array, rate, *values) -> tuple[jax.Array, jax.Array]:
@@ -286,8 +287,8 @@ def _one_of(w: jax.Array, rate, *values) -> tuple[jax.Array, jax.Array]:
     rate = jnp.clip(rate, 0, 1)
     chosen = values[-1][0]
     for value, share in reversed(values[:-1]):
-        chosen = jnp.where(_sample.bernoulli(w, rate * share), value, chosen)
-    return _sample.bernoulli(w, rate), chosen
+        chosen = jnp.where(sample.bernoulli(w, rate * share), value, chosen)
+    return sample.bernoulli(w, rate), chosen
 
 
 def _ends(function: str, x: jax.Array, low, high) -> tuple[jax.Array, jax.Array]:

@@ -6,10 +6,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from noisejax import _batch, _checks, _sample
+from noisejax import _batch, _checks
 from noisejax._batch import batch_noise
 from noisejax._contract import Amount
-from noisejax._mixing import draw_pairs, per_draw
+from noisejax._noises.mixing import draw_pairs, per_draw
+from noisejax._random import sample
 
 
 @batch_noise(ranges={"alpha": _checks.nonnegative})
@@ -74,7 +75,7 @@ def cutmix(
 
     def centre(k, size):
         w, w2 = (per_draw(key, f"cutmix.centre{k}{part}", image, mode) for part in ("", ".low"))
-        return _sample.integers(w, w2, max(size, 1))
+        return sample.integers(w, w2, max(size, 1))
 
     centres = [centre(k, size) for k, size in enumerate(extents)]
     bounds, area = _box(jax.lax.stop_gradient(lam), centres, extents)

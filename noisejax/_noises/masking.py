@@ -5,9 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from noisejax import _checks, _sample
+from noisejax import _checks
 from noisejax._contract import Amount, Fitted, Hit, Mask, array_noise, wide
-from noisejax._stream import all_but, along, fold, positions, words, words_like
+from noisejax._random import sample
+from noisejax._random.stream import all_but, along, fold, positions, words, words_like
 
 _SELU_FLOOR = -1.7580993408473766  # -lambda * alpha of SELU: what it gives far below 0
 
@@ -48,7 +49,7 @@ def dropout(
       >>> sorted(set(nj.dropout(jax.random.key(0), jnp.ones(100), 0.5).tolist()))
       [0.0, 2.0]
     """
-    hit = _sample.bernoulli(words(key, "dropout", **all_but(x, broadcast_dims)), rate)
+    hit = sample.bernoulli(words(key, "dropout", **all_but(x, broadcast_dims)), rate)
     return Hit(hit, 0.0, _rescaled(x, rate))
 
 
@@ -75,7 +76,7 @@ def spatial_dropout(key: jax.Array, x: jax.Array, rate: Amount, *, where: Mask =
       >>> bool((y == y[:, :1, :1]).all())
       True
     """
-    return Hit(_sample.bernoulli(words(key, "spatial_dropout", **along(x, (0, -1))), rate), 0.0, _rescaled(x, rate))
+    return Hit(sample.bernoulli(words(key, "spatial_dropout", **along(x, (0, -1))), rate), 0.0, _rescaled(x, rate))
 
 
 @array_noise(_checks.floats, sees="element", ranges={"rate": _checks.rate}, widen=False)
@@ -109,7 +110,7 @@ def gaussian_dropout(
     some = rate > 0
     ratio = jnp.where(some, rate / jnp.maximum(1 - rate, 2**-24), 1)
     std = jnp.where(some, jnp.sqrt(jnp.minimum(ratio, 2**24)), 0)  # safe inside: the root's slope at 0 is infinite
-    noise = _sample.normal(words_like(key, "gaussian_dropout", x), into=x.dtype)
+    noise = sample.normal(words_like(key, "gaussian_dropout", x), into=x.dtype)
     x = wide(x)
     return x * (1 + std * noise.astype(x.dtype))
 
@@ -139,7 +140,7 @@ def alpha_dropout(key: jax.Array, x: jax.Array, rate: Amount, *, where: Mask = N
       >>> len(set(nj.alpha_dropout(jax.random.key(0), jnp.zeros(100), 0.5).tolist()))
       2
     """
-    hit = _sample.bernoulli(words_like(key, "alpha_dropout", x), rate)
+    hit = sample.bernoulli(words_like(key, "alpha_dropout", x), rate)
     keep = 1 - jnp.clip(rate, 0, 1)
     some = keep > 0
     root = jnp.sqrt(jnp.where(some, keep, 1))  # safe inside: at rate 1 a is infinite
@@ -240,10 +241,10 @@ def mask(
         each = along(x, (-1,))
         ids = lax.broadcast_in_dim(jnp.asarray(groups), each["shape"], (x.ndim - 1,), out_sharding=each["sharding"])
         stream, like = fold(key, ids), all_but(x, (-1,))
-    hit = _sample.bernoulli(words(stream, "mask", **like), rate)
+    hit = sample.bernoulli(words(stream, "mask", **like), rate)
     if not isinstance(fill, Marginals):
         return Hit(hit, fill)
-    row = _sample.integers(words(stream, "mask.row", **like), words(stream, "mask.row.low", **like), len(fill.table))
+    row = sample.integers(words(stream, "mask.row", **like), words(stream, "mask.row.low", **like), len(fill.table))
     return Hit(hit, _values_at(row, fill.table, x))
 
 
@@ -259,66 +260,6 @@ def _values_at(row: jax.Array, table: jax.Array, x: jax.Array) -> jax.Array:
     places = [positions(x, first + axis) if n > 1 else 0 for axis, n in enumerate(features)]
     # The table is whole on every device, so that each looks up its own part of x.
     return table.at[(row, *places)].get(mode="promise_in_bounds", out_sharding=jax.typeof(x).sharding)
-
-
-@array_noise(_checks.numbers, sees="element", like_x=("fill",), ranges={"rate": _checks.rate})
-def channel_dropout(
-    key: jax.Array, x: jax.Array, rate: Amount, fill: Amount = 0.0, *, where: Mask = None, lengths: Mask = None
-) -> Hit:
-    """Channel dropout of images: each channel of each example is replaced by `fill` with probability `rate`.
-
-    The rest is not rescaled: it is a fault of a picture or a sensor. `spatial_dropout` is the regularizer.
-
-    Args:
-      key: a JAX key.
-      x: numbers or booleans, examples first and channels last: (B, ..., C).
-      rate: the probability that a channel is hit, in [0, 1], broadcastable to x; traced values clamp. 0 is the
-        identity.
-      fill: what stands where it hits, broadcastable to x.
-      where, lengths: padding, see `noisejax.Noise`.
-
-    Returns:
-      An array of x's shape and dtype.
-
-    References:
-      `ChannelDropout` of albumentations, which draws the number of channels instead and always leaves one.
-
-    Example:
-      >>> import jax, jax.numpy as jnp, noisejax as nj
-      >>> nj.channel_dropout(jax.random.key(0), jnp.ones((4, 8, 8, 3)), 0.3).shape
-      (4, 8, 8, 3)
-    """
-    return Hit(_sample.bernoulli(words(key, "channel_dropout", **along(x, (0, -1))), rate), fill)
-
-
-@array_noise(_checks.numbers, sees="element", like_x=("fill",), ranges={"rate": _checks.rate})
-def pixel_dropout(
-    key: jax.Array, x: jax.Array, rate: Amount, fill: Amount = 0.0, *, where: Mask = None, lengths: Mask = None
-) -> Hit:
-    """Pixel dropout: each pixel is replaced by `fill` with probability `rate`, in all channels at once.
-
-    The rest is not rescaled. For pixels read frames of a series, or tokens: whatever the last axis describes.
-
-    Args:
-      key: a JAX key.
-      x: numbers or booleans, channels last.
-      rate: the probability that a pixel is hit, in [0, 1], broadcastable to x; traced values clamp. 0 is the identity.
-      fill: what stands where it hits, broadcastable to x: a number, or one per channel.
-      where, lengths: padding, see `noisejax.Noise`.
-
-    Returns:
-      An array of x's shape and dtype.
-
-    References:
-      `PixelDropout` of albumentations (``per_channel=False``; with True it is `mask`).
-
-    Example:
-      >>> import jax, jax.numpy as jnp, noisejax as nj
-      >>> y = nj.pixel_dropout(jax.random.key(0), jnp.ones((4, 8, 8, 3)), 0.3)
-      >>> bool((y == y[..., :1]).all())
-      True
-    """
-    return Hit(_sample.bernoulli(words(key, "pixel_dropout", **all_but(x, (-1,))), rate), fill)
 
 
 def _mode(x: jax.Array, mode: str, scale_by_keep: bool) -> None:
@@ -362,7 +303,7 @@ def drop_path(
       >>> nj.drop_path(jax.random.key(0), jnp.ones((6, 1)), 0.5).shape
       (6, 1)
     """
-    hit = _sample.bernoulli(words(key, "drop_path", **along(x, (0,) if mode == "example" else ())), rate)
+    hit = sample.bernoulli(words(key, "drop_path", **along(x, (0,) if mode == "example" else ())), rate)
     return Hit(hit, 0.0, _rescaled(x, rate) if scale_by_keep else None)
 
 

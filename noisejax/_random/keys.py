@@ -8,9 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend.random import define_prng_impl
 
-from noisejax import _stream
-from noisejax._generators import GENERATORS, two_words
-from noisejax._stream import Stream, words
+from noisejax._random.generators import GENERATORS, two_words
+from noisejax._random.stream import KEY_TYPES, Stream, pair_of, words
 
 
 def key(seed: int | jax.Array, *, generator: str = "mix") -> jax.Array:
@@ -64,7 +63,7 @@ def key(seed: int | jax.Array, *, generator: str = "mix") -> jax.Array:
     """
     if generator not in GENERATORS:
         raise ValueError(f"key: generator must be one of {', '.join(map(repr, GENERATORS))}, got {generator!r}.")
-    kind = _stream.KEY_TYPES[generator]
+    kind = KEY_TYPES[generator]
     if isinstance(seed, (int, np.integer)) and not isinstance(seed, bool):
         if not -(2**63) <= seed < 2**64:
             raise ValueError(f"key: seed must have at most 64 bits, got {seed!r}.")
@@ -131,7 +130,7 @@ def _fold_in(generator: str, data, number):
 def _pair(generator: str, data, tag: str, shape: tuple[int, ...], offset: Any):
     stream = Stream(data, generator=generator)
     halves = (words(stream, f"{tag}.{half}", shape, offset=offset) for half in (0, 1))
-    return _stream.pair_of(stream, *halves)
+    return pair_of(stream, *halves)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 2, 3), inline=True)
@@ -147,7 +146,7 @@ def _random_bits(generator: str, data, bit_width: int, shape):
 MIX, THREEFRY = _KeyType("MIX", "mix"), _KeyType("THREEFRY", "threefry2x32")
 
 for _type in (MIX, THREEFRY):
-    _stream.KEY_TYPES[_type.generator] = define_prng_impl(
+    KEY_TYPES[_type.generator] = define_prng_impl(
         key_shape=(2,),
         seed=_type.seed,
         split=_type.split,

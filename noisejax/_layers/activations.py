@@ -6,60 +6,28 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-from noisejax import _checks
-from noisejax._continuous import uniform
 from noisejax._contract import padding
-from noisejax._masking import dropout
-from noisejax._mixing import blend, mixup_pairs
-from noisejax._sample import integers
-from noisejax._stream import words
-
-
-def linear_rates(rate: float | jax.Array, depth: int, *, start: float | jax.Array = 0.0) -> Any:
-    """Rates that grow linearly with depth, for stochastic depth: from `start` at the first block to `rate` at the last.
-
-    Args:
-      rate: the last block's rate, in [0, 1]; it may be traced.
-      depth: the number of blocks.
-      start: the first block's rate: 0, as in timm, or ``rate / depth``, as in the paper.
-
-    Returns:
-      float32 rates of shape (depth,), one for each block's `drop_path`: iterate over them, or hand them to a vmapped
-      or scanned constructor of layers.
-
-    References:
-      Huang et al., "Deep networks with stochastic depth", ECCV 2016.
-
-    Example:
-      >>> import noisejax as nj
-      >>> [round(float(rate), 2) for rate in nj.linear_rates(0.3, 4)]
-      [0.0, 0.1, 0.2, 0.3]
-    """
-    if not isinstance(depth, int) or depth < 1:
-        raise ValueError(f"linear_rates: depth must be the number of blocks, an integer of at least 1, got {depth!r}.")
-    for name, value in (("rate", rate), ("start", start)):
-        if isinstance(value, (int, float, np.number)):
-            _checks.rate("linear_rates", name, value)
-    where = np.arange(depth, dtype=np.float32) / np.float32(max(depth - 1, 1))
-    if depth == 1:
-        where = np.ones(1, np.float32)  # the only block is the last one
-    first, last = (v.astype(jnp.float32) if isinstance(v, jax.Array) else np.float32(v) for v in (start, rate))
-    return first * (1 - where) + last * where
+from noisejax._noises.additive import uniform
+from noisejax._noises.masking import dropout
+from noisejax._noises.mixing import blend, mixup_pairs
+from noisejax._padded import Padded, values_of
+from noisejax._random.sample import integers
+from noisejax._random.stream import words
 
 
 def neftune(key, x: jax.Array, alpha: jax.Array, where, lengths) -> jax.Array:
     """x + u, u uniform within alpha / sqrt(L d): L is each example's true length, d the number of features."""
-    if x.ndim < 2:
-        raise ValueError(f"NEFTune: embeddings must be (..., length, features), got shape {x.shape}.")
-    mask = padding("NEFTune", x, where, lengths)
-    length = jnp.float32(x.shape[-2])
+    values = values_of(x)
+    if values.ndim < 2:
+        raise ValueError(f"NEFTune: embeddings must be (..., length, features), got shape {values.shape}.")
+    mask = padding("NEFTune", values, where, x.lengths if isinstance(x, Padded) else lengths)
+    length = jnp.float32(values.shape[-2])
     if mask is not None:
         tokens = mask.any(-1, keepdims=True)
-        tokens = jnp.broadcast_to(tokens, (*tokens.shape[:-2], x.shape[-2], 1))
+        tokens = jnp.broadcast_to(tokens, (*tokens.shape[:-2], values.shape[-2], 1))
         length = jnp.sum(tokens, -2, keepdims=True, dtype=jnp.float32)
-    scale = jnp.maximum(alpha, 0) * jax.lax.rsqrt(jnp.maximum(length, 1) * jnp.float32(x.shape[-1]))
+    scale = jnp.maximum(alpha, 0) * jax.lax.rsqrt(jnp.maximum(length, 1) * jnp.float32(values.shape[-1]))
     return uniform(key, x, scale, where=where, lengths=lengths)
 
 

@@ -6,11 +6,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from noisejax import _batch, _checks, _sample
+from noisejax import _batch, _checks
 from noisejax._batch import batch_noise
 from noisejax._contract import Amount, Hit, Mask, array_noise, host_amount
+from noisejax._random import sample
+from noisejax._random.stream import along, enter, fold, words
 from noisejax._sharding import automatic, one_per_example
-from noisejax._stream import along, enter, fold, words
 
 
 @batch_noise(ranges={"alpha": _checks.nonnegative})
@@ -181,13 +182,13 @@ def draw_pairs(tag, key, leaf, alpha, mode, pairing, shards) -> tuple[jax.Array,
     alpha = alpha.reshape(()) if alpha.size == 1 else alpha
     w, w2 = (per_draw(key, f"{tag}.lam{part}", leaf, mode) for part in ("", ".angle"))
     # Below 1e-6 all weights are 0 or 1 already, and the derivative in alpha would overflow.
-    drawn = _sample.symmetric_beta(w, w2, jnp.maximum(alpha, jnp.float32(1e-6)))
+    drawn = sample.symmetric_beta(w, w2, jnp.maximum(alpha, jnp.float32(1e-6)))
     lam = jnp.where(alpha > 0, drawn, 1)
     if pairing == "roll":
         own = jnp.arange(n, dtype=jnp.int32).reshape(shards, n // shards)
         partner = jnp.roll(own, 1, axis=1).reshape(n)
     else:
-        partner = _sample.permutation(key, f"{tag}.partner", n, shards)
+        partner = sample.permutation(key, f"{tag}.partner", n, shards)
     return lam, partner
 
 
@@ -265,8 +266,8 @@ def swap(
         ids = jnp.asarray(groups, jnp.uint32).reshape((1,) * (x.ndim - 1) + (-1,))
         stream, like = fold(key, ids), along(x, range(x.ndim - 1))
     size = x.shape[0] // shards
-    hit = _sample.bernoulli(words(stream, "swap", **like), rate)
-    ahead = _sample.integers(words(stream, "swap.row", **like), words(stream, "swap.row.low", **like), max(size - 1, 1))
+    hit = sample.bernoulli(words(stream, "swap", **like), rate)
+    ahead = sample.integers(words(stream, "swap.row", **like), words(stream, "swap.row.low", **like), max(size - 1, 1))
     own = jax.lax.broadcasted_iota(jnp.int32, ahead.shape, 0, out_sharding=jax.typeof(ahead).sharding)
     row = (own + 1 + ahead) % max(size, 1)
     if where is not None:

@@ -11,8 +11,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from noisejax import _stream
 from noisejax._checks import Amount
+from noisejax._random.stream import multiply_wide, words
 
 _u = jnp.uint32
 _LN2 = 0.6931471805599453
@@ -42,17 +42,6 @@ def laplace(w: jax.Array) -> jax.Array:
     """Laplace of scale 1: an exponential from 31 bits of the word, its sign from the other one."""
     magnitude = jnp.float32(_LN2 * _LOG_UNIT) * _minus_log((w << _u(1)) | _u(1))
     return jnp.where(w >> _u(31) == 0, magnitude, -magnitude)
-
-
-def logistic(w: jax.Array) -> jax.Array:
-    """Logistic of scale 1: log(u / (1 - u))."""
-    w = w | _u(1)
-    return jnp.float32(_LN2 * _LOG_UNIT) * (_minus_log(-w) - _minus_log(w))
-
-
-def gumbel(w: jax.Array) -> jax.Array:
-    """Standard Gumbel: -log(-log(u)). Words of the form w|1 keep u inside (0, 1)."""
-    return -jnp.log(jnp.maximum(exponential(w), jnp.float32(2**-33)))
 
 
 def normal(w: jax.Array, into=jnp.float32) -> jax.Array:
@@ -105,45 +94,11 @@ def symmetric_beta(w: jax.Array, w2: jax.Array, alpha: jax.Array) -> jax.Array:
     return jnp.where(sine < 0, low, 1 - low)
 
 
-def log_gamma_draw(key, tag: str, shape, alpha: jax.Array, *, sharding=None, attempts: int = 8) -> jax.Array:
-    """The logarithm of a Gamma(alpha, 1) draw (a logarithm, since draws of small alpha underflow).
-
-    Marsaglia and Tsang (2000) with a fixed number of attempts and no loop that waits for the last element: all
-    attempts fail with probability below 2**-32, and then the last one counts. For alpha < 1 the draw for alpha + 1 is
-    multiplied by u**(1/alpha).
-    """
-    boost = alpha < 1
-    d = jnp.where(boost, alpha + 1, alpha) - jnp.float32(1 / 3)
-    c = lax.rsqrt(9 * d)
-
-    def draw(name):
-        return _stream.words(key, f"{tag}.{name}", shape, sharding=sharding)
-
-    value = jnp.ones((), jnp.float32)
-    accepted = jnp.zeros((), bool)
-    for n in range(attempts):
-        z = normal(draw(f"normal{n}"))
-        v = 1 + c * z
-        v = v * v * v
-        safe = jnp.where(v > 0, v, 1)
-        ok = (v > 0) & (-exponential(draw(f"accept{n}")) < 0.5 * z * z + d - d * safe + d * jnp.log(safe))
-        value = jnp.where(accepted, value, jnp.where(ok, safe, value))
-        accepted = accepted | ok
-    return jnp.log(d * value) - jnp.where(boost, exponential(draw("boost")) / alpha, 0)
-
-
-def beta(key, tag: str, shape, a: jax.Array, b: jax.Array, *, sharding=None) -> jax.Array:
-    """Beta(a, b) from two gammas, in logarithms, so that small parameters neither underflow nor divide 0 by 0."""
-    log_a = log_gamma_draw(key, tag + ".a", shape, a, sharding=sharding)
-    log_b = log_gamma_draw(key, tag + ".b", shape, b, sharding=sharding)
-    return jax.nn.sigmoid(log_a - log_b)
-
-
 def integers(w: jax.Array, w2: jax.Array, n: "int | jax.Array") -> jax.Array:
     """int32 in [0, n) for 1 <= n <= 2**31: the 64-bit word (w, w2) times n, high part; the bias is below 2**-32."""
     n = jnp.asarray(n, jnp.uint32)
-    low, high = _stream.multiply_wide(w, n)
-    _, carry = _stream.multiply_wide(w2, n)
+    low, high = multiply_wide(w, n)
+    _, carry = multiply_wide(w2, n)
     return (high + (low + carry < low).astype(jnp.uint32)).astype(jnp.int32)
 
 
@@ -152,7 +107,7 @@ def permutation(key, tag: str, n: int, parts: int = 1) -> jax.Array:
 
     Each of `parts` equal, consecutive parts of the indices is permuted in itself.
     """
-    w, w2 = (_stream.words(key, f"{tag}.{half}", (parts, n // parts)) for half in ("high", "low"))
+    w, w2 = (words(key, f"{tag}.{half}", (parts, n // parts)) for half in ("high", "low"))
     indices = lax.iota(jnp.int32, n).reshape(parts, n // parts)
     return lax.sort((w, w2, indices), dimension=1, num_keys=2)[2].reshape(n)
 

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from noisejax import _checks
-from noisejax._generators import GENERATORS, multiply_wide as multiply_wide, two_words
+from noisejax._random.generators import GENERATORS, multiply_wide as multiply_wide, two_words
 
 # The key types of this library by the names of their generators; `_keys` makes them.
 KEY_TYPES: dict[str, Hashable] = {}

@@ -8,9 +8,10 @@ from typing import Any
 import jax
 from jax import lax
 
-from noisejax import _sample, weights
+from noisejax import weights
 from noisejax._checks import one_of
-from noisejax._stream import words
+from noisejax._random import sample
+from noisejax._random.stream import words
 
 METHODS = {
     "flipout": weights.flipout,
@@ -95,7 +96,7 @@ def dropped(product: Callable | None, key, rate: jax.Array) -> Callable:
 @functools.partial(jax.jit, static_argnums=(1, 2, 3))
 def uniform_start(key, shape: tuple[int, ...], bound: float, dtype: Any) -> jax.Array:
     """How NoisyNet's means start: uniform on [-bound, bound]."""
-    return (bound * _sample.symmetric_uniform(words(key, "noisy_linear", shape))).astype(dtype)
+    return (bound * sample.symmetric_uniform(words(key, "noisy_linear", shape))).astype(dtype)
 
 
 def _laid_out(y: jax.Array, out_sharding: Any) -> jax.Array:

@@ -7,11 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from noisejax import _checks, _sample
+from noisejax import _checks
 from noisejax._batch import padded_noise
 from noisejax._contract import Amount, Hit, Mask, array_noise
 from noisejax._padded import Padded
-from noisejax._stream import all_but, along, positions, words
+from noisejax._random import sample
+from noisejax._random.stream import all_but, along, positions, words
 
 
 def _drop_block_options(x, block_size, broadcast_dims, axes, scale_by_keep) -> None:
@@ -80,7 +81,7 @@ def drop_block(
     gamma = jnp.clip(rate, 0, 1) * math.prod(
         x.shape[axis] / (b * max(x.shape[axis] - b + 1, 1)) for axis, b in blocks.items()
     )
-    hit = _sample.bernoulli(words(key, "drop_block", **all_but(x, broadcast_dims)), gamma)
+    hit = sample.bernoulli(words(key, "drop_block", **all_but(x, broadcast_dims)), gamma)
     for axis, block in blocks.items():
         hit = hit & (positions(x, axis) <= x.shape[axis] - block)
     for axis, block in blocks.items():  # one axis after the other: the window's cost is the sum of the lengths
