@@ -61,3 +61,5 @@ from noisejax._regions import (
     time_mask as time_mask,
 )
 from noisejax._shards import in_shard_map as in_shard_map
+
+__version__ = "0.1.0"
