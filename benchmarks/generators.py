@@ -8,7 +8,6 @@ The generators themselves are in `benchmarks/candidates.py`.
 """
 
 import argparse
-import json
 import math
 import pathlib
 import re
@@ -20,9 +19,10 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from benchmarks import _h200, measure
+from benchmarks import _h200, kept, measure
 from benchmarks.candidates import GENERATORS
 from benchmarks.instructions import SHAPES, save
+from benchmarks.quality.verdicts import unpack as quality_rows
 from noisejax import _sample
 
 PAGE = pathlib.Path(__file__).parent.parent / "docs" / "concepts" / "generators.md"
@@ -164,6 +164,10 @@ def quality(results: dict | None) -> str:
     return "\n".join(lines)
 
 
+def read(path: pathlib.Path) -> dict:
+    return (quality_rows if path.stem == "quality" else kept.unpack)(path.read_text())
+
+
 def verdicts(rows: list[dict]) -> str:
     """How many axes were read, the largest amount, and where something was found."""
     if not rows:
@@ -210,7 +214,7 @@ def main() -> int:
     if options.page and not options.smoke:
         names = ("generators-cpu", "generators-h200", "quality")
         paths = {name: measure.RESULTS / f"{name}.json" for name in names}
-        results = {name: json.loads(path.read_text()) if path.exists() else None for name, path in paths.items()}
+        results = {name: read(path) if path.exists() else None for name, path in paths.items()}
         PAGE.write_text(page(PAGE.read_text(), results))
         print("written to", PAGE.relative_to(PAGE.parent.parent.parent))
     return 0

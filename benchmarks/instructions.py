@@ -10,7 +10,6 @@ reads x and writes y once is its memory traffic, until it issues more instructio
 """
 
 import argparse
-import json
 import math
 import pathlib
 import shlex
@@ -22,7 +21,7 @@ import jax
 import jax.numpy as jnp
 
 import noisejax as nj
-from benchmarks import _h200, _tpu, measure
+from benchmarks import _h200, _tpu, kept, measure
 from benchmarks._h200 import Unavailable
 
 SHAPES = {"flat": (2**24,), "2-D": (4096, 4096), "odd": (16, 1024, 1023), "16 keys": (16, 2**20)}
@@ -153,7 +152,7 @@ def save(name: str, command: str, device: str, made: list[dict], **versions: str
     environment.pop("load", None)
     environment |= {"device": f"{device}, compiled for and not run", "platform": name.rsplit("-", 1)[-1]}
     environment["versions"] = environment["versions"] | versions
-    path.write_text(json.dumps({**environment, "rows": made}, indent=1) + "\n")
+    path.write_text(kept.pack({**environment, "rows": kept.kept(name, made)}))
     return path
 
 

@@ -1,7 +1,6 @@
 """Timing that survives a busy machine: rivals take turns within one run, and medians and ratios are reported."""
 
 import datetime
-import json
 import os
 import pathlib
 import platform
@@ -15,7 +14,9 @@ from importlib.metadata import PackageNotFoundError, version
 
 import jax
 
-RESULTS = pathlib.Path(__file__).parent / "results"
+from benchmarks import kept
+
+RESULTS = kept.RESULTS
 
 
 def interleaved(rivals: dict[str, Callable], **options) -> dict[str, float]:
@@ -107,16 +108,18 @@ def environment(command: str) -> dict:
 def save(
     name: str, command: str, rows: list[dict], folder: pathlib.Path = RESULTS, complete: bool = True
 ) -> pathlib.Path:
+    """Write the rows and their environment: every row, or in the repository's own folder those that the pages print."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}-{jax.devices()[0].platform}.json"
-    path.write_text(json.dumps({**environment(command), "complete": complete, "rows": rows}, indent=1) + "\n")
+    rows = kept.kept(path.stem, rows) if folder == RESULTS else rows
+    path.write_text(kept.pack({**environment(command), "complete": complete, "rows": rows}))
     return path
 
 
 def load(name: str, platform: str = "cpu", folder: pathlib.Path = RESULTS) -> dict | None:
     """What a program wrote: its environment and "rows", or None where it has not run."""
     path = folder / f"{name}-{platform}.json"
-    return json.loads(path.read_text()) if path.exists() else None
+    return kept.unpack(path.read_text()) if path.exists() else None
 
 
 def table(rows: list[dict], out=None) -> None:

@@ -1,4 +1,4 @@
-"""Pytest hooks for the sdist, which has no benchmarks: tests of them are left out, and the first lines of a run say so."""
+"""Pytest hooks for the sdist, which has no benchmarks: their tests are left out, and a line at the top says so."""
 
 import re
 from pathlib import Path

@@ -21,7 +21,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from verdicts import distance, practrand, special, testu01, verdict
+from verdicts import practrand, probability, special, testu01, unpack, verdict
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "benchmarks" / "results" / "quality.json"
@@ -184,6 +184,35 @@ def merge(rows: list[dict], found: list[dict]) -> list[dict]:
     return sorted(kept.values(), key=lambda r: (r["generator"] != CHOSEN, r["generator"], r["battery"], r["axis"]))
 
 
+def span(before: dict, found: list[dict]) -> tuple[list[str], list[str]]:
+    """Versions, without where they were downloaded from, and the first and the last day."""
+    versions = {*before.get("versions", ()), *(row["version"].split(" (")[0] for row in found)}
+    dates = sorted([*before.get("dates", ()), *(row["date"][:10] for row in found)])
+    return sorted(versions), [dates[0], dates[-1]]
+
+
+def pack(rows: list[dict], versions: list[str], dates: list[str]) -> str:
+    """The text of quality.json, which `unpack` reads: it keeps what the pages print.
+
+    That is every finding about the library's generator. Of another generator's test it is the worst finding, where
+    that is more than unusual. Raw records and outputs stay in the folder of the programs.
+    """
+    groups: dict[str, dict] = {}
+    for row in rows:
+        flagged = row["flagged"]
+        if row["generator"] != CHOSEN:
+            flagged = [min(flagged, key=probability)] if ORDER[row["verdict"]] >= ORDER["suspicious"] else []
+        group = {field: row[field] for field in ("generator", "battery", "amount", "verdict")}
+        group |= {"flagged": flagged} if flagged else {}
+        group |= {} if row["complete"] else {"asked": row["asked"]}
+        groups.setdefault(json.dumps(group), {**group, "axes": []})["axes"].append(row["axis"])
+    head = {"command": "python benchmarks/quality/battery.py collect", "generator": CHOSEN}
+    head |= {"versions": versions, "dates": dates}
+    lines = [f" {json.dumps(key)}: {json.dumps(value)}" for key, value in head.items()]
+    body = ",\n".join(f"  {json.dumps(group, ensure_ascii=False)}" for group in groups.values())
+    return "{\n" + ",\n".join([*lines, f' "rows": [\n{body}\n ]']) + "\n}\n"
+
+
 def entry(record: dict, options: str, amount: str, flagged: list[str], complete: bool) -> dict:
     battery = record["battery"]
     bare = " ".join(re.sub(r"^(?:\S*/)+(?=\w)", "", word) for word in record["command"].replace(" -r C", "").split())
@@ -211,7 +240,8 @@ def size(amount: str) -> float:
     return float(number) * {"k": 2**-10, "m": 1, "g": 2**10, "t": 2**20}[unit]
 
 
-def table(rows: list[dict]) -> str:
+def table(results: dict) -> str:
+    rows = results["rows"]
     lines = of_chosen([row for row in rows if row["generator"] == CHOSEN])
     lines += ["Of the rejected ones and of the peers, on the axes where they were flagged:", ""]
     lines += ["| generator | axis | battery | worst of what was flagged | verdict |", "|---|---|---|---|---|"]
@@ -223,8 +253,7 @@ def table(rows: list[dict]) -> str:
         said = tidy(min(row["flagged"], key=probability))
         battery = BATTERIES.get(row["battery"], row["battery"])
         lines.append(f"| {row['generator']} | `{row['axis']}` | {battery} | {said} | {row['verdict']} |")
-    dates = sorted(row["date"][:10] for row in rows)
-    versions = ", ".join(sorted({row["version"].split(" (")[0] for row in rows}))
+    versions, dates = ", ".join(results["versions"]), results["dates"]
     generators = names(sorted({row["generator"] for row in clean}))
     said = f"Their other {len(clean)} tests ({generators}) were clean or at most unusual."
     lines += ["", f"{said} {versions}; {dates[0]} to {dates[-1]}."]
@@ -277,11 +306,6 @@ def tidy(said: str) -> str:
     return said.replace("|", "\\|")
 
 
-def probability(said: str) -> float:
-    match = re.search(r"p\s*~?=\s*(?:1-)?\s*([\d.e-]+)", said)
-    return float(match[1]) if match else distance(said)
-
-
 # --------------------------------------------------------------------------------------------------- checking
 
 
@@ -332,14 +356,15 @@ def main() -> None:
             parser.error("run needs a queue")
         run(options.folder, options.queue, options.practrand)
     elif options.verb == "collect":
-        rows = merge(json.loads(RESULTS.read_text())["rows"] if RESULTS.exists() else [], collect(options.folder))
-        made = {"command": "python benchmarks/quality/battery.py collect", "generator": CHOSEN, "rows": rows}
-        RESULTS.write_text(json.dumps(made, indent=1) + "\n")
+        before = unpack(RESULTS.read_text()) if RESULTS.exists() else {"rows": []}
+        found = collect(options.folder)
+        rows = merge(before["rows"], found)
+        RESULTS.write_text(pack(rows, *span(before, found)))
         print(f"{len(rows)} tests in {RESULTS.relative_to(ROOT)}")
     else:
         text = PAGE.read_text()
         before, after = text.split(START)[0], text.split(END)[1]
-        PAGE.write_text(before + START + "\n" + table(json.loads(RESULTS.read_text())["rows"]) + "\n" + END + after)
+        PAGE.write_text(before + START + "\n" + table(unpack(RESULTS.read_text())) + "\n" + END + after)
         print("written to", PAGE.relative_to(ROOT))
 
 
