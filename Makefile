@@ -57,9 +57,9 @@ build: $(VENV)/.ready-build ## build the wheel and the sdist, install each into 
 bench: $(VENV)/.ready-bench ## measure, print the tables and write benchmarks/results (SMOKE=1: only check that it runs)
 	$(BIN)/python -m benchmarks.run $(if $(SMOKE),--smoke) $(ARGS)
 
-.PHONY: bench-readme
-bench-readme: $(VENV)/.ready-bench ## measure, and write docs/results/speed.md (ARGS=--from-results: without measuring)
-	$(BIN)/python -m benchmarks.run --readme $(ARGS)
+.PHONY: bench-page
+bench-page: $(VENV)/.ready-bench ## measure, and write docs/results/speed.md (ARGS=--from-results: without measuring)
+	$(BIN)/python -m benchmarks.run --page $(ARGS)
 
 .PHONY: bench-compile
 bench-compile: $(VENV)/.ready-bench ## compile for an H200 without having one and count instructions (ARGS=--gate: check the budgets)

@@ -1,12 +1,12 @@
-"""The README's section of costs, made of what the programs wrote: nothing in it is typed by hand."""
+"""The tables of docs/results/speed.md, made from the result files: no number in them is typed by hand."""
 
 import pathlib
 from collections.abc import Iterator
 
 from benchmarks import measure
 
-README = pathlib.Path(__file__).parent.parent / "README.md"
-START, END = "<!-- benchmarks: made by make bench-readme -->", "<!-- /benchmarks -->"
+PAGE = pathlib.Path(__file__).parent.parent / "docs" / "results" / "speed.md"
+START, END = "<!-- benchmarks: made by make bench-page -->", "<!-- /benchmarks -->"
 RIVALS = {  # column: the ways among which the fastest counts
     "jax.random, default keys": ("jax.random, threefry2x32",),
     "jax.random, best keys": ("jax.random, ",),
@@ -23,7 +23,7 @@ NOTES = {
 }
 
 
-def write(folder: pathlib.Path = measure.RESULTS, page: pathlib.Path = README) -> None:
+def write(folder: pathlib.Path = measure.RESULTS, page: pathlib.Path = PAGE) -> None:
     before, rest = page.read_text().split(START)
     after = rest.split(END)[1]
     page.write_text(f"{before}{START}\n{section(folder)}{END}{after}")
