@@ -3,7 +3,7 @@
   python benchmarks/quality/battery.py check            the programs' words are the library's, their keys jax's
   python benchmarks/quality/battery.py run QUEUE        one test after another, each recorded in FOLDER/results.json
   python benchmarks/quality/battery.py collect          FOLDER/results.json into benchmarks/results/quality.json
-  python benchmarks/quality/battery.py table            quality.json -> the table of docs/concepts/stream.md
+  python benchmarks/quality/battery.py table            quality.json -> the table of docs/concepts/stream-evidence.md
 
 FOLDER is where the Makefile put the programs (--folder). A line of QUEUE is `battery generator axis[:post] [size]`:
 small, crush, big and rabbit are TestU01's, practrand takes a size (32GB), and special takes one of special.c's tests
@@ -25,7 +25,7 @@ from verdicts import practrand, probability, special, testu01, unpack, verdict
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "benchmarks" / "results" / "quality.json"
-PAGE = ROOT / "docs" / "concepts" / "stream.md"
+PAGE = ROOT / "docs" / "concepts" / "stream-evidence.md"
 START, END = "<!-- quality: made by battery.py table -->", "<!-- /quality -->"
 FOLDER = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "noisejax-quality"
 CHOSEN = "mix13c"  # the library's
