@@ -1,4 +1,4 @@
-"""Generators of words against each other: speed on a CPU, instructions on an H200, and what the batteries say.
+"""Comparison of generators: speed on a CPU, instructions on an H200, and the results of the batteries.
 
 ``python -m benchmarks.generators [--cpu] [--h200] [--page] [--smoke]``: --cpu times them fused into dropout and into
 ``x + std * normal`` and writes results/generators-cpu.json; --h200 counts machine instructions without an H200 and
@@ -117,7 +117,7 @@ def h200(smoke: bool) -> list[dict]:
 
 
 def page(text: str, results: dict[str, dict | None]) -> str:
-    """The page with its tables made anew; `results` by name: "generators-cpu", "generators-h200", "quality"."""
+    """The page with new tables; `results` by name: "generators-cpu", "generators-h200", "quality"."""
     for name, made in (("cost", cost(results)), ("quality", quality(results["quality"]))):
         start, end = START.format(name), END.format(name)
         before, after = text.split(start)[0], text.split(end)[1]

@@ -1,4 +1,4 @@
-"""Timing that survives a busy machine: rivals take turns within one run, and medians and ratios are reported."""
+"""Timing on a busy machine: rivals take turns within one run, and medians and ratios are reported."""
 
 import datetime
 import os
@@ -29,10 +29,10 @@ def samples(
 ) -> dict[str, list[float]]:
     """Seconds per call of each rival, one number per round.
 
-    In every round each rival has one turn, in an order shuffled anew, so that a change of the machine's speed and what
-    a rival leaves behind (warm caches, spinning threads) hit all alike. On a CPU each call is waited for. On an
-    accelerator the calls of a turn are queued and only the last one is waited for: what is counted is the device's
-    time, as long as a call takes longer there than its dispatch does here.
+    In every round each rival has one turn, in a newly shuffled order. So a change of the machine's speed, and what a
+    rival leaves behind (warm caches, spinning threads), affect all rivals equally. On a CPU each call is waited for. On
+    an accelerator the calls of a turn are queued and only the last one is waited for. This measures the device's time,
+    as long as a call takes longer there than its dispatch does here.
 
     Args:
       rivals: functions without arguments, which return what has to be waited for.
@@ -61,7 +61,7 @@ def samples(
         for name in order:
             rival = rivals[name]
             if once[name] < 1e-2:
-                wait(rival())  # past what the rival before left behind: cold caches, threads that spin
+                wait(rival())  # discard what the previous rival left behind: cold caches, spinning threads
             start = time.perf_counter()
             for _ in range(many[name]):
                 out = rival()
@@ -85,7 +85,7 @@ def accelerator() -> bool:
 
 
 def environment(command: str) -> dict:
-    """What a number needs beside it to be believed."""
+    """The circumstances of a measurement: machine, versions, command, date and load."""
     versions = {}
     for package in ("jax", "jaxlib", "flax", "optax", "numpy", "torch"):
         try:

@@ -57,7 +57,7 @@ def program(name: str, command: str, smoke: bool, out: pathlib.Path) -> None:
         for row in module.run(smoke):
             rows.append(row)
         complete = True
-    finally:  # what was measured before a failure, or before time ran out, is not lost
+    finally:  # rows measured before a failure, or before time ran out, are not lost
         getattr(module, "show", measure.table)(rows)
         if not smoke and rows:
             print(

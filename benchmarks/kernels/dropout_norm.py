@@ -1,6 +1,6 @@
 """Dropout, the residual sum and RMSNorm in one pass: ``h = residual + dropout(x)``, ``y = h / rms(h) * scale``.
 
-XLA makes two passes of it, since a reduction over the row stands between h and y; a row that fits a block needs one.
+XLA makes two passes of it, because of the reduction over the row between h and y. A row that fits a block needs one.
 """
 
 import functools

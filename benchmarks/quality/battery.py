@@ -1,4 +1,4 @@
-"""Statistical batteries over the streams of a generator, and what is made of their results.
+"""Statistical batteries over the streams of a generator, and the tables of their results.
 
   python benchmarks/quality/battery.py check            the programs' words are the library's, their keys jax's
   python benchmarks/quality/battery.py run QUEUE        one test after another, each recorded in FOLDER/results.json
@@ -7,7 +7,7 @@
 
 FOLDER is where the Makefile put the programs (--folder). A line of QUEUE is `battery generator axis[:post] [size]`:
 small, crush, big and rabbit are TestU01's, practrand takes a size (32GB), and special takes one of special.c's tests
-in the axis' place. Lines that are done already are skipped, so that a queue can be stopped and taken up again.
+instead of an axis. Lines that are done are skipped, so that a queue can be stopped and resumed.
 """
 
 import argparse
@@ -68,7 +68,7 @@ def run(folder: Path, queue: Path, program: str) -> None:
     tried = set()
     while True:
         done = {record["queue"] for record in load(folder) if record["complete"]} | tried
-        lines = [line.split("#")[0].strip() for line in queue.read_text().splitlines()]  # it may be edited meanwhile
+        lines = [line.split("#")[0].strip() for line in queue.read_text().splitlines()]  # it may have been edited
         line = next((line for line in lines if line and line not in done), None)
         if line is None:
             return
@@ -89,7 +89,7 @@ def run(folder: Path, queue: Path, program: str) -> None:
                 os.killpg(process.pid, signal.SIGTERM)
                 process.wait()
                 raise
-        # PractRand stops reading when it is done, and emit ends with it: there, only the output tells.
+        # PractRand stops reading when it is done, and emit ends with it, so that only the output tells.
         text = path.read_text()
         amount, flagged = read(battery, axis, text)
         finished = amount is not None and process.returncode == 0
@@ -133,12 +133,12 @@ def version(battery: str, text: str) -> str:
 
 
 def collect(folder: Path) -> list[dict]:
-    """One record per test: the complete ones, and those that were cut or still run, as far as they got."""
+    """One record per test, including tests that were cut short or still run, as far as they got."""
     tests = {}
     for record in load(folder):
         options = record["options"].replace("-r C", "").strip() if record["axis"] != "dups" else ""  # it takes none
         if record["candidate"] not in (CHOSEN, *REJECTED, *PEERS) or "-r" in options:
-            continue  # -r: another rule for the high index word, given up; C is the one there is
+            continue  # -r: a different rule for the high index word, which was rejected; C is the one in use
         output = folder / "out" / record["output"]
         amount, flagged, complete = record["amount"], record["flagged"], record["complete"]
         if record["battery"] == "special" or not complete:
@@ -175,7 +175,7 @@ def collect(folder: Path) -> list[dict]:
 
 
 def merge(rows: list[dict], found: list[dict]) -> list[dict]:
-    """The rows that there are, those replaced that were found anew: a folder need not have all of them."""
+    """The rows with the new ones in place of older ones of the same test: a folder need not have all tests."""
 
     def test(row):
         return row["generator"], row["axis"], row["battery"], row["asked"]
@@ -261,7 +261,7 @@ def table(results: dict) -> str:
 
 
 def of_chosen(chosen: list[dict]) -> list[str]:
-    """What read the library's words, and all that was flagged."""
+    """The tests of the library's words, and everything that was flagged."""
     lines = ["| battery | axes | amount | verdict |", "|---|---|---|---|"]
     largest: dict[str, dict] = {}
     for row in (row for row in chosen if row["battery"] == "practrand"):

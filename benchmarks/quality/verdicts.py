@@ -1,11 +1,11 @@
-"""What the outputs of the batteries say: how far one got, what it flagged, and what that amounts to."""
+"""Reads the outputs of the batteries: how far one got, what it flagged, and its verdict."""
 
 import json
 import re
 
 
 def practrand(text: str) -> tuple[str | None, list[str]]:
-    """The last length reached, and all that was flagged on the way."""
+    """The last length reached, and everything that was flagged up to there."""
     length, flagged = None, []
     for line in text.splitlines():
         if match := re.match(r"length= ([\d.]+ \w+) ", line):
@@ -24,7 +24,7 @@ def testu01(text: str) -> tuple[str | None, list[str]]:
 
 
 def special(test: str, text: str) -> tuple[str | None, list[str]]:
-    """How much of one of special.c's tests is there, and the lines that are over its threshold."""
+    """How much of one of special.c's tests was done, and the lines that exceed its threshold."""
     lines = text.splitlines()
     if test == "dups":
         scores = re.findall(r"\d+ \(([+-][\d.]+)\)", text)
