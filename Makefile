@@ -1,7 +1,7 @@
-# The verbs of this repository. Each sets up what it needs in a virtual environment of its own and is fast afterwards.
+# The commands of this repository. Each installs what it needs into a virtual environment once and is fast afterwards.
 #
-#   make test ARGS="-k gaussian"                   arguments are passed on
-#   make test PYTHON=python3.12 VENV=.venv-3.12    another interpreter, beside the first
+#   make test ARGS="-k gaussian"                   ARGS is passed on
+#   make test PYTHON=python3.13 VENV=.venv-3.13    a different interpreter, in its own environment
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -16,23 +16,29 @@ BIN := $(VENV)/bin
 .DELETE_ON_ERROR:
 
 .PHONY: help
-help: ## list the verbs
+help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 .PHONY: demo
-demo: $(VENV)/.ready-examples ## train on real tables with every kind of noise, print and draw what it does to robustness
+demo: $(VENV)/.ready-examples ## train on real tables with each kind of noise, then print and plot the effect on robustness
 	$(BIN)/python examples/demo.py $(ARGS)
 
-# One thread for the BLAS and OpenMP of scipy and scikit-learn: each worker has a core to itself, not two. XLA is left
-# as it is: measured with two workers on two cores, neither compiling nor running gains from fewer of its threads.
-.PHONY: test test-slow
-test test-slow: export OMP_NUM_THREADS ?= 1
-test test-slow: export OPENBLAS_NUM_THREADS ?= 1
-test test-slow: export MPLBACKEND = Agg
-test: $(VENV)/.ready-test ## run the tests, all laws over all noises among them
+# BLAS and OpenMP, which scipy and scikit-learn use, get one thread, since each worker has one core. XLA keeps its own
+# setting: with two workers on two cores, fewer threads made neither compilation nor execution faster.
+.PHONY: test test-slow test-one
+test test-slow test-one: export OMP_NUM_THREADS ?= 1
+test test-slow test-one: export OPENBLAS_NUM_THREADS ?= 1
+test test-slow test-one: export MPLBACKEND = Agg
+test: $(VENV)/.ready-test ## run the fast tests, including every law over every noise
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not slow" $(ARGS)
 
-test-slow: $(VENV)/.ready-test ## run the tests that take longer: statistics, sweeps, every example
+# The name is matched as a whole part of a test's id, so that NOISE=mask does not run the laws of time_mask as well.
+test-one: $(VENV)/.ready-test ## run the laws of one noise, fast and slow, in less than 30 seconds: make test-one NOISE=mask
+	@test -n "$(NOISE)" || { echo "Name a noise: make test-one NOISE=mask"; exit 2; }
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal tests/laws \
+	  -k "[$(NOISE)] or [$(NOISE)- or -$(NOISE)] or -$(NOISE)-" $(ARGS)
+
+test-slow: $(VENV)/.ready-test ## run the slow tests: statistics, sweeps, every example
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m slow $(ARGS)
 
 .PHONY: lint
@@ -41,21 +47,27 @@ lint: $(VENV)/.ready-lint ## check style, formatting and types
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
+.PHONY: build
+build: $(VENV)/.ready-build ## build the wheel and the sdist, install each into an empty environment and try it there
+	rm -rf dist
+	$(BIN)/python -m build --outdir dist
+	$(BIN)/python tests/smoke.py dist/*.whl dist/*.tar.gz
+
 .PHONY: bench
-bench: $(VENV)/.ready-bench ## measure, print the tables and write benchmarks/results (SMOKE=1: only see that it runs)
+bench: $(VENV)/.ready-bench ## measure, print the tables and write benchmarks/results (SMOKE=1: only check that it runs)
 	$(BIN)/python -m benchmarks.run $(if $(SMOKE),--smoke) $(ARGS)
 
-.PHONY: bench-readme
-bench-readme: $(VENV)/.ready-bench ## measure, and write the README's tables (ARGS=--from-results: without measuring)
-	$(BIN)/python -m benchmarks.run --readme $(ARGS)
+.PHONY: bench-page
+bench-page: $(VENV)/.ready-bench ## measure, and write docs/results/speed.md (ARGS=--from-results: without measuring)
+	$(BIN)/python -m benchmarks.run --page $(ARGS)
 
 .PHONY: bench-compile
-bench-compile: $(VENV)/.ready-bench ## compile for an H200 without one and count instructions (ARGS=--gate: hold the budgets)
+bench-compile: $(VENV)/.ready-bench ## compile for an H200 without having one and count instructions (ARGS=--gate: check the budgets)
 	$(BIN)/python -m benchmarks.instructions $(ARGS)
 
-# On a machine with a GPU, which may have no network: with the Python that is there, not one of our own.
+# A machine with a GPU may have no network, so this uses the Python that is installed there.
 .PHONY: bench-gpu
-bench-gpu: ## on a machine with a GPU: every benchmark and the tests, in nine minutes (OUT=: where to)
+bench-gpu: ## on a machine with a GPU: run every benchmark and the tests in nine minutes (OUT=: output folder)
 	PYTHON=$(PYTHON) benchmarks/gpu_visit.sh
 
 .PHONY: examples
@@ -65,20 +77,20 @@ examples: $(VENV)/.ready-examples ## run every example with a tiny budget
 	@set -e; for example in examples/[a-z]*.py; do echo "== $$example"; $(BIN)/python "$$example"; done
 
 .PHONY: clean
-clean: ## remove the environment and everything that is made again
+clean: ## remove the environment and all generated files
 	test ! -f $(VENV)/pyvenv.cfg || rm -rf $(VENV)
 	rm -rf build dist docs/_build examples/out .hypothesis .pytest_cache .ruff_cache
 	find noisejax tests examples benchmarks docs -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
 
-# A stamp is written last, so that a set-up that was interrupted is taken up again. Groups came with pip 25.1.
+# The stamp is written last, so that an interrupted set-up starts again. pip 25.1 introduced dependency groups.
 $(VENV)/.ready-pip:
 	@echo "Setting up $(VENV) with $$($(PYTHON) --version)"
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "noisejax needs Python 3.11 or newer: make PYTHON=python3.12 ...")'
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "noisejax needs Python 3.11 or newer: make PYTHON=python3.13 ...")'
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
 	@touch $@
 
 $(VENV)/.ready-%: pyproject.toml $(VENV)/.ready-pip
-	@echo "Installing what '$*' needs into $(VENV) (minutes the first time)"
+	@echo "Installing the dependencies of '$*' into $(VENV) (this takes minutes the first time)"
 	@$(BIN)/python -m pip install --quiet --editable . --group $*
 	@touch $@

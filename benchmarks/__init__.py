@@ -1,1 +1,1 @@
-"""Programs that measure: each prints a table against peers and limits, and writes results/<name>.json."""
+"""Benchmarks. Each program prints a table with peers and limits, and writes results/<name>.json."""

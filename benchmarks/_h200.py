@@ -1,10 +1,10 @@
 """Compiles a jitted function for an NVIDIA H200 on a machine that has none, and counts its machine instructions.
 
-XLA's compiler for CUDA needs a description of the device, not the device; `ptxas`, which makes the machine code, comes
-with any CUDA toolkit; `nvdisasm` lists it. So the program that would run can be read anywhere: how often it launches a
-kernel, what it allocates, and how many instructions an element takes. Nothing here measures time.
+XLA's compiler for CUDA needs a description of the device and not the device itself. `ptxas`, which makes the machine
+code, comes with any CUDA toolkit, and `nvdisasm` lists it. So the compiled program can be read anywhere: how often it
+launches a kernel, what it allocates, and how many instructions an element takes. Nothing here measures time.
 
-What it takes: nvcc on the PATH, and three wheels, fetched once by pip into `~/.cache/noisejax-h200` (or $NOISEJAX_H200)
+This needs nvcc on the PATH, and three wheels, fetched once by pip into `~/.cache/noisejax-h200` (or $NOISEJAX_H200)
 and not installed. Without them every function here raises `Unavailable`, which says what is missing. Autotuning is off,
 since it would time kernels: matrix products may differ from a real run, elementwise loops do not.
 """
@@ -57,7 +57,7 @@ exit 0
 """
 _LAUNCHES = "fusion|custom-call|copy|rng-bit-generator|sort|while|reduce|dot|convolution|transpose|conditional|call"
 _BITS = {"pred": 8, "s8": 8, "u8": 8, "bf16": 16, "f16": 16, "s16": 16, "u16": 16, "s64": 64, "u64": 64, "f64": 64}
-# What NVIDIA's table of arithmetic throughput lets each multiprocessor of compute capability 9.0 do in a clock, in
+# Elements per clock of each multiprocessor of compute capability 9.0, by NVIDIA's table of arithmetic throughput, in
 # elements; what is not here runs at the full rate of 128.
 _PIPES = {
     "integer and logic": (64, "LOP3 PLOP3 SHF IADD3 VIADD LEA ISETP SEL FSEL FSETP FMNMX IMNMX VIMNMX IABS PRMT LOP"),
@@ -68,7 +68,7 @@ _PIPES = {
 
 
 class Unavailable(RuntimeError):
-    """This machine lacks what it takes to compile for an H200; the message says what."""
+    """This machine cannot compile for an H200; the message says what is missing."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,7 +79,7 @@ class Kernel:
     kinds: dict[str, int]
     per_thread: float  # elements of its output that one thread writes
     elements: int  # of its output
-    branches: int  # conditional jumps: what lies behind one need not run
+    branches: int  # conditional jumps: the code after one need not run
 
     @property
     def per_element(self) -> float:
@@ -144,9 +144,9 @@ def budget(bytes_per_element: int) -> float:
 @functools.cache
 def target() -> jax.sharding.Sharding:
     """One H200, as something that arguments can be placed on when a function is compiled."""
-    jax.devices()  # before the plugin is known, so that nobody asks it for a device
+    jax.devices()  # before the plugin is registered, so that nothing asks it for a device
     toolkit, wheels = _toolkit(), _wheels()
-    cuda = CACHE / "cuda"  # what XLA takes for a toolkit: the real one's libdevice, and our ptxas
+    cuda = CACHE / "cuda"  # looks like a toolkit to XLA: the real one's libdevice, and our ptxas
     (cuda / "bin").mkdir(parents=True, exist_ok=True)
     if not (cuda / "nvvm").exists():
         (cuda / "nvvm").symlink_to(toolkit / "nvvm")
@@ -183,7 +183,7 @@ def _toolkit() -> pathlib.Path:
         said = subprocess.run(["nvcc", "--dryrun", empty.name], capture_output=True, text=True, check=False).stderr
     found = re.search(r"TOP=(\S+)", said)
     if not found or not (pathlib.Path(found[1]) / "bin" / "ptxas").exists():
-        raise Unavailable("no ptxas beside the nvcc that is on the PATH: its CUDA toolkit is not whole.")
+        raise Unavailable("no ptxas next to the nvcc on the PATH: its CUDA toolkit is incomplete.")
     return pathlib.Path(found[1]).resolve()
 
 
@@ -194,7 +194,7 @@ def _wheels() -> pathlib.Path:
 
 
 def unpacked(name: str, *wheels: str) -> pathlib.Path:
-    """The folder of the cache where these wheels lie unpacked, fetched by pip if it is not there."""
+    """The folder of the cache with these wheels unpacked; pip fetches them if they are not there."""
     folder = CACHE / name
     if not folder.exists():
         with tempfile.TemporaryDirectory(prefix="noisejax-h200-") as downloads:
@@ -207,7 +207,7 @@ def unpacked(name: str, *wheels: str) -> pathlib.Path:
             made = pathlib.Path(tempfile.mkdtemp(dir=CACHE))
             for wheel in pathlib.Path(downloads).glob("*.whl"):
                 zipfile.ZipFile(wheel).extractall(made)
-        made.rename(folder)  # whole or not there
+        made.rename(folder)  # complete or absent
     return folder
 
 
@@ -245,7 +245,7 @@ def _kernel(name: str, code: list[str], arrays: list[tuple[int, int]]) -> Kernel
         operation = re.sub(r"^@!?U?P\w+\s+", "", line).split()[0]
         kind, *modifiers = operation.split(".")
         if kind == "NOP" or (kind == "BRA" and ended and not line.startswith("@")):
-            continue  # what fills the end of the code
+            continue  # padding at the end of the code
         ended |= kind == "EXIT" and not line.startswith("@")
         branches += kind == "BRA" and line.startswith("@")
         kinds[kind] += 1

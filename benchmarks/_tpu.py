@@ -1,7 +1,7 @@
 """Compiles jitted functions for TPUs on a machine that has none: launches, temporaries, the compiler's own estimate.
 
 `libtpu`, in the version that the installed jax names, is fetched once by pip and not installed. A TPU's instructions
-are not counted: its compiler estimates the cycles of each kernel, and what is reported is that estimate over a copy's.
+are not counted. Its compiler estimates the cycles of each kernel, and the table has that estimate over a copy's.
 """
 
 import functools
@@ -56,7 +56,7 @@ def rows(programs: Iterable[tuple]) -> list[dict]:
 def target(device: str) -> jax.sharding.Sharding:
     jax.devices()
     os.environ["TPU_LIBRARY_PATH"] = str(_library())
-    for name, value in {  # or it asks the network what it is
+    for name, value in {  # otherwise it asks the network for its type
         "TPU_SKIP_MDS_QUERY": "1",
         "TPU_ACCELERATOR_TYPE": "v5litepod-4",
         "TPU_WORKER_HOSTNAMES": "localhost",

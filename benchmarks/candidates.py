@@ -1,4 +1,4 @@
-"""The generators that are compared: the library's, those that came before it, and published ones.
+"""The generators that are compared: the library's, rejected ones, and published ones.
 
 Every generator is a function ``word(index, k0, k1, tag)`` of a uint32 array, two uint32 scalars and a Python integer.
 `twin` is its name in `benchmarks/quality/generators.h`, where there is one, under which the batteries read it.
@@ -19,12 +19,12 @@ MAX = 0xFFFFFFFF
 
 
 def library(i, k0, k1, tag):
-    """The library's default, docs/concepts/stream.md."""
+    """The library's default, docs/concepts/stream-evidence.md."""
     return generators.hash_words(i, k0, k1, (tag, second(tag)))
 
 
 def second(tag: int) -> int:
-    """A place's second constant, a digest like the first one; here a hash stands for it, as in benchmarks/quality."""
+    """A place's second constant, a digest like the first one; here a hash replaces it, as in benchmarks/quality."""
     x = tag ^ MAX
     for shift, factor in ((16, 0x7FEB352D), (15, 0x846CA68B)):
         x = (x ^ x >> shift) * factor & MAX
@@ -51,14 +51,14 @@ def mix12(i, k0, k1, tag, second_step=jnp.bitwise_xor):
 
 
 def mix11(i, k0, k1, tag):
-    """That with an add in the place of its second xor, one instruction shorter still; broken in the lowest bits."""
+    """`mix12` with an add for its second xor, one instruction shorter still; broken in the lowest bits."""
     return mix12(i, k0, k1, tag, jnp.add)
 
 
 def mix14c(i, k0, k1, tag):
-    """What the library had before: weak in the lowest bit where most of the inputs are 0, and in high bits of `second`.
+    """Weak in the lowest bit where most of the inputs are 0, and in high bits of `second`.
 
-    As draws read it: for keys it had a shift and an xor more.
+    For draws; for keys it had an additional shift and xor.
     """
     a = i * u(0x9E3779B1) + k1
     b = i * u(0x85EBCA77) + k0
@@ -73,7 +73,7 @@ def mix14c(i, k0, k1, tag):
 
 
 def mix14b(i, k0, k1, tag):
-    """What the library had before that; found out where keys differ in their top bits."""
+    """Weak where keys differ in their top bits."""
     a = i * u(0x9E3779B1) + k1
     b = i * u(0x85EBCA77) + k0
     a = a ^ (a >> u(16)) ^ u(tag)
@@ -87,7 +87,7 @@ def mix14b(i, k0, k1, tag):
 
 
 def mix13(i, k0, k1, tag):
-    """The library's first candidate, one multiply-add shorter still; broken along seeds."""
+    """The first candidate, one multiply-add shorter still; broken along seeds."""
     a = i * u(0x9E3779B1) + k1
     b = i * u(0x85EBCA77) + k0
     a = a ^ (a >> u(16)) ^ u(tag)
@@ -144,7 +144,7 @@ def philox(rounds: int, wide: Callable) -> Callable:
 
 
 def wide_multiply(a, b):
-    """The 64-bit product through uint64, which is not there unless it is asked for."""
+    """The 64-bit product through uint64, which has to be enabled."""
     with jax.enable_x64(True):
         product = lax.convert_element_type(a, jnp.uint64) * lax.convert_element_type(b, jnp.uint64)
         high = lax.shift_right_logical(product, jnp.full_like(product, 32))

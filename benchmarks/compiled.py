@@ -1,8 +1,8 @@
-"""What noise adds to compiled programs: loops over x, temporaries, saved memory; here, and compiled for an H200.
+"""What noise adds to compiled programs: loops over x, temporaries and saved memory, here and compiled for an H200.
 
-Each context is compiled without noise, with the library's, and with masks and normals from jax.random; what is shown is
-what each adds to the program without. `temporaries` are in arrays of x. Of the scans over layers they are shown twice:
-as they are with 8 layers, and per layer of 8 that are added: what one more layer saves for its backward pass.
+Each context is compiled without noise, with the library's noise, and with masks and normals from jax.random. The table
+shows what each adds to the program without noise. `temporaries` are in arrays of x. For scans over layers the table has
+two numbers: the temporaries with 8 layers, and those that each of 8 more layers saves for its backward pass.
 """
 
 import functools
@@ -63,7 +63,7 @@ def run(smoke: bool) -> list[dict]:
 
 
 def alone(name: str, noise, size: int, device: str, compiled: Callable) -> dict:
-    """A noise by itself: one loop over x, forward and backward, is the least there can be."""
+    """A noise by itself: one loop over x, forward and backward, is the minimum."""
     data, x = jax.ShapeDtypeStruct((2,), jnp.uint32), jax.ShapeDtypeStruct((size,), jnp.float32)
 
     def forward(data, x):

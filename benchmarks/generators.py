@@ -1,4 +1,4 @@
-"""Generators of words against each other: speed on a CPU, instructions on an H200, and what the batteries say.
+"""Comparison of generators: speed on a CPU, instructions on an H200, and the results of the batteries.
 
 ``python -m benchmarks.generators [--cpu] [--h200] [--page] [--smoke]``: --cpu times them fused into dropout and into
 ``x + std * normal`` and writes results/generators-cpu.json; --h200 counts machine instructions without an H200 and
@@ -8,7 +8,6 @@ The generators themselves are in `benchmarks/candidates.py`.
 """
 
 import argparse
-import json
 import math
 import pathlib
 import re
@@ -20,9 +19,10 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from benchmarks import _h200, measure
+from benchmarks import _h200, kept, measure
 from benchmarks.candidates import GENERATORS
 from benchmarks.instructions import SHAPES, save
+from benchmarks.quality.verdicts import unpack as quality_rows
 from noisejax._random import sample
 
 PAGE = pathlib.Path(__file__).parent.parent / "docs" / "concepts" / "generators.md"
@@ -117,7 +117,7 @@ def h200(smoke: bool) -> list[dict]:
 
 
 def page(text: str, results: dict[str, dict | None]) -> str:
-    """The page with its tables made anew; `results` by name: "generators-cpu", "generators-h200", "quality"."""
+    """The page with new tables; `results` by name: "generators-cpu", "generators-h200", "quality"."""
     for name, made in (("cost", cost(results)), ("quality", quality(results["quality"]))):
         start, end = START.format(name), END.format(name)
         before, after = text.split(start)[0], text.split(end)[1]
@@ -162,6 +162,10 @@ def quality(results: dict | None) -> str:
         if generator.twin:
             lines.append(f"| {name} | {generator.source} | {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def read(path: pathlib.Path) -> dict:
+    return (quality_rows if path.stem == "quality" else kept.unpack)(path.read_text())
 
 
 def verdicts(rows: list[dict]) -> str:
@@ -210,7 +214,7 @@ def main() -> int:
     if options.page and not options.smoke:
         names = ("generators-cpu", "generators-h200", "quality")
         paths = {name: measure.RESULTS / f"{name}.json" for name in names}
-        results = {name: json.loads(path.read_text()) if path.exists() else None for name, path in paths.items()}
+        results = {name: read(path) if path.exists() else None for name, path in paths.items()}
         PAGE.write_text(page(PAGE.read_text(), results))
         print("written to", PAGE.relative_to(PAGE.parent.parent.parent))
     return 0

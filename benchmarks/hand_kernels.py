@@ -1,8 +1,8 @@
-"""Hand-written kernels against what XLA makes of their specifications: in context on a GPU, compiled for one elsewhere.
+"""Hand-written kernels compared with XLA's versions of their specifications: in context on a GPU, or compiled for one.
 
 A kernel moves into the package when it wins here, inside the computation that it is for. Without a GPU each is
-interpreted on small arrays and compared with its specification, and compiled for an H200, if this machine can do that:
-launches, and bytes of temporaries. Nothing is timed then.
+interpreted on small arrays and compared with its specification. If this machine can compile for an H200, launches and
+bytes of temporaries are counted. Nothing is timed then.
 """
 
 from collections.abc import Callable, Iterator
@@ -36,11 +36,11 @@ def run(smoke: bool) -> Iterator[dict]:
 
 
 def jobs() -> dict[str, tuple[Callable, list, list]]:
-    """What the kernels are for: a function of the implementation, key data and arrays, and small and large shapes."""
+    """The kernels' uses: a function of the implementation, key data and arrays, and small and large shapes."""
     n, wrap = 4096, jax.random.wrap_key_data
 
     def products(how, key, x, w):
-        # Two layers with what stands between them, so that a fusion which the kernel prevents is counted against it.
+        # Two layers with the GELU between them, so that a fusion which the kernel prevents is counted against it.
         hidden = jax.nn.gelu(noisy_matmul(wrap(key), x, w, 0.01, implementation=how))
         return noisy_matmul(jax.random.fold_in(wrap(key), 1), hidden, w, 0.01, implementation=how)
 

@@ -1,16 +1,15 @@
-"""What noise costs on an H200 and on TPUs that are not there: launches, temporaries, instructions per element.
+"""The cost of noise on an H200 and on TPUs, without these devices: launches, temporaries, instructions per element.
 
-``python -m benchmarks.instructions [--gate] [--smoke]``: the table of all programs; with --gate every one of them is
-held against its budget, and the exit status says whether it keeps it. Nothing is timed: `benchmarks/_h200.py` says how
-a program is compiled for a device that is not there, and what it takes.
+``python -m benchmarks.instructions [--gate] [--smoke]`` prints the table of all programs. With --gate each program is
+compared with its budget, and the exit status says whether all of them are within theirs. Nothing is timed:
+`benchmarks/_h200.py` says how a program is compiled without the device.
 
-Amounts are arguments of the programs, as they are where a noise is part of a train state. What bounds a kernel that
-reads x and writes y once is its memory traffic, until it issues more instructions per element than the `budget`: then
-`of copy`, the part of a copy's bandwidth that is left, falls below 1.
+Amounts are arguments of the programs, as they are where a noise is part of a train state. Memory traffic bounds a
+kernel that reads x and writes y once, until it issues more instructions per element than the `budget`. Then `of copy`,
+the share of a copy's bandwidth that is left, falls below 1.
 """
 
 import argparse
-import json
 import math
 import pathlib
 import shlex
@@ -22,7 +21,7 @@ import jax
 import jax.numpy as jnp
 
 import noisejax as nj
-from benchmarks import _h200, _tpu, measure
+from benchmarks import _h200, _tpu, kept, measure
 from benchmarks._h200 import Unavailable
 
 SHAPES = {"flat": (2**24,), "2-D": (4096, 4096), "odd": (16, 1024, 1023), "16 keys": (16, 2**20)}
@@ -37,7 +36,7 @@ NOISES = {
     "chain of three": nj.chain(GAUSSIAN, MASK, SPECKLE),
     "chain of five": nj.chain(GAUSSIAN, MASK, SPECKLE, UNIFORM, DROPOUT),
 }
-# Instructions per element of flat arrays, forward and gradient: what was counted, and 3% for the next compiler.
+# Instructions per element of flat arrays, forward and gradient: the counts, and 3% for the next compiler.
 BUDGETS = {
     "gaussian": {"float32": (49.5, 1), "bfloat16": (45.5, 1)},
     "dropout": {"float32": (24, 24), "bfloat16": (27.5, 26.5)},
@@ -46,7 +45,7 @@ BUDGETS = {
     "chain of three": {"float32": (113.5, 113), "bfloat16": (105, 108)},
     "chain of five": {"float32": (147, 131), "bfloat16": (140, 125.5)},
 }
-SPREAD, INDEX = 1.25, 9  # other shapes: times the flat count, or what the index of a not so even one adds by itself
+SPREAD, INDEX = 1.25, 9  # other shapes: times the flat count, or what an uneven shape's index adds
 
 
 def run(smoke: bool) -> list[dict]:
@@ -86,8 +85,8 @@ def rows(smoke: bool) -> list[dict]:
 
 
 def programs(smoke: bool) -> Iterator[tuple[str, object, str, str, Callable, tuple]]:
-    """Name, dtype, shape, direction, a function and its arguments: all that is compiled, in the table's order."""
-    data = jax.ShapeDtypeStruct((2,), jnp.uint32)  # a key as it is stored: the keys of jax cannot be placed elsewhere
+    """Name, dtype, shape, direction, a function and its arguments: everything compiled, in the table's order."""
+    data = jax.ShapeDtypeStruct((2,), jnp.uint32)  # a key's data: keys of jax cannot be placed on a different device
     for dtype in DTYPES[:1] if smoke else DTYPES:
         flat = jax.ShapeDtypeStruct(SHAPES["flat"], dtype)
         yield "copy", dtype, "flat", "forward", lambda x: x * jnp.asarray(1.5, x.dtype), (flat,)
@@ -127,13 +126,13 @@ STOCK = {"jax.random.normal": stock_gaussian, "jax.random.bernoulli": stock_drop
 
 
 def broken(row: dict) -> str | None:
-    """How a row breaks its budget; None where it keeps it, or has none."""
+    """How a row exceeds its budget; None where it does not, or has none."""
     if row["program"] not in BUDGETS:
         return None
     shape, flat = SHAPES[row["shape"]], row["shape"] == "flat"
     limit = BUDGETS[row["program"]][row["dtype"]][row["direction"] == "gradient"]
     limit = limit if flat else max(SPREAD * limit, INDEX + limit)
-    # Of a chain over 16 keys XLA computes once, before the loop, what the index gives without a key: arrays of one row.
+    # For a chain over 16 keys XLA computes the part that does not depend on a key once, before the loop: one row each.
     rows = 2 if row["shape"] == "16 keys" and row["program"].startswith("chain") else 0
     said = []
     if row["launches"] > 1 + rows:
@@ -153,14 +152,14 @@ def save(name: str, command: str, device: str, made: list[dict], **versions: str
     environment.pop("load", None)
     environment |= {"device": f"{device}, compiled for and not run", "platform": name.rsplit("-", 1)[-1]}
     environment["versions"] = environment["versions"] | versions
-    path.write_text(json.dumps({**environment, "rows": made}, indent=1) + "\n")
+    path.write_text(kept.pack({**environment, "rows": kept.kept(name, made)}))
     return path
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--smoke", action="store_true", help="a few programs; nothing is written")
-    parser.add_argument("--gate", action="store_true", help="hold every program against its budget; nothing is written")
+    parser.add_argument("--gate", action="store_true", help="compare every program with its budget; nothing is written")
     parser.add_argument("--tpu", action="store_true", help="for TPUs only: their compiler's estimates")
     options = parser.parse_args()
     command, start = shlex.join(["python", "-m", "benchmarks.instructions", *sys.argv[1:]]), time.perf_counter()
@@ -174,7 +173,7 @@ def main() -> int:
     measure.table(made)
     if options.gate:
         failures = [said for row in made if (said := broken(row))]
-        print(f"\n{len(failures)} of {len(made)} programs break their budget, {time.perf_counter() - start:.0f} s")
+        print(f"\n{len(failures)} of {len(made)} programs exceed their budget, {time.perf_counter() - start:.0f} s")
         print("\n".join(failures))
         return bool(failures)
     if options.smoke:

@@ -1,7 +1,6 @@
-"""Timing that survives a busy machine: rivals take turns within one run, and medians and ratios are reported."""
+"""Timing on a busy machine: rivals take turns within one run, and medians and ratios are reported."""
 
 import datetime
-import json
 import os
 import pathlib
 import platform
@@ -15,7 +14,9 @@ from importlib.metadata import PackageNotFoundError, version
 
 import jax
 
-RESULTS = pathlib.Path(__file__).parent / "results"
+from benchmarks import kept
+
+RESULTS = kept.RESULTS
 
 
 def interleaved(rivals: dict[str, Callable], **options) -> dict[str, float]:
@@ -28,10 +29,10 @@ def samples(
 ) -> dict[str, list[float]]:
     """Seconds per call of each rival, one number per round.
 
-    In every round each rival has one turn, in an order shuffled anew, so that a change of the machine's speed and what
-    a rival leaves behind (warm caches, spinning threads) hit all alike. On a CPU each call is waited for. On an
-    accelerator the calls of a turn are queued and only the last one is waited for: what is counted is the device's
-    time, as long as a call takes longer there than its dispatch does here.
+    In every round each rival has one turn, in a newly shuffled order. So a change of the machine's speed, and what a
+    rival leaves behind (warm caches, spinning threads), affect all rivals equally. On a CPU each call is waited for. On
+    an accelerator the calls of a turn are queued and only the last one is waited for. This measures the device's time,
+    as long as a call takes longer there than its dispatch does here.
 
     Args:
       rivals: functions without arguments, which return what has to be waited for.
@@ -60,7 +61,7 @@ def samples(
         for name in order:
             rival = rivals[name]
             if once[name] < 1e-2:
-                wait(rival())  # past what the rival before left behind: cold caches, threads that spin
+                wait(rival())  # discard what the previous rival left behind: cold caches, spinning threads
             start = time.perf_counter()
             for _ in range(many[name]):
                 out = rival()
@@ -84,7 +85,7 @@ def accelerator() -> bool:
 
 
 def environment(command: str) -> dict:
-    """What a number needs beside it to be believed."""
+    """The circumstances of a measurement: machine, versions, command, date and load."""
     versions = {}
     for package in ("jax", "jaxlib", "flax", "optax", "numpy", "torch"):
         try:
@@ -107,16 +108,18 @@ def environment(command: str) -> dict:
 def save(
     name: str, command: str, rows: list[dict], folder: pathlib.Path = RESULTS, complete: bool = True
 ) -> pathlib.Path:
+    """Write the rows and their environment: every row, or in the repository's own folder those that the pages print."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}-{jax.devices()[0].platform}.json"
-    path.write_text(json.dumps({**environment(command), "complete": complete, "rows": rows}, indent=1) + "\n")
+    rows = kept.kept(path.stem, rows) if folder == RESULTS else rows
+    path.write_text(kept.pack({**environment(command), "complete": complete, "rows": rows}))
     return path
 
 
 def load(name: str, platform: str = "cpu", folder: pathlib.Path = RESULTS) -> dict | None:
     """What a program wrote: its environment and "rows", or None where it has not run."""
     path = folder / f"{name}-{platform}.json"
-    return json.loads(path.read_text()) if path.exists() else None
+    return kept.unpack(path.read_text()) if path.exists() else None
 
 
 def table(rows: list[dict], out=None) -> None:

@@ -1,13 +1,13 @@
-"""The README's section of costs, made of what the programs wrote: nothing in it is typed by hand."""
+"""The tables of docs/results/speed.md, made from the result files: no number in them is typed by hand."""
 
 import pathlib
 from collections.abc import Iterator
 
 from benchmarks import measure
 
-README = pathlib.Path(__file__).parent.parent / "README.md"
-START, END = "<!-- benchmarks: made by make bench-readme -->", "<!-- /benchmarks -->"
-RIVALS = {  # column: the ways among which the fastest counts
+PAGE = pathlib.Path(__file__).parent.parent / "docs" / "results" / "speed.md"
+START, END = "<!-- benchmarks: made by make bench-page -->", "<!-- /benchmarks -->"
+RIVALS = {  # column: the fastest of these ways counts
     "jax.random, default keys": ("jax.random, threefry2x32",),
     "jax.random, best keys": ("jax.random, ",),
     "flax": ("flax nnx.Dropout",),
@@ -17,13 +17,13 @@ RIVALS = {  # column: the ways among which the fastest counts
 }
 
 NOTES = {
-    "throughput": "The limit is a copy (`x * 1.5`) in the same run. Medians; rivals take turns.",
-    "train_step": "Medians over rounds of the ratio to the same step without noise; "
-    "flax and jax.random with default keys.",
+    "throughput": "The limit is a copy (`x * 1.5`) in the same run. Times are medians, and rivals take turns.",
+    "train_step": "Overheads are medians over rounds of the ratio to the same step without noise; "
+    "flax and jax.random use default keys.",
 }
 
 
-def write(folder: pathlib.Path = measure.RESULTS, page: pathlib.Path = README) -> None:
+def write(folder: pathlib.Path = measure.RESULTS, page: pathlib.Path = PAGE) -> None:
     before, rest = page.read_text().split(START)
     after = rest.split(END)[1]
     page.write_text(f"{before}{START}\n{section(folder)}{END}{after}")
@@ -90,7 +90,7 @@ def train_step(rows: list[dict]) -> Iterator[str]:
 
 
 def instructions(folder: pathlib.Path) -> Iterator[str]:
-    """What the compiler makes for an H200, which no clock has seen."""
+    """Instructions of the programs that were compiled for an H200 and not run."""
     results = measure.load("instructions", "h200", folder)
     if results is None:
         return
@@ -106,18 +106,18 @@ def instructions(folder: pathlib.Path) -> Iterator[str]:
             counts = (f"{by[program, d]['instructions per element']:.0f}" for d in dtypes)
             yield f"| {program} | " + " | ".join(counts) + " |"
     yield ""
-    yield f"Up to {limits}, memory traffic and not arithmetic would be the limit. {_where(results)}"
+    yield f"Up to {limits}, memory traffic is the limit and not arithmetic. {_where(results)}"
 
 
 def cycles(folder: pathlib.Path) -> Iterator[str]:
-    """What the compilers for TPUs expect of their programs."""
+    """Cycles that the compilers for TPUs estimate."""
     results = measure.load("instructions", "tpu", folder)
     if results is None:
         return
     by = {(r["program"], r["device"], r["dtype"], r["shape"]): r for r in results["rows"]}
     columns = list(dict.fromkeys((device, dtype) for _, device, dtype, _ in by))
     names = " | ".join(f"{device}, {dtype}" for device, dtype in columns)
-    yield f"| compiled for TPUs, not run: cycles, by the compiler's estimate, of a copy's | {names} |"
+    yield f"| compiled for TPUs, not run: the compiler's estimate of cycles, over a copy's | {names} |"
     yield "|---" * (1 + len(columns)) + "|"
     for program in ("gaussian", "dropout", "chain of five"):
         found = [by.get((program, *column, "2-D")) for column in columns]

@@ -1,8 +1,8 @@
 """Three jobs (Gaussian noise, dropout, a chain of five noises) as noisejax, jax.random, flax, NumPy and torch do them.
 
-Each way of a job is a pair of functions without arguments on an array that is there already: the forward pass, and
-forward and backward as a train step has them, two programs with whatever the first one saves for the second in between.
-A way that does not have one of them has None.
+Each way of a job is a pair of functions without arguments on an existing array: the forward pass, and forward and
+backward as a train step has them, which are two programs and the values that the first saves for the second. A way that
+lacks one of the two has None.
 """
 
 import importlib.util
@@ -60,7 +60,7 @@ def ways(
 
 
 def copy(x: jax.Array) -> tuple[Callable, Callable]:
-    """The limit: x is read once and the result written once. Backwards the same again."""
+    """The limit: x is read once and the result written once, and the same again backward."""
     floats = jnp.issubdtype(x.dtype, jnp.floating)  # processors have no product of bytes
     times = jax.jit(lambda x: x * jnp.asarray(1.5, x.dtype) if floats else x + jnp.asarray(1, x.dtype))
     return lambda: times(x), lambda: (times(x), times(x))
@@ -83,7 +83,7 @@ def data(shape: tuple[int, ...], dtype) -> jax.Array:
     return values()
 
 
-# What people write today, with draws in float32 also where x is narrower: a bfloat16 normal of jax.random has 128
+# The usual code, with draws in float32 also where x is narrower: a bfloat16 normal of jax.random has 128
 # values. Amounts are Python floats, which do not widen x.
 
 

@@ -24,8 +24,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", default=PROGRAMS, help=f"by default {', '.join(PROGRAMS)}")
     parser.add_argument("--smoke", action="store_true", help="tiny sizes, nothing is written: only see that all runs")
-    parser.add_argument("--readme", action="store_true", help="afterwards write the README's tables from the results")
-    parser.add_argument("--from-results", action="store_true", help="write the README's tables without measuring")
+    parser.add_argument("--page", action="store_true", help="afterwards write the tables of docs/results/speed.md")
+    parser.add_argument("--from-results", action="store_true", help="write those tables without measuring")
     parser.add_argument("--out", type=pathlib.Path, default=measure.RESULTS, help="where the JSON goes")
     options = parser.parse_args(arguments)
     command = shlex.join(["python", "-m", "benchmarks.run", *(sys.argv[1:] if arguments is None else arguments)])
@@ -44,7 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
             print(f"{name}: {time.perf_counter() - start:.0f} s", flush=True)
     if failed:
         print(f"failed: {', '.join(failed)}")
-    elif options.from_results or (options.readme and not options.smoke):
+    elif options.from_results or (options.page and not options.smoke):
         readme.write(options.out)
     return len(failed)
 
@@ -57,7 +57,7 @@ def program(name: str, command: str, smoke: bool, out: pathlib.Path) -> None:
         for row in module.run(smoke):
             rows.append(row)
         complete = True
-    finally:  # what was measured before a failure, or before time ran out, is not lost
+    finally:  # rows measured before a failure, or before time ran out, are not lost
         getattr(module, "show", measure.table)(rows)
         if not smoke and rows:
             print(

@@ -1,9 +1,10 @@
-"""How noise scales: over 1 to 8 devices (each one's share of the work, collectives), and with the size of x.
+"""How noise scales: over 1 to 8 devices (share of the work, collectives), and with the size of x.
 
-The devices are forced ones of the host's CPU, in a process of their own for each number: what counts there are the
-flops that the compiler gives each device, which must be the whole divided by the number of devices, and collectives, of
-which there must be none. They share the host's cores, so that their time says little. The second part runs on whatever
-the machine has: the time per element must not grow with the size, beyond what a copy's does.
+The devices are simulated on the host's CPU, in a separate process for each number of devices. The numbers that matter
+are the flops that the compiler gives each device, which must be the whole divided by the number of devices, and the
+collectives, of which there must be none. The devices share the host's cores, so that their time means little. The
+second part runs on the machine's own device: the time per element must not grow with the size by more than a copy's
+does.
 """
 
 import functools

@@ -1,6 +1,6 @@
-"""How fast a noise is: against a copy, the idiom of jax.random under each key implementation, flax, NumPy and torch.
+"""The speed of a noise, compared with a copy, jax.random under each key implementation, flax, NumPy and torch.
 
-Each time is that of a jitted call on an array that is there already. The limit is a copy (x * 1.5): it reads x once and
+Each time is for a jitted call on an existing array. The limit is a copy (x * 1.5): it reads x once and
 writes the result once, and forward and backward it does both twice. `% of copy` is a copy's time, measured in the same
 run, over that of the noise; GB/s counts the bytes that the copy moves. Two parts: three jobs done by every rival over
 sizes and dtypes, and every noise of the package at one size.
@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import noisejax as nj
 from benchmarks import measure, rivals
 
-# By the names of amounts, so that a new noise is measured without a line here.
+# Keyed by the names of amounts, so that a new noise is measured without a line here.
 AMOUNTS = {
     "alpha": 0.1,
     "amount": 0.1,
@@ -43,7 +43,7 @@ AMOUNTS = {
     "width": 8.0,
 }
 OPTIONS = {"drop_block": {"block_size": 3}, "patch_dropout": {"patch": 4}}
-# Those whose axes mean something act on pictures (B, 32, 32, 4) or series (B, 256, 16), the rest on a batch of rows.
+# Noises that know their axes act on pictures (B, 32, 32, 4) or series (B, 256, 16), the rest on a batch of rows.
 PICTURES = {"channel_dropout", "pixel_dropout", "spatial_dropout", "random_erasing", "cutout", "coarse_dropout"}
 PICTURES |= {"grid_mask", "drop_block", "patch_dropout", "drop_path", "gaussian_snr"}
 SERIES = {"colored", "time_mask", "freq_mask", "swap"}
@@ -87,10 +87,11 @@ def deep(smoke: bool) -> Iterator[dict]:
 
 
 def _stages(array: tuple[int, ...], dtype) -> dict[str, Callable]:
-    """Each noise of the chain alone; and all of them, the chain and a copy where memory does not hide arithmetic.
+    """Each noise of the chain alone; then all of them, the chain and a copy without memory that hides arithmetic.
 
-    A pass over memory computes while it waits, so that a stage's time less a copy's is not its arithmetic. Hence once
-    more on an array that stays in the cache, in a loop whose keys change (else XLA would draw once, before it).
+    A pass over memory computes while it waits, so that a stage's time minus a copy's is not its arithmetic. Therefore
+    they also run on an array that stays in the cache, in a loop whose keys change (otherwise XLA would draw once,
+    before the loop).
     """
     key, x, small = jax.random.key(0), rivals.data(array, dtype), rivals.data((32, 1024), dtype)
     stages = {f.__name__: nj.bind(f, **a) for f, a in rivals.CHAIN}

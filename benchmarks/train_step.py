@@ -1,9 +1,9 @@
 """What noise adds to a whole train step: the same step without noise, with noisejax, and with flax and jax.random.
 
 A step is forward, backward and Adam in one jitted program with donated state. The networks are functions of a tree of
-parameters and know noise only as two functions, one of inputs and one of activations, so that the three steps are the
-same program but for them. They take turns; the overhead is the median over rounds of a step's time over that of the
-step without noise in the same round.
+parameters. They know noise only as two functions, one for inputs and one for activations, so that the three steps are
+the same program except for these. They take turns. The overhead is the median over rounds of a step's time divided by
+that of the step without noise in the same round.
 """
 
 import itertools
@@ -22,7 +22,7 @@ from benchmarks import measure
 
 
 class Noise(NamedTuple):
-    """What a network asks for. Each call gets a key of its own."""
+    """The two functions that a network calls. Each call gets its own key."""
 
     inputs: Callable  # (key, x) -> x: Gaussian noise of std 0.1
     dropout: Callable  # (key, x, rate) -> x

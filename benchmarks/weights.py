@@ -1,11 +1,11 @@
-"""Weight noise: another sample for every example of a layer, and one for a train step of ten million parameters.
+"""Weight noise: a different sample for every example of a layer, and one for a train step of ten million parameters.
 
 The layer is a Linear of 1024 to 1024 features on a batch of 1024, forward, and forward and backward (of the sum of
 squares, in x and w, and for noisy_net in std, which it trains). Where the std differs from weight to weight there is a
-second product of the plain one's size, so that no time below two of it is possible forward. Brute force draws a whole
-weight for each example, one after the other, since all at once they would take 4 GB; it is timed on a part of the
-batch, and its time scaled up. The step is forward, backward and Adam of an MLP in one jitted program with donated
-state; its memory is what the compiler reports.
+second product of the same size as the plain one, so that the forward pass takes at least twice as long. Brute force
+draws a whole weight for each example, one after the other, since all at once they would take 4 GB. It is timed on a
+part of the batch, and its time is scaled up. The step is forward, backward and Adam of an MLP in one jitted program
+with donated state; its memory is what the compiler reports.
 """
 
 import itertools

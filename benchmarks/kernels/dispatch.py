@@ -1,4 +1,4 @@
-"""Which implementation runs: asked for by name, and refused with the reason where it cannot."""
+"""Chooses the implementation by name, and raises an error with the reason where it cannot run."""
 
 from collections.abc import Callable
 
@@ -13,8 +13,8 @@ def dispatch(name: str, implementation: str | None, reason: str | None, specific
     Args:
       name: of the operation, for errors.
       implementation: None or "xla" for the specification, "pallas" for the kernel on a GPU, "interpret" for the kernel
-        run by Pallas' interpreter, on any machine, "compile" for the kernel whatever the backend, to compile it for a
-        GPU that is not there. None is "xla" as long as no device has shown the kernel to win.
+        run by Pallas' interpreter, on any machine, "compile" for the kernel on any backend, to compile it without a
+        GPU. None is "xla" as long as the kernel has not won on a device.
       reason: why the kernel cannot take these arguments, or None if it can: a predicate's answer, since a lowering
         error comes too late to fall back from.
       specification: a function without arguments.

@@ -1,6 +1,6 @@
 """Dropout, the residual sum and RMSNorm in one pass: ``h = residual + dropout(x)``, ``y = h / rms(h) * scale``.
 
-XLA makes two passes of it, since a reduction over the row stands between h and y; a row that fits a block needs one.
+XLA makes two passes of it, because of the reduction over the row between h and y. A row that fits a block needs one.
 """
 
 import functools
@@ -13,8 +13,8 @@ from jax.experimental.pallas import triton
 
 from benchmarks.kernels.dispatch import dispatch
 from benchmarks.kernels.draws import key_words, word_at
-from noisejax._random.stream import words
 from noisejax._random import sample
+from noisejax._random.stream import words
 
 TAG = "dropout_norm"
 

@@ -1,8 +1,8 @@
 """``x @ (w + std * n)`` with the noise drawn inside the tiles, so that the noisy weights are never written to memory.
 
 XLA fuses no draw into a matmul: it reads w, writes the noisy weights and reads those, three passes where one is needed.
-Drawing inside can pay while the product is bound by reading w, for small batches; every block of rows of x draws the
-noise of the whole of w anew.
+Drawing inside can be faster while the product is bound by reading w, for small batches. Every block of rows of x draws
+the noise of all of w again.
 """
 
 import functools
@@ -15,8 +15,8 @@ from jax.experimental.pallas import triton
 
 from benchmarks.kernels.dispatch import dispatch
 from benchmarks.kernels.draws import key_words, word_at
-from noisejax._random.stream import words
 from noisejax._random import sample
+from noisejax._random.stream import words
 
 TAG = "noisy_matmul"
 COLUMNS, DEPTH = 64, 64  # of a tile of w

@@ -1,8 +1,9 @@
 """``x + std * n`` with two normals from one word: the sine and the cosine of one angle, at one radius.
 
 Element i of the first half of x takes the sine and element i of the second half the cosine, so both are stored in
-order. It is half the words and half the logarithms of `noisejax.gaussian`, and another stream: the draw at an element
-depends on the size of x, which the laws of the library forbid, so this is for experiments on the limits of a device.
+order. It needs half the words and half the logarithms of `noisejax.gaussian`, and has a different stream. The draw at
+an element depends on the size of x, which the library does not allow, so this is for experiments on the limits of a
+device.
 """
 
 import functools
@@ -14,8 +15,8 @@ from jax.experimental.pallas import triton
 
 from benchmarks.kernels.dispatch import dispatch
 from benchmarks.kernels.draws import key_words, word_at
-from noisejax._random.stream import words
 from noisejax._random import sample
+from noisejax._random.stream import words
 
 TAG = "normal_pairs"
 BLOCK = 1024

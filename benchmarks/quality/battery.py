@@ -1,13 +1,13 @@
-"""Statistical batteries over the streams of a generator, and what is made of their results.
+"""Statistical batteries over the streams of a generator, and the tables of their results.
 
   python benchmarks/quality/battery.py check            the programs' words are the library's, their keys jax's
   python benchmarks/quality/battery.py run QUEUE        one test after another, each recorded in FOLDER/results.json
   python benchmarks/quality/battery.py collect          FOLDER/results.json into benchmarks/results/quality.json
-  python benchmarks/quality/battery.py table            quality.json -> the table of docs/concepts/stream.md
+  python benchmarks/quality/battery.py table            quality.json -> the table of docs/concepts/stream-evidence.md
 
 FOLDER is where the Makefile put the programs (--folder). A line of QUEUE is `battery generator axis[:post] [size]`:
 small, crush, big and rabbit are TestU01's, practrand takes a size (32GB), and special takes one of special.c's tests
-in the axis' place. Lines that are done already are skipped, so that a queue can be stopped and taken up again.
+instead of an axis. Lines that are done are skipped, so that a queue can be stopped and resumed.
 """
 
 import argparse
@@ -21,11 +21,11 @@ import subprocess
 import time
 from pathlib import Path
 
-from verdicts import distance, practrand, special, testu01, verdict
+from verdicts import practrand, probability, special, testu01, unpack, verdict
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "benchmarks" / "results" / "quality.json"
-PAGE = ROOT / "docs" / "concepts" / "stream.md"
+PAGE = ROOT / "docs" / "concepts" / "stream-evidence.md"
 START, END = "<!-- quality: made by battery.py table -->", "<!-- /quality -->"
 FOLDER = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "noisejax-quality"
 CHOSEN = "mix13c"  # the library's
@@ -68,7 +68,7 @@ def run(folder: Path, queue: Path, program: str) -> None:
     tried = set()
     while True:
         done = {record["queue"] for record in load(folder) if record["complete"]} | tried
-        lines = [line.split("#")[0].strip() for line in queue.read_text().splitlines()]  # it may be edited meanwhile
+        lines = [line.split("#")[0].strip() for line in queue.read_text().splitlines()]  # it may have been edited
         line = next((line for line in lines if line and line not in done), None)
         if line is None:
             return
@@ -89,7 +89,7 @@ def run(folder: Path, queue: Path, program: str) -> None:
                 os.killpg(process.pid, signal.SIGTERM)
                 process.wait()
                 raise
-        # PractRand stops reading when it is done, and emit ends with it: there, only the output tells.
+        # PractRand stops reading when it is done, and emit ends with it, so that only the output tells.
         text = path.read_text()
         amount, flagged = read(battery, axis, text)
         finished = amount is not None and process.returncode == 0
@@ -133,12 +133,12 @@ def version(battery: str, text: str) -> str:
 
 
 def collect(folder: Path) -> list[dict]:
-    """One record per test: the complete ones, and those that were cut or still run, as far as they got."""
+    """One record per test, including tests that were cut short or still run, as far as they got."""
     tests = {}
     for record in load(folder):
         options = record["options"].replace("-r C", "").strip() if record["axis"] != "dups" else ""  # it takes none
         if record["candidate"] not in (CHOSEN, *REJECTED, *PEERS) or "-r" in options:
-            continue  # -r: another rule for the high index word, given up; C is the one there is
+            continue  # -r: a different rule for the high index word, which was rejected; C is the one in use
         output = folder / "out" / record["output"]
         amount, flagged, complete = record["amount"], record["flagged"], record["complete"]
         if record["battery"] == "special" or not complete:
@@ -175,13 +175,42 @@ def collect(folder: Path) -> list[dict]:
 
 
 def merge(rows: list[dict], found: list[dict]) -> list[dict]:
-    """The rows that there are, those replaced that were found anew: a folder need not have all of them."""
+    """The rows with the new ones in place of older ones of the same test: a folder need not have all tests."""
 
     def test(row):
         return row["generator"], row["axis"], row["battery"], row["asked"]
 
     kept = {test(row): row for row in rows} | {test(row): row for row in found}
     return sorted(kept.values(), key=lambda r: (r["generator"] != CHOSEN, r["generator"], r["battery"], r["axis"]))
+
+
+def span(before: dict, found: list[dict]) -> tuple[list[str], list[str]]:
+    """Versions, without where they were downloaded from, and the first and the last day."""
+    versions = {*before.get("versions", ()), *(row["version"].split(" (")[0] for row in found)}
+    dates = sorted([*before.get("dates", ()), *(row["date"][:10] for row in found)])
+    return sorted(versions), [dates[0], dates[-1]]
+
+
+def pack(rows: list[dict], versions: list[str], dates: list[str]) -> str:
+    """The text of quality.json, which `unpack` reads: it keeps what the pages print.
+
+    That is every finding about the library's generator. Of another generator's test it is the worst finding, where
+    that is more than unusual. Raw records and outputs stay in the folder of the programs.
+    """
+    groups: dict[str, dict] = {}
+    for row in rows:
+        flagged = row["flagged"]
+        if row["generator"] != CHOSEN:
+            flagged = [min(flagged, key=probability)] if ORDER[row["verdict"]] >= ORDER["suspicious"] else []
+        group = {field: row[field] for field in ("generator", "battery", "amount", "verdict")}
+        group |= {"flagged": flagged} if flagged else {}
+        group |= {} if row["complete"] else {"asked": row["asked"]}
+        groups.setdefault(json.dumps(group), {**group, "axes": []})["axes"].append(row["axis"])
+    head = {"command": "python benchmarks/quality/battery.py collect", "generator": CHOSEN}
+    head |= {"versions": versions, "dates": dates}
+    lines = [f" {json.dumps(key)}: {json.dumps(value)}" for key, value in head.items()]
+    body = ",\n".join(f"  {json.dumps(group, ensure_ascii=False)}" for group in groups.values())
+    return "{\n" + ",\n".join([*lines, f' "rows": [\n{body}\n ]']) + "\n}\n"
 
 
 def entry(record: dict, options: str, amount: str, flagged: list[str], complete: bool) -> dict:
@@ -211,7 +240,8 @@ def size(amount: str) -> float:
     return float(number) * {"k": 2**-10, "m": 1, "g": 2**10, "t": 2**20}[unit]
 
 
-def table(rows: list[dict]) -> str:
+def table(results: dict) -> str:
+    rows = results["rows"]
     lines = of_chosen([row for row in rows if row["generator"] == CHOSEN])
     lines += ["Of the rejected ones and of the peers, on the axes where they were flagged:", ""]
     lines += ["| generator | axis | battery | worst of what was flagged | verdict |", "|---|---|---|---|---|"]
@@ -223,8 +253,7 @@ def table(rows: list[dict]) -> str:
         said = tidy(min(row["flagged"], key=probability))
         battery = BATTERIES.get(row["battery"], row["battery"])
         lines.append(f"| {row['generator']} | `{row['axis']}` | {battery} | {said} | {row['verdict']} |")
-    dates = sorted(row["date"][:10] for row in rows)
-    versions = ", ".join(sorted({row["version"].split(" (")[0] for row in rows}))
+    versions, dates = ", ".join(results["versions"]), results["dates"]
     generators = names(sorted({row["generator"] for row in clean}))
     said = f"Their other {len(clean)} tests ({generators}) were clean or at most unusual."
     lines += ["", f"{said} {versions}; {dates[0]} to {dates[-1]}."]
@@ -232,7 +261,7 @@ def table(rows: list[dict]) -> str:
 
 
 def of_chosen(chosen: list[dict]) -> list[str]:
-    """What read the library's words, and all that was flagged."""
+    """The tests of the library's words, and everything that was flagged."""
     lines = ["| battery | axes | amount | verdict |", "|---|---|---|---|"]
     largest: dict[str, dict] = {}
     for row in (row for row in chosen if row["battery"] == "practrand"):
@@ -275,11 +304,6 @@ def count(verdicts: list[str]) -> str:
 def tidy(said: str) -> str:
     said = " ".join(said.replace("p=1-", "p=1 - ").replace("p~=", "p ≈").replace("p=", "p = ").split())
     return said.replace("|", "\\|")
-
-
-def probability(said: str) -> float:
-    match = re.search(r"p\s*~?=\s*(?:1-)?\s*([\d.e-]+)", said)
-    return float(match[1]) if match else distance(said)
 
 
 # --------------------------------------------------------------------------------------------------- checking
@@ -332,14 +356,15 @@ def main() -> None:
             parser.error("run needs a queue")
         run(options.folder, options.queue, options.practrand)
     elif options.verb == "collect":
-        rows = merge(json.loads(RESULTS.read_text())["rows"] if RESULTS.exists() else [], collect(options.folder))
-        made = {"command": "python benchmarks/quality/battery.py collect", "generator": CHOSEN, "rows": rows}
-        RESULTS.write_text(json.dumps(made, indent=1) + "\n")
+        before = unpack(RESULTS.read_text()) if RESULTS.exists() else {"rows": []}
+        found = collect(options.folder)
+        rows = merge(before["rows"], found)
+        RESULTS.write_text(pack(rows, *span(before, found)))
         print(f"{len(rows)} tests in {RESULTS.relative_to(ROOT)}")
     else:
         text = PAGE.read_text()
         before, after = text.split(START)[0], text.split(END)[1]
-        PAGE.write_text(before + START + "\n" + table(json.loads(RESULTS.read_text())["rows"]) + "\n" + END + after)
+        PAGE.write_text(before + START + "\n" + table(unpack(RESULTS.read_text())) + "\n" + END + after)
         print("written to", PAGE.relative_to(ROOT))
 
 

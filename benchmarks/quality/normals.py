@@ -1,8 +1,8 @@
 """The normal transforms over all 2**32 words: ``python -m benchmarks.quality.normals`` (two minutes each).
 
-Each word gives one normal, so the distribution of the draws is known exactly: here it is counted, and compared with the
-normal distribution at 131,072 places and in the tails, for draws that go into float32 and into bfloat16 (before they
-are rounded); and how far those two are apart. It writes benchmarks/results/normals.json.
+Each word gives one normal, so the distribution of the draws is known exactly. This program counts it and compares it
+with the normal distribution at 131,072 places and in the tails, for draws that go into float32 and into bfloat16
+(before they are rounded). It also measures the distance between the two. It writes benchmarks/results/normals.json.
 """
 
 import functools

@@ -1,10 +1,11 @@
-"""What the outputs of the batteries say: how far one got, what it flagged, and what that amounts to."""
+"""Reads the outputs of the batteries: how far one got, what it flagged, and its verdict."""
 
+import json
 import re
 
 
 def practrand(text: str) -> tuple[str | None, list[str]]:
-    """The last length reached, and all that was flagged on the way."""
+    """The last length reached, and everything that was flagged up to there."""
     length, flagged = None, []
     for line in text.splitlines():
         if match := re.match(r"length= ([\d.]+ \w+) ", line):
@@ -23,7 +24,7 @@ def testu01(text: str) -> tuple[str | None, list[str]]:
 
 
 def special(test: str, text: str) -> tuple[str | None, list[str]]:
-    """How much of one of special.c's tests is there, and the lines that are over its threshold."""
+    """How much of one of special.c's tests was done, and the lines that exceed its threshold."""
     lines = text.splitlines()
     if test == "dups":
         scores = re.findall(r"\d+ \(([+-][\d.]+)\)", text)
@@ -59,3 +60,25 @@ def distance(flagged: str) -> float:
     if last in ("eps", "eps1"):
         return 0.0
     return min(float(last), 1 - float(last)) if "- " not in flagged else float(last)
+
+
+def probability(said: str) -> float:
+    match = re.search(r"p\s*~?=\s*(?:1-)?\s*([\d.e-]+)", said)
+    return float(match[1]) if match else distance(said)
+
+
+def unpack(text: str) -> dict:
+    """results/quality.json with a row for each test; there, tests of equal outcome are one line with all of their axes.
+
+    A line has the keys generator, battery, amount, verdict and axes; and flagged where something was found, and asked
+    where the test was cut short. Rows that are not grouped stay as they are.
+    """
+    results, rows = json.loads(text), []
+    for group in results["rows"]:
+        axes = group.pop("axes", [group.get("axis")])
+        asked = None
+        if group["battery"] == "practrand":  # "4 gigabytes" was asked for as "4GB"
+            asked = re.sub(r"^(\d+) ([a-z]).*", lambda m: f"{m[1]}{m[2].upper()}B", group["amount"])
+        common = {"flagged": [], "complete": "asked" not in group, "asked": asked}
+        rows += [{**common, **group, "axis": axis} for axis in axes]
+    return {**results, "rows": rows}
