@@ -63,7 +63,7 @@ def guarantee(noise: Callable, shape: Sequence[int]) -> Guarantee:
     - `noisejax.gaussian`: L2, ``std * ndtri(p)`` (Cohen et al., tight).
     - `noisejax.laplace`: L1, ``-scale * log(2 (1 - p))`` (Teng et al.).
     - `noisejax.uniform`: L1, ``2 scale (p - 1/2)`` (Lee et al.; Yang et al.).
-    - `noisejax.mask`, `noisejax.pixel_dropout`, `noisejax.channel_dropout`: L0, the number of features (or groups, with
+    - `noisejax.mask`, `noisejax.image.pixel_dropout`, `noisejax.image.channel_dropout`: L0, the number of features (or groups, with
       `groups`), pixels or channels that may take any values: the largest r with ``rate**r > 3/2 - p``. With probability
       ``rate**r`` all r changed ones are hidden, and then both inputs look the same. Levine and Feizi keep a fixed
       number of features instead, which gives ``1 - C(d - r, k) / C(d, k)`` in place of ``1 - rate**r``.
