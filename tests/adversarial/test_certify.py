@@ -218,7 +218,9 @@ def test_cells_of_a_table_are_units():
     noise = nj.bind(nj.mask, rate=1.0, groups=groups)
     assert guarantee(noise, (1, 5)).radius(np.array([0.9])).tolist() == [3.0]
     assert guarantee(nj.bind(nj.image.pixel_dropout, rate=1.0), (1, 4, 4, 3)).radius(np.array([0.9])).tolist() == [16.0]
-    assert guarantee(nj.bind(nj.image.channel_dropout, rate=1.0), (1, 4, 4, 3)).radius(np.array([0.9])).tolist() == [3.0]
+    assert guarantee(nj.bind(nj.image.channel_dropout, rate=1.0), (1, 4, 4, 3)).radius(np.array([0.9])).tolist() == [
+        3.0
+    ]
     x = jnp.array([[1.0, 1.0, 0.0, 1.0, 0.0], [0.1, -0.1, 1.0, 0.0, 0.0]])
     noise = nj.bind(nj.mask, rate=0.9, groups=groups)
     majority = lambda x: x[:, 0] + x[:, 1] > -0.5  # noqa: E731
