@@ -64,9 +64,9 @@ def guarantee(noise: Callable, shape: Sequence[int]) -> Guarantee:
     - `noisejax.laplace`: L1, ``-scale * log(2 (1 - p))`` (Teng et al.).
     - `noisejax.uniform`: L1, ``2 half_width (p - 1/2)`` (Lee et al.; Yang et al.).
     - `noisejax.mask`, `noisejax.image.pixel_dropout`, `noisejax.image.channel_dropout`: L0, the number of features (or
-      groups, with `groups`), pixels or channels that may take any values: the largest r with ``rate**r > 3/2 - p``. With probability
-      ``rate**r`` all r changed ones are hidden, and then both inputs look the same. Levine and Feizi keep a fixed
-      number of features instead, which gives ``1 - C(d - r, k) / C(d, k)`` in place of ``1 - rate**r``.
+      groups, with `groups`), pixels or channels that may take any values: the largest r with ``rate**r > 3/2 - p``.
+      With probability ``rate**r`` all r changed ones are hidden, and then both inputs look the same. Levine and Feizi
+      keep a fixed number of features instead, which gives ``1 - C(d - r, k) / C(d, k)`` in place of ``1 - rate**r``.
     - a `noisejax.chain` that starts with one of these noises. Later stages only see the noisy input.
 
     If amounts differ between features, the smallest ones count: the least std, or the product of the r least rates.
