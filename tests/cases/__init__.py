@@ -10,7 +10,14 @@ from cases import additive, blocks, image, masking, mixing, numeric, signal, wei
 FAMILIES = (additive, numeric, masking, blocks, mixing, image, signal, weights)
 CASES = [case for family in FAMILIES for case in family.CASES]
 
-every = pytest.mark.parametrize(
-    "case",
-    [pytest.param(case, id=case.name, marks=[pytest.mark.slow] * case.slow) for case in CASES],
-)
+
+def over(slow):
+    return pytest.mark.parametrize(
+        "case", [pytest.param(case, id=case.name, marks=[pytest.mark.slow] * slow(case)) for case in CASES]
+    )
+
+
+# A note is another form of a noise whose laws have run. Programs of a heavy noise are expensive: the fast tests compile
+# one or two of them, those that most laws can share, and the slow tests the rest.
+every = over(lambda case: case.heavy or bool(case.note))
+every_even_heavy = over(lambda case: bool(case.note))

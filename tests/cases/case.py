@@ -35,7 +35,7 @@ MARGINALS = nj.marginals(np.random.default_rng(8).standard_normal((100, 12)).ast
 GROUPS = (0, 1, 1, 1, 2, 3, 4, 4, 5, 6, 7, 8)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # a row is itself: the programs of the laws are kept by it
 class Case:
     function: Callable
     amounts: dict  # amounts at which the noise does something
@@ -58,13 +58,8 @@ class Case:
     def name(self) -> str:
         return self.function.__name__ + (f"-{self.note}" if self.note else "")
 
-    @property
-    def slow(self) -> bool:
-        """Only `make test-slow` runs it: expensive, or another form of a noise whose laws run in any case."""
-        return self.heavy or bool(self.note)
-
-    def bind(self, **amounts) -> nj.Noise:
-        return nj.bind(self.function, **{**self.amounts, **amounts}, **self.options)
+    def bind(self, *, learn: bool = False, **amounts) -> nj.Noise:
+        return nj.bind(self.function, **{**self.amounts, **amounts}, **self.options, learn=learn)
 
     def array(self, dtype=jnp.float32) -> jax.Array:
         x = self.x()

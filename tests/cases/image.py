@@ -14,5 +14,5 @@ CASES = [
     region(nj.random_erasing, "p", (0.5, 0.0, 0.9), integers=False, note="channel", noise="channel"),
     region(nj.cutout, "size", (5.0, 0.0, 8.0)),
     region(nj.coarse_dropout, "holes", (3.0, 0.0, 5.5), heavy=True),
-    region(nj.grid_mask),
+    region(nj.grid_mask, heavy=True),
 ]

@@ -13,6 +13,6 @@ def band(function, at, **more):
 CASES = [
     additive(nj.gaussian_snr, "snr_db", (10.0, np.inf, 0.0), elementwise=False, measures=True),
     row(nj.colored, "exponent", std=(0.3, 0.0, 0.3), exponent=(1.0, 1.0, 2.0), elementwise=False),
-    band(nj.time_mask, (6.0, 0.0, 9.0), count=2),
-    band(nj.freq_mask, (4.0, 0.0, 6.0)),
+    band(nj.time_mask, (6.0, 0.0, 9.0), count=2, heavy=True),
+    band(nj.freq_mask, (4.0, 0.0, 6.0), heavy=True),
 ]
