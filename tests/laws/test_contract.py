@@ -67,7 +67,7 @@ def test_low_precision_is_the_rounded_float32_result(case):
     low = np.asarray(programs.on_kinds(case)(case.bind())["bfloat16"])
     full = np.asarray(case.bind()(programs.KEYS[0], x.astype(np.float32))).astype(jnp.bfloat16)
     # jit may contract a multiply and an add, which can move the result across a rounding boundary. A normal that goes
-    # into bfloat16 is within 0.003 of that for float32 (test_sample.py).
+    # into bfloat16 is within 0.003 of that for float32 (tests/random/test_sample.py).
     normal = case.name in ("gaussian", "speckle", "gaussian_dropout")
     assert np.mean(low.view(np.uint16) != full.view(np.uint16)) < (0.25 if normal else 0.02)
     np.testing.assert_allclose(wide(low), wide(full), rtol=0.01, atol=0.003 if normal else 1e-6)

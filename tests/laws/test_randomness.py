@@ -106,7 +106,7 @@ def test_appending_a_stage_changes_no_earlier_draw(case, key):
 @pytest.mark.slow
 @every
 def test_any_jax_key_is_accepted(case):
-    """Raw keys draw what typed ones do; how the words of every kind of key count is in test_stream.py."""
+    """Raw keys draw what typed ones do; how the words of every kind of key count is in tests/random/test_stream.py."""
     x, noise = case.x(), case.bind()
     for impl in ("rbg", "unsafe_rbg"):
         assert jax.eval_shape(noise, jax.random.key(5, impl=impl), x).shape == x.shape

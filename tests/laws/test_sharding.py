@@ -46,7 +46,7 @@ def holds(case, axis_type, spec, key):
     np.testing.assert_allclose(np.asarray(result), alone, rtol=2e-6, atol=2e-6)
 
 
-GATHERS = "it may communicate; test_mixing_sharded.py holds its local form, which does not"
+GATHERS = "it may communicate; tests/noises/test_mixing_sharded.py holds its local form, which does not"
 
 
 @every

@@ -100,7 +100,7 @@ def test_public_surface_is_the_one_written_down():
 def test_every_array_noise_has_its_row():
     rows = {case.function for case in CASES}
     noises = {name for name in PUBLIC if hasattr(getattr(nj, name), "__noise__")}
-    noises -= {"cutmix", "mixup"}  # noises of whole batches, which tests/test_mixing.py holds
+    noises -= {"cutmix", "mixup"}  # noises of whole batches, which tests/noises/test_mixing.py holds
     for room in ROOMS - {"labels"}:  # labels are no features: tests/test_labels.py holds their laws
         module = importlib.import_module(f"noisejax.{room}")
         noises |= {f"{room}.{n}" for n in module.__all__ if hasattr(getattr(module, n), "__noise__")}
