@@ -1,4 +1,4 @@
-"""One of several processes that together hold a mesh of eight CPU devices; tests/test_hosts.py starts them.
+"""One of several processes that together hold a mesh of eight CPU devices; tests/core/test_hosts.py starts them.
 
 Each draws on the global arrays, and saves the shards that it holds and what communicates in its programs.
 """

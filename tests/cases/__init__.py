@@ -1,0 +1,23 @@
+"""The one table: a row per public array noise, in the file of its family. The laws in tests/laws run over every row.
+
+A new noise is one function, one row and one docstring; a test holds this table against the public surface.
+"""
+
+import pytest
+
+from cases import additive, blocks, image, masking, mixing, numeric, signal, weights
+
+FAMILIES = (additive, numeric, masking, blocks, mixing, image, signal, weights)
+CASES = [case for family in FAMILIES for case in family.CASES]
+
+
+def over(slow):
+    return pytest.mark.parametrize(
+        "case", [pytest.param(case, id=case.name, marks=[pytest.mark.slow] * slow(case)) for case in CASES]
+    )
+
+
+# A note is another form of a noise whose laws have run. Programs of a heavy noise are expensive: the fast tests compile
+# one or two of them, those that most laws can share, and the slow tests the rest.
+every = over(lambda case: case.heavy or bool(case.note))
+every_even_heavy = over(lambda case: bool(case.note))

@@ -1,0 +1,9 @@
+"""Examples that take values of other examples."""
+
+import noisejax as nj
+from cases.case import GROUPS, masking
+
+CASES = [
+    masking(nj.swap, elementwise=False, gathers=True),
+    masking(nj.swap, elementwise=False, gathers=True, note="groups", groups=GROUPS),
+]
