@@ -7,7 +7,7 @@ from cases.case import additive, pictures, row
 
 CASES = [
     additive(nj.gaussian, "std"),
-    additive(nj.uniform, "scale"),
+    additive(nj.uniform, "half_width"),
     additive(nj.laplace, "scale"),
     row(nj.student_t, "df", scale=(0.3, 0.0, 0.3), df=(3.0, 3.0, np.inf)),
     additive(nj.speckle, "std"),

@@ -11,7 +11,7 @@ import pytest
 import noisejax as nj
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PaddedCase:
     function: Callable
     check: Callable[[nj.Padded, nj.Padded], None]  # (x, y): that y's shape and lengths can come from x's

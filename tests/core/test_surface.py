@@ -4,7 +4,6 @@ import ast
 import doctest
 import importlib
 import inspect
-import operator
 import pathlib
 import pkgutil
 import re
@@ -15,6 +14,7 @@ import pytest
 
 import noisejax as nj
 from cases import CASES
+from cases.padded import PADDED
 
 PACKAGE = pathlib.Path(nj.__file__).parent
 MODULES = ["noisejax"] + [m.name for m in pkgutil.walk_packages([str(PACKAGE)], "noisejax.") if not m.ispkg]
@@ -131,15 +131,29 @@ def test_public_surface_is_the_one_written_down():
     assert PUBLIC == SURFACE
 
 
-def test_every_array_noise_has_its_row():
-    rows = {case.function for case in CASES}
-    noises = {name for name in PUBLIC if hasattr(getattr(nj, name), "__noise__")}
-    noises = {name for name in noises if getattr(nj, name).__noise__.kind == "array"}
-    for room in ROOMS - {"labels"}:  # labels are no features: tests/test_labels.py holds their laws
-        module = importlib.import_module(f"noisejax.{room}")
-        noises |= {f"{room}.{n}" for n in module.__all__ if hasattr(getattr(module, n), "__noise__")}
-    missing = {name for name in noises if operator.attrgetter(name)(nj) not in rows}
+def test_every_noise_has_its_row():
+    tables = {"array": {case.function for case in CASES}, "padded": {case.function for case in PADDED}}
+    missing = []
+    for module in [nj, *(importlib.import_module(f"noisejax.{room}") for room in ROOMS - {"labels"})]:
+        # Labels are no features: tests/test_labels.py holds their laws, tests/noises/test_mixing.py those of batches.
+        for name in PUBLIC if module is nj else module.__all__:
+            spec = getattr(getattr(module, name), "__noise__", None)
+            if spec is not None and spec.kind != "batch" and getattr(module, name) not in tables[spec.kind]:
+                missing.append(name)
     assert not missing
+
+
+@pytest.mark.parametrize("name", [n for n in PUBLIC if hasattr(getattr(nj, n), "__noise__")])
+def test_the_signature_is_that_of_the_source(name):
+    function = getattr(nj, name)
+    source = inspect.getsource(inspect.unwrap(function))
+    (definition,) = (
+        node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.FunctionDef) and node.name == name
+    )
+    written = [arg.arg for arg in (*definition.args.args, *definition.args.kwonlyargs)]
+    assert list(inspect.signature(function).parameters) == written
+    assert ("where" in written) == (function.__noise__.kind == "array")
+    assert ("lengths" in written) == (function.__noise__.kind != "batch")
 
 
 @pytest.mark.parametrize("name", [n for n in PUBLIC if not inspect.ismodule(getattr(nj, n))])
