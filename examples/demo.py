@@ -1,10 +1,10 @@
-"""What noise in training does to robustness: ten recipes, two real tables, three kinds of noise in the test rows.
+"""The effect of training noise on robustness: ten recipes, two real tables, three kinds of noise in the test rows.
 
     make demo        (or: python examples/demo.py)
 
-Every model is the same small network, five seeds of it at once; a recipe is a dict of amounts. All test rows then get
-noise that grows from 0 to 50 %, the same draws for every model, and a model passes as long as it keeps 95 % of the
-baseline's accuracy on clean rows. Prints the table, and writes pictures and numbers to examples/out/.
+All models are the same small network, trained with five seeds at once. A recipe is a dict of amounts. The test rows
+receive noise from 0 to 50 %, with the same draws for every model. A model passes while it keeps 95 % of the baseline's
+accuracy on clean rows. The script prints the table, and writes figures and numbers to examples/out/.
 """
 
 import json
@@ -26,20 +26,20 @@ import noisejax as nj
 from noisejax import robustness
 
 QUICK = bool(os.environ.get("NOISEJAX_QUICK"))
-SPLIT = 1  # which rows train and which test; the amounts below were chosen on split 0
-SHARE, AT = 0.95, 0.3  # of the baseline's clean accuracy a model must keep; the level at which models are compared
+SPLIT = 1  # the split into training and test rows; the amounts below were chosen on split 0
+SHARE, AT = 0.95, 0.3  # the share of the baseline's clean accuracy to keep; the level of comparison
 SEEDS, LEVELS = (2, np.array([0, AT, 0.5])) if QUICK else (5, np.linspace(0, 0.5, 11))
 OUT = Path(__file__).parent / "out"
 if QUICK:
     jax.config.update("jax_disable_most_optimizations", True)  # compiling takes longer than running
 
-# Amounts; what is not named is 0, the identity. Amounts are data: one compiled program per table trains every recipe.
+# An amount that is not named is 0, the identity. Amounts are traced, so one program per table trains every recipe.
 RECIPES = {
     "baseline": {},
-    "+ gaussian": {"gaussian": 0.2},  # std, on standardised numbers
-    "+ masking": {"mask": 0.2},  # rate; a hidden cell becomes the mean or the most frequent category
-    "+ swap": {"swap": 0.2},  # rate; a cell takes the value of another row
-    "+ dropout": {"dropout": 0.2},  # of hidden units
+    "+ gaussian": {"gaussian": 0.2},  # std, on standardized numbers
+    "+ masking": {"mask": 0.2},  # rate; a masked cell becomes the mean or the most frequent category
+    "+ swap": {"swap": 0.2},  # rate; a cell takes the value of a different row
+    "+ dropout": {"dropout": 0.2},  # rate, on hidden units
     "+ label smoothing": {"smoothing": 0.1},
     "+ mixup": {"mixup": 0.2},
     "+ adversarial (FGSM)": {"eps": 0.05},
@@ -71,12 +71,12 @@ apply_seeds = jax.vmap(apply, in_axes=(0, None))
 
 
 def trainer(table, *, epochs, seeds=SEEDS, batch=256, hidden=(64, 64), lr=2e-3, rise=0.04):
-    """train(key, amounts, goal) -> parameters of all seeds, and (validation accuracy, level) by epoch."""
+    """Returns train(key, amounts, goal) -> parameters of all seeds, and (validation accuracy, level) by epoch."""
     (x, y), (x_valid, y_valid) = jax.tree.map(jnp.asarray, (table.train, table.valid))
     batch = min(batch, len(x) // 4)
     steps, numbers = len(x) // batch, np.flatnonzero(table.numeric)
     optimizer = optax.adamw(optax.cosine_decay_schedule(lr, steps * epochs), weight_decay=1e-4)
-    # Start small, raise while validation keeps within half a percent of the goal, the baseline's, else step back.
+    # Start low; raise the level while validation is within half a percent of the baseline's, otherwise lower it.
     rule = nj.adaptive(0.05, rise, 0.5, patience=1, rtol=0.005, mode="max")
 
     def noise(a, level):
@@ -96,7 +96,7 @@ def trainer(table, *, epochs, seeds=SEEDS, batch=256, hidden=(64, 64), lr=2e-3, 
         def step(carry, rows_key):
             (params, state, level), (rows, key) = carry, rows_key
             noise_key, level_key, dropout_key = jax.random.split(key, 3)
-            # In the combination each example has a level of its own, from 0 up to the level reached.
+            # In the combination each example has its own level, between 0 and the current level.
             varied = nj.uniform(level_key, jnp.full((batch, 1), 0.5), 0.5)
             level_here = jnp.where(a["adaptive"] > 0, level * varied, 1.0)
             xb, tb = noise(a, level_here)(noise_key, (x[rows], y[rows]))
@@ -127,7 +127,7 @@ def trainer(table, *, epochs, seeds=SEEDS, batch=256, hidden=(64, 64), lr=2e-3, 
 
 
 def test_noises(table):
-    """Three faults, by the share of cells they hit, or by the std in each number's own spread."""
+    """Three faults. Their level is the share of cells that are hit, or the std relative to the spread of a feature."""
     rows = nj.marginals(table.train[0], rows=None)
     numbers = np.flatnonzero(table.numeric)
     return {
@@ -138,7 +138,7 @@ def test_noises(table):
 
 
 def measure(bar, table, recipes, noises, **settings):
-    """Trains and sweeps every recipe, the baseline first: a report by name, and the levels of the adaptive one."""
+    """Trains and sweeps every recipe, the baseline first. Returns reports by name, and the adaptive recipe's levels."""
     train, reports, goal, levels = trainer(table, **settings), {}, jnp.float32(0), None
     for name, recipe in recipes.items():
         bar.update(bar.task_ids[0], description=f"{table.name}: {name}")
@@ -153,7 +153,7 @@ def measure(bar, table, recipes, noises, **settings):
 
 
 def show(console, table, reports, levels, axes):
-    """Prints the table, draws the curves, returns the numbers."""
+    """Prints the table, plots the curves and returns the numbers."""
     base, majority = reports["baseline"], np.bincount(table.test[1]).max() / len(table.test[1])
     threshold = SHARE * base.clean().mean
     rows = robustness.compare(reports, "baseline", level=AT, share=SHARE)
@@ -166,10 +166,11 @@ def show(console, table, reports, levels, axes):
         grid.add_row(name, f"{row.clean:.3f}", *(f"{passes:.0%}" for passes in row.passes.values()), notes)
     console.print(grid)
     text = (
-        f"Passes: keeps {SHARE:.0%} of the baseline's clean accuracy up to this noise ({threshold:.3f}; the larger "
-        f"class alone gives {majority:.3f}). ± and brackets: 95 % intervals over seeds and test rows. Notes: points of "
-        "accuracy against the baseline, paired, where that interval excludes 0 (not corrected for their number). Level "
-        f"of the combination at the end, by seed: {', '.join(f'{level:.2f}' for level in levels[:, -1])}.\n"
+        f"Passes: the noise level up to which a model keeps {SHARE:.0%} of the baseline's clean accuracy "
+        f"({threshold:.3f}; always predicting the larger class gives {majority:.3f}). ± and brackets: 95 % intervals "
+        "over seeds and test rows. Notes: paired accuracy difference from the baseline, in points, where the interval "
+        "excludes 0 (not corrected for the number of comparisons). Final level of the combination, by seed: "
+        f"{', '.join(f'{level:.2f}' for level in levels[:, -1])}.\n"
     )
     console.print(text, highlight=False)
     robustness.plot(reports, threshold=threshold, chance=majority, faint=FAINT, percent=True, axes=axes)
@@ -181,7 +182,7 @@ def show(console, table, reports, levels, axes):
 
 
 def show_harm(console, hurt):
-    grid = Table("model", "noise in training", "clean accuracy", "points against none", "", title="Where noise hurts")
+    grid = Table("model", "training noise", "clean accuracy", "points vs. no noise", "", title="Where noise hurts")
     numbers = {}
     for model, (none, *others) in hurt.items():
         for name, report in others:
@@ -216,8 +217,8 @@ def main():
         tests = {kind: measure(bar, digits, ON_DIGITS, {}, hidden=hidden, **tiny)[0] for kind, hidden in kinds.items()}
         bar.update(bar.task_ids[0], description="done")
 
-    console.print(f"Amounts were chosen on split 0; these rows are split {SPLIT}. {SEEDS} seeds of each model.")
-    console.print("A tiny budget: the numbers mean nothing.\n" if QUICK else "")
+    console.print(f"Amounts were chosen on split 0. Results are for split {SPLIT}, with {SEEDS} seeds of each model.")
+    console.print("This run has a tiny budget: its numbers mean nothing.\n" if QUICK else "")
     too_much = ("too much noise", found[0][0].pop("too much noise"))
     size = (10, 3 * len(tables) + 0.4)
     figure, axes = plt.subplots(len(tables), 3, figsize=size, sharey="row", squeeze=False, layout="constrained")
@@ -232,7 +233,7 @@ def main():
     draw_features(tables[0]).savefig(OUT / "features.png", dpi=110)
     (OUT / "demo.json").write_text(json.dumps(numbers, indent=1))
     console.print(f"\nSaved demo.png, features.png and demo.json in {OUT}.", highlight=False)
-    console.print(f"{time.process_time() - cpu:.0f} s of computing, {time.time() - started:.0f} s on the clock.")
+    console.print(f"{time.process_time() - cpu:.0f} s of processor time, {time.time() - started:.0f} s of wall time.")
 
 
 if __name__ == "__main__":

@@ -1,12 +1,13 @@
-"""A network trained to survive faulty memory: weights in few bits, bits that flip, analog cells that drift.
+"""Training a network that survives faulty memory: weights in few bits, bit flips, analog cells that drift.
 
     python examples/faulty_hardware.py [out.png]
 
-One small network, trained without noise, with its weights clipped (Stutz et al., 2021), and clipped with noise on them:
-Gaussian noise, or flipped bits. Then its weights go into memories that are worse and worse: of fewer bits, of 8-bit
-integers whose bits flip, of phase-change cells read a month after programming, with the measured noise and drift made
-larger. All networks meet the same faults. Validation pictures tell at which level the one trained plainly has lost half
-of its accuracy; test pictures tell what each keeps there. Biases stay as they are, and each output has a scale.
+One small network is trained in four ways: without noise, with clipped weights (Stutz et al., 2021), and with clipped
+weights under Gaussian noise or bit flips. The weights are then stored in increasingly faulty memories: fewer bits,
+8-bit integers whose bits flip, and phase-change cells that are read a month after programming, with the measured noise
+and drift scaled up. All networks are tested on the same faults. Validation images determine the level at which the
+network trained without noise has lost half of its accuracy. Test images give the accuracy of each network at this
+level. Biases are exact, and each output has its own scale.
 """
 
 import functools
@@ -36,13 +37,13 @@ if QUICK:
 
 
 def int8_memory(key, w, rate):
-    """Weights as 8-bit integers in a memory each bit of which flips with probability `rate`."""
+    """Weights stored as 8-bit integers, where each bit flips with probability `rate`."""
     step = jnp.maximum(jnp.max(jnp.abs(w), axis=0, keepdims=True) / 127, 1e-8)
     stored = nj.weights.bit_flips(key, jnp.round(w / step).astype(jnp.int8), rate)
-    return w + jax.lax.stop_gradient(step * stored.astype(w.dtype) - w)  # the gradient goes straight through
+    return w + jax.lax.stop_gradient(step * stored.astype(w.dtype) - w)  # straight-through gradient
 
 
-# What a level makes of the weights, and levels from harmless to hopeless.
+# For each fault, a function from a level to a noise, and levels from harmless to destructive.
 FLIPS, BITS, CELLS = "bit-error rate, int8", "bits per weight", "phase-change noise, × measured"
 FAULTS = {
     FLIPS: (lambda rate: nj.bind(int8_memory, rate=rate), np.geomspace(0.001, 0.5, 33)),
@@ -61,7 +62,7 @@ def gaussian(std):
 
 
 PLAIN, CLIPPED = "no noise", "no noise, clipped"
-NETWORKS = {  # the noise in training, its level, the largest weight
+NETWORKS = {  # the training noise, its level, the clipping bound
     PLAIN: (gaussian, 0.0, np.inf),
     CLIPPED: (gaussian, 0.0, CLIP),
     "Gaussian, std 0.35, clipped": (gaussian, 0.35, CLIP),
@@ -78,7 +79,7 @@ def network(params, x):
 
 @functools.partial(jax.jit, static_argnums=0)
 def train(noise, level, clip, x, y):
-    """One network per seed: a new sample of the noise on its weights in every step, and the clean ones learn."""
+    """Trains one network per seed. Every step draws new noise on the weights and updates the clean weights."""
     optimizer = optax.adam(optax.cosine_decay_schedule(2e-3, STEPS))
 
     def step(carry, time_key):
@@ -109,7 +110,7 @@ def train(noise, level, clip, x, y):
 
 @functools.partial(jax.jit, static_argnums=0)
 def accuracy(fault, level, params, x, y):
-    """Of each seed, over several draws of the fault: the same draws for every network and level."""
+    """The accuracy of each seed, averaged over draws of the fault, which are the same for every network and level."""
 
     def drawn(key):
         worn = params
@@ -121,7 +122,7 @@ def accuracy(fault, level, params, x, y):
 
 
 def interval(values):
-    """The mean over seeds, in %, and half of Student's 95 % interval of it."""
+    """The mean over seeds in %, and half the width of its Student 95 % interval."""
     values = 100 * np.asarray(values, np.float64)
     return values.mean(), stats.t.ppf(0.975, len(values) - 1) * stats.sem(values)
 
@@ -131,7 +132,7 @@ def kept(fault, level, params, data):
 
 
 def half_lost(fault, levels, params, data):
-    """The first level at which half of the accuracy is lost for all of the 95 % interval, by bisection."""
+    """The first level at which the whole 95 % interval has lost half of the accuracy, found by bisection."""
     low, high = 0, len(levels) - 1
     while low < high:
         middle = (low + high) // 2
@@ -148,7 +149,7 @@ def main():
     rate = half_lost(*FAULTS[FLIPS], trained[CLIPPED], valid)
 
     columns = [(name, at[name]) for name in FAULTS] + [(FLIPS, rate)]
-    title = f"{images.name}: share of its clean accuracy, in %, that each network keeps; {SEEDS} seeds, 95 % intervals"
+    title = f"{images.name}: accuracy under faults in % of the clean accuracy; {SEEDS} seeds, 95 % intervals"
     table, shares = Table("trained with", "clean accuracy", *(f"{n}: {v:.3g}" for n, v in columns), title=title), {}
     for name, params in trained.items():
         shares[name] = [kept(FAULTS[fault][0], level, params, test) for fault, level in columns]
@@ -158,9 +159,9 @@ def main():
     for (fault, level), (lost, _), *others in zip(columns[:-1], *shares.values(), strict=False):
         names = [name for name, (mean, half) in zip(list(NETWORKS)[1:], others, strict=True) if mean - half >= 90]
         print(
-            f"{fault} {level:.3g}: trained plainly it keeps {lost:.0f} %; 90 % or more: {'; '.join(names) or 'none'}."
+            f"{fault} {level:.3g}: without noise in training, {lost:.0f} %. 90 % or more: {'; '.join(names) or 'none'}."
         )
-    print("90 % or more with the whole interval. At the level of the last column clipping alone has lost half.")
+    print("90 % or more refers to the whole interval. At the level of the last column, clipping alone has lost half.")
 
     size = (4 * len(FAULTS), 3.8)
     figure, axes = plt.subplots(1, len(FAULTS), figsize=size, sharey=True, squeeze=False, layout="constrained")

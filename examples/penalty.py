@@ -1,8 +1,9 @@
-"""Gaussian noise at the input is a penalty on the Jacobian (Bishop 1995): measured on a linear model and an MLP.
+"""Gaussian input noise acts as a penalty on the Jacobian (Bishop 1995), measured on a linear model and an MLP.
 
     python examples/penalty.py [out.png]
 
-Diabetes progression from ten measurements (scikit-learn), the squared loss 1/2 (f(x) - y)^2, all in standard units.
+The models predict diabetes progression from ten measurements (scikit-learn) with the squared loss 1/2 (f(x) - y)^2. All
+variables are standardized.
 """
 
 import os
@@ -53,7 +54,7 @@ def train(f, params):
 
 @jax.jit
 def added_loss(key, model, std):
-    """What noise of this std adds to the mean loss: the mean over draws, and its standard error."""
+    """The increase of the mean loss under noise of this std: the mean over draws, and its standard error."""
     f = MODELS[0] if isinstance(model, jax.Array) else MODELS[1]
     clean = losses(f, model, x)
     draws = jax.lax.map(
@@ -68,7 +69,7 @@ MODELS = (linear, mlp)
 w, v = nj.gaussian(jax.random.key(0), jnp.zeros((10, 16)), 0.3), nj.gaussian(jax.random.key(1), jnp.zeros(16), 0.3)
 trained = (train(linear, jnp.zeros(10)), train(mlp, {"w": w, "b": jnp.zeros(16), "v": v}))
 
-table = Table("std", title="added to the mean loss by noise at the input, and by the penalty")
+table = Table("std", title="increase of the mean loss: measured under input noise, and by the penalty")
 for name in ("linear: noise", "penalty", "MLP: noise", "penalty", "ratio"):
     table.add_column(name, justify="right", no_wrap=True)
 curves = [[], []]
@@ -81,7 +82,7 @@ for std in LEVELS:
         row += [f"{added:.5f} ± {error:.5f}", f"{penalty:.5f}"]
     table.add_row(*row, f"{penalty / added:.2f}")
 Console().print(table)
-print("Exact where f is linear. In the MLP two terms are missing: residual times curvature at any std, and std^4.")
+print("The penalty is exact if f is linear. For the MLP it omits two terms: residual times curvature, and order std^4.")
 
 path = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent / "out" / "penalty.png"
 path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,8 +1,8 @@
-"""Noise that moves while a model trains: along an optax schedule, and raised only while validation holds.
+"""Noise that changes during training: along an optax schedule, or raised only while validation accuracy holds.
 
     python examples/schedules.py
 
-Handwritten digits (scikit-learn). The level is data, so one compiled train step serves the whole of both runs.
+The data are handwritten digits (scikit-learn). The level is a traced amount, so all runs share one compiled train step.
 """
 
 import os
@@ -36,13 +36,13 @@ class MLP(nnx.Module):
         return self.out(nnx.relu(self.hidden(x)))
 
 
-adam, traces = optax.adam(3e-3), 0  # the optimizer is static: one for all runs
+adam, traces = optax.adam(3e-3), 0  # the optimizer is static, so all runs share one
 
 
 @nnx.jit
 def train_step(model, optimizer, noise, key, x, y):
     global traces
-    traces += 1  # only tracing runs this line
+    traces += 1  # runs only during tracing
     x = noise(key, x)
     grads = nnx.grad(lambda m: optax.softmax_cross_entropy_with_integer_labels(m(x), y).mean())(model)
     optimizer.update(model, grads)
@@ -54,7 +54,7 @@ def accuracy(model, x):
 
 
 def train(level_at, after_epoch=lambda accuracy: None):
-    """Trains with Gaussian noise whose std is `level_at(step)`; gives the model and (level, accuracy) per epoch."""
+    """Trains with Gaussian noise of std `level_at(step)`; returns the model and (level, accuracy) per epoch."""
     model = MLP(nnx.Rngs(0))
     optimizer = nnx.Optimizer(model, adam, wrt=nnx.Param)
     noise, key, history = nj.bind(nj.gaussian, std=level_at), jax.random.key(1), []
@@ -71,7 +71,7 @@ def train(level_at, after_epoch=lambda accuracy: None):
 clean_model, clean = train(lambda step: 0.0)
 scheduled_model, scheduled = train(optax.linear_schedule(0.0, CEILING, STEPS))
 
-# As much noise as costs about 1% of the clean model's accuracy.
+# Raises the noise until it costs about 1% of the clean model's accuracy.
 rule = nj.adaptive(0.0, 0.05, CEILING, patience=1, rtol=0.01, mode="max")
 state = rule.init(best_value=clean[-1][1])
 

@@ -1,4 +1,4 @@
-"""Several models beside one: what each keeps, and how it differs, in one row."""
+"""Comparing models with a baseline: tolerated noise and differences in score, one row for each model."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -7,13 +7,13 @@ from noisejax.robustness._report import Interval, Passes, Report
 
 
 class Comparison(NamedTuple):
-    """One model beside a baseline; made by `compare`."""
+    """One model compared with a baseline, as returned by `compare`."""
 
-    clean: Interval  # its score without noise
-    passes: dict[str, Passes]  # up to which level of each family it keeps the threshold
-    difference: Interval  # its clean score minus the baseline's, paired
+    clean: Interval  # the score without noise
+    passes: dict[str, Passes]  # for each family, the level up to which the score stays at or above the threshold
+    difference: Interval  # the clean score minus the baseline's, paired
     differences: dict[str, Interval]  # the same under each family
-    level: float  # at which they are taken
+    level: float  # the level of these differences
 
     def notes(self, percent: bool = False) -> str:
         """The differences whose intervals exclude 0, in hundredths: ``clean -0.8 ± 0.5; at 0.3: missing +1.5 ± 0.6``.
@@ -26,7 +26,7 @@ class Comparison(NamedTuple):
         return "; ".join(shown + ([f"at {level}: {', '.join(under)}"] if under else []))
 
     def numbers(self) -> dict[str, Any]:
-        """The row as plain numbers and texts, for JSON."""
+        """The row as plain numbers and strings, for JSON."""
         return {
             "clean": self.clean._asdict(),
             "passes": {name: str(passes) for name, passes in self.passes.items()},
@@ -38,14 +38,14 @@ class Comparison(NamedTuple):
 def compare(
     reports: Mapping[str, Report], baseline: str, *, level: float, share: float = 0.95, confidence: float = 0.95
 ) -> dict[str, Comparison]:
-    """Holds several models, measured with the same key and data, against one of them.
+    """Compares several models, measured with the same key and data, with one of them.
 
     Args:
-      reports: by the name of the model.
-      baseline: the name of the one that the others are held against.
-      level: at which level of every family the differences are taken; all must have been measured there.
-      share: of the baseline's clean score that a model must keep to pass.
-      confidence: of all intervals.
+      reports: a mapping from model names to reports.
+      baseline: the name of the model that the others are compared with.
+      level: the level at which differences are computed; every family must have been measured there.
+      share: the share of the baseline's clean score that a model must keep to pass.
+      confidence: the confidence level of all intervals.
 
     Returns:
       A `Comparison` for each model, the baseline included.

@@ -1,4 +1,4 @@
-"""Pictures: scores against the level of noise, and features before and after it."""
+"""Plots: scores against the noise level, and features before and after noise."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -18,16 +18,16 @@ def plot(
     confidence: float = 0.95,
     axes: Any = None,
 ) -> Any:
-    """Draws the score against the level of noise with its interval as a band, one panel for each family.
+    """Plots the score against the noise level, with its confidence interval as a band, one panel for each family.
 
     Args:
-      reports: a report, or several by the name of the model, of the same families.
-      threshold: a score drawn as a dashed line: what a model should keep.
-      chance: a score drawn as a dotted line: what guessing the most frequent class gives.
-      faint: models drawn thin, in grey, without band.
-      percent: whether levels are shares, shown as percentages.
-      confidence: of the bands.
-      axes: matplotlib's axes, one for each family, to draw into; None makes a new figure.
+      reports: a report, or a mapping from model names to reports of the same families.
+      threshold: a score drawn as a dashed line, such as the score that a model should keep.
+      chance: a score drawn as a dotted line, such as that of always predicting the most frequent class.
+      faint: the names of models that are drawn thin and grey, without a band.
+      percent: whether levels are fractions, to be shown as percentages.
+      confidence: the confidence level of the bands.
+      axes: the matplotlib axes to draw into, one for each family; None makes a new figure.
 
     Returns:
       The matplotlib figure.
@@ -45,7 +45,7 @@ def plot(
     pyplot = _pyplot("plot")
     reports = {"": reports} if isinstance(reports, Report) else dict(reports)
     if not reports:
-        raise ValueError("plot: give at least one report.")
+        raise ValueError("plot: reports must hold at least one report, got none.")
     families = list(next(iter(reports.values())).levels)
     if axes is None:
         _, axes = pyplot.subplots(
@@ -53,7 +53,7 @@ def plot(
         )
     axes = np.asarray(axes, object).reshape(-1)
     if len(axes) != len(families):
-        raise ValueError(f"plot: axes must be one for each of the families {families}, got {len(axes)}.")
+        raise ValueError(f"plot: axes must hold one for each of the families {families}, got {len(axes)}.")
     colours = pyplot.rcParams["axes.prop_cycle"].by_key()["color"]
     bright = [name for name in reports if name not in faint]
     for ax, family in zip(axes, families, strict=True):
@@ -78,15 +78,18 @@ def plot(
 
 
 def plot_features(before: Any, after: Any, names: Sequence[str], *, bins: int = 40, axes: Any = None) -> Any:
-    """Draws the distributions of features before and after noise over each other.
+    """Plots the distributions of features before and after noise on top of each other.
+
+    Strings, and features with at most 20 different values before and after noise, are drawn as bars that show the
+    shares of the ten most frequent values. Other features are drawn as histograms.
 
     Args:
-      before: an array of shape (N, D), or a mapping (a data frame) from names to columns, of numbers or of strings.
-      after: the same with noise, or a mapping from labels to several such: ``{"gaussian": x1, "masking": x2}``.
-      names: of the D features; of a mapping, which to draw. Features of at most 20 different numbers, before and
-        after, and of strings are drawn as shares of each value (the ten most frequent), others as histograms.
-      bins: of the histograms, which span the values before noise and a half more on either side.
-      axes: matplotlib's axes, one for each feature, to draw into; None makes a new figure.
+      before: an array of shape (N, D), or a mapping (a data frame) from names to columns, of numbers or strings.
+      after: the same with noise, or a mapping from labels to several of them: ``{"gaussian": x1, "masking": x2}``.
+      names: the names of the D features; for a mapping, the names of the features to draw.
+      bins: the number of bins of a histogram. It spans the range before noise, extended by a quarter of its width on
+        either side.
+      axes: the matplotlib axes to draw into, one for each feature; None makes a new figure.
 
     Returns:
       The matplotlib figure.

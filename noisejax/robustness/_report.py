@@ -1,4 +1,4 @@
-"""The report: scores of every example, and what can be said from them about means, differences and tolerance."""
+"""The report of a sweep: scores of every example, with intervals for means and differences, and tolerated levels."""
 
 import base64
 import dataclasses
@@ -14,31 +14,31 @@ from noisejax._statistics import crossed_interval
 
 
 class Interval(NamedTuple):
-    """A mean with the bounds of its confidence interval: numbers, or arrays with one entry per level."""
+    """A mean and the bounds of its confidence interval: numbers, or arrays with one entry per level."""
 
     mean: Any
     lower: Any
     upper: Any
 
     def scaled(self, factor: float) -> "Interval":
-        """In other units: ``interval.scaled(100)`` is an accuracy in percent, a difference in points."""
+        """In different units: ``interval.scaled(100)`` is an accuracy in percent or a difference in points."""
         return Interval(*(factor * value for value in self))
 
     def excludes(self, value: float) -> Any:
-        """Whether a value lies outside."""
+        """Whether a value lies outside the interval."""
         return (value < self.lower) | (value > self.upper)
 
     def __format__(self, spec: str) -> str:
-        """``f"{interval:.3f}"`` gives ``0.861 ± 0.007``; the longer side counts."""
+        """``f"{interval:.3f}"`` gives ``0.861 ± 0.007``; the longer side is shown."""
         spec = spec or ".4f"
         half = max(self.upper - self.mean, self.mean - self.lower)
         return f"{self.mean:{spec}} ± {half:{spec.replace('+', '')}}"
 
 
 class Passes(NamedTuple):
-    """The level up to which a curve stays at or above a threshold, for the mean and for the bounds of its interval.
+    """The level up to which a curve stays at or above a threshold, for the mean and the bounds of its interval.
 
-    NaN where it fails at the first level already, infinity where it does not fail within the range.
+    The level is NaN if the curve is below the threshold at the first level, and infinity if it never falls below it.
     """
 
     mean: float
@@ -63,59 +63,63 @@ class Passes(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Report:
-    """What `sweep` measured, as NumPy arrays: made by it, or read from JSON.
+    """The results of `sweep` as NumPy arrays. A report is returned by `sweep` or read from JSON.
 
-    Intervals speak about new examples and, where several models were measured at once, about new seeds: both are
-    taken as random and crossed, every model having seen the same examples. They know nothing of another training set.
+    Intervals cover the variation between examples and, if several models were measured at once, between seeds. Both
+    are treated as random and crossed, since every model has scored the same examples. The intervals do not cover the
+    variation between training sets.
     """
 
-    levels: dict[str, np.ndarray]  # of each family
-    scores: dict[str, np.ndarray]  # of each family: (levels, models, examples), averaged over draws
+    levels: dict[str, np.ndarray]  # by family
+    scores: dict[str, np.ndarray]  # by family: (levels, models, examples), averaged over draws
     clean_scores: np.ndarray  # (models, examples)
     metric: str
     draws: int
-    pairing: str  # two reports can be compared example by example if they agree in it
+    pairing: str  # reports with the same value can be compared example by example
 
     def clean(self, confidence: float = 0.95) -> Interval:
         """The score without noise."""
         return self._interval(self.clean_scores, confidence)
 
     def interval(self, family: str, level: float | None = None, confidence: float = 0.95) -> Interval:
-        """The score under a family of noise, at one of its levels or at all.
+        """The score under a family of noise, at one of its levels or, by default, at all of them.
 
-        The half width towards either side is ``sqrt(a**2 + max(b**2 - c**2, 0))``: a is Student's t interval of the
-        mean over S models (S - 1 degrees of freedom), b the interval over examples, and c that part of b which a
-        holds already, the variance of single answers (the interaction of the two). Of an accuracy, b is Wilson's
-        interval for the number of independent yes-or-no examples whose mean would have the variance seen; else it is
-        the normal one. For a single model b alone remains, which then is Wilson's interval itself.
+        The half width on either side is ``sqrt(a**2 + max(b**2 - c**2, 0))``: a is Student's t interval of the mean
+        over S models (S - 1 degrees of freedom), b the interval over examples, and c the part of b that a already
+        contains, the variance of single answers (the interaction of the two). For an accuracy, b is Wilson's interval
+        for the number of independent yes-or-no examples that would have the observed variance. For other metrics, b is
+        the normal interval. For a single model only b remains, which for an accuracy is then Wilson's interval itself.
         """
         return self._interval(self._at(family, level), confidence)
 
     def difference(
         self, other: "Report", family: str | None = None, level: float | None = None, confidence: float = 0.95
     ) -> Interval:
-        """This report's score minus another's, paired by model and example: without noise, or under a family.
+        """This report's score minus that of another report, paired by model and example.
 
-        Both are to be made with the same key, data, families and number of models. The half width is that of
-        `interval`, from Student's and the normal interval of the paired differences.
+        Without a family, it is the difference of the scores without noise. Both reports need the same key, data,
+        families and number of models. The half width is computed as in `interval`, from Student's and the normal
+        interval of the paired differences.
         """
         if self.pairing != other.pairing or self.clean_scores.shape != other.clean_scores.shape:
             raise ValueError(
-                "difference: the reports are not paired: they need the same key, the same data and as many models; "
-                f"here models and examples are {self.clean_scores.shape} and {other.clean_scores.shape}."
+                "difference: the reports are not paired, got (models, examples) of "
+                f"{self.clean_scores.shape} and {other.clean_scores.shape}. Make both with the same key, the same data "
+                "and the same number of models."
             )
         if family is None:
             return Interval(*crossed_interval(self.clean_scores - other.clean_scores, confidence))
         for report in (self, other):
             report._known(family)
         if not np.array_equal(self.levels[family], other.levels[family]) or self.draws != other.draws:
-            raise ValueError(f"difference: the reports have other levels or draws of {family!r}.")
+            raise ValueError(f"difference: the reports have different levels or numbers of draws for {family!r}.")
         return Interval(*crossed_interval(self._at(family, level) - other._at(family, level), confidence))
 
     def passes(self, threshold: float, confidence: float = 0.95) -> dict[str, Passes]:
-        """For each family, up to which level the score is at least a threshold: linear between levels.
+        """For each family, the level up to which the score is at least a threshold, interpolated linearly.
 
-        It is where the mean, and the bounds of its interval, first fall below it; a later recovery does not count.
+        This is where the mean, and each bound of its interval, first falls below the threshold. A later recovery does
+        not count.
         """
         found = {}
         for name, levels in self.levels.items():
@@ -128,22 +132,23 @@ class Report:
     def tolerance(
         self, share: float = 0.95, baseline: "Report | None" = None, confidence: float = 0.95
     ) -> dict[str, Passes]:
-        """For each family, up to which level a share of a baseline's clean score is kept (of its own by default).
+        """For each family, the level up to which the score is at least a share of the baseline's clean score.
 
-        The threshold is taken as known: the intervals hold nothing of the baseline's own uncertainty.
+        The default baseline is this report. The threshold is treated as known: the intervals do not include the
+        uncertainty of the baseline's score.
         """
         if not 0 < share <= 1:
             raise ValueError(f"tolerance: share must be in (0, 1], got {share!r}. It is a share of the clean score.")
         return self.passes(share * (baseline or self).clean().mean, confidence)
 
     def worst(self, threshold: float) -> tuple[str, Passes]:
-        """The family under which the score falls below a threshold first, for levels that mean comparable things."""
+        """The family whose score falls below a threshold at the lowest level; levels must be comparable."""
         found = self.passes(threshold)
         name = min(found, key=lambda name: -np.inf if np.isnan(found[name].mean) else found[name].mean)
         return name, found[name]
 
     def summary(self, confidence: float = 0.95) -> dict[str, Any]:
-        """Means and intervals as plain numbers, for JSON."""
+        """The means and intervals as plain numbers, for JSON."""
 
         def numbers(interval):
             return {k: np.round(v, 6).tolist() for k, v in interval._asdict().items()}
@@ -163,7 +168,7 @@ class Report:
         return {**head, "clean": numbers(self.clean(confidence)), "families": families}
 
     def to_json(self) -> str:
-        """The whole report as JSON: a readable summary, and the scores (compressed), which `from_json` reads."""
+        """The whole report as JSON: a readable summary, and the compressed scores, which `from_json` reads."""
         data = {
             "levels": {name: levels.tolist() for name, levels in self.levels.items()},
             "scores": {name: _pack(scores) for name, scores in self.scores.items()},
@@ -174,10 +179,10 @@ class Report:
 
     @classmethod
     def from_json(cls, text: str) -> "Report":
-        """The report that `to_json` wrote."""
+        """Reads a report that `to_json` wrote."""
         read = json.loads(text)
         if not isinstance(read, dict) or read.get("noisejax") != "robustness report, 1":
-            raise ValueError("from_json: the text is no report written by to_json of this version.")
+            raise ValueError("from_json: text must be a report written by to_json of this version.")
         data = read["data"]
         return cls(
             levels={name: np.asarray(levels, np.float64) for name, levels in data["levels"].items()},
@@ -210,7 +215,7 @@ class Report:
 
     def _known(self, family):
         if family not in self.levels:
-            raise KeyError(f"report: there is no family {family!r}; there are {', '.join(map(repr, self.levels))}.")
+            raise KeyError(f"report: there is no family {family!r}, only {', '.join(map(repr, self.levels))}.")
 
     def _at(self, family, level):
         self._known(family)
@@ -219,7 +224,7 @@ class Report:
         near = np.flatnonzero(np.isclose(self.levels[family], level, rtol=1e-6, atol=1e-9))
         if not near.size:
             raise ValueError(
-                f"report: {family!r} was not measured at {level!r}, but at {self.levels[family].tolist()}."
+                f"report: {family!r} was not measured at {level!r}. Its levels are {self.levels[family].tolist()}."
             )
         return self.scores[family][near[0]]
 
@@ -239,7 +244,7 @@ def _crossing(levels: np.ndarray, curve: np.ndarray, threshold: float) -> float:
 
 
 def fingerprint(*trees: Any) -> str:
-    """A short hash of arrays: what two reports must have in common to be paired."""
+    """A short hash of arrays. Two reports can be paired if they have the same hash."""
     digest = hashlib.blake2b(digest_size=8)
     for leaf in jax.tree.leaves(trees):
         value = np.ascontiguousarray(leaf)

@@ -1,4 +1,4 @@
-"""The sweep: one model, families of noise, the levels of each; scores of every example."""
+"""The sweep: scores of every example under families of noise, at each of their levels."""
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +14,7 @@ from noisejax.robustness._report import Report, fingerprint
 
 
 class _OnBatch:
-    """A noise that acts on (x, y), told apart by its type."""
+    """A noise that acts on (x, y), recognized by its type."""
 
     def __init__(self, noise: Callable):
         self.noise = noise
@@ -24,7 +24,7 @@ class _OnBatch:
 
 
 def on_batch(noise: Callable) -> Callable:
-    """Marks a noise that acts on the batch (x, y) and not on x alone: label noise, mixing, attacks.
+    """Marks a noise that acts on the batch (x, y) instead of x alone: label noise, mixing, attacks.
 
     Args:
       noise: a function ``(key, (x, y)) -> (x, y)``.
@@ -56,34 +56,35 @@ def sweep(
     batch_size: int | None = None,
     metric: str | Callable = "accuracy",
 ) -> Report:
-    """Measures a model, or several at once, under noise of growing level.
+    """Measures a model, or several models at once, under increasing noise.
 
-    The draws depend on the key, the family's name and the example alone: they are the same at every level and for
-    every model, so that curves are smooth and reports of two models can be compared example by example. Levels are
-    traced: one family is one compilation, whatever the number of its levels.
+    The draws depend only on the key, the family's name and the example. They are the same at every level and for every
+    model, so curves are smooth and the reports of two models can be compared example by example. Levels are traced: a
+    family compiles once, whatever the number of its levels.
 
     Args:
       key: a JAX key.
-      predict: a function of x. It returns, for accuracy, class probabilities or logits of shape (..., B, C) or class
-        numbers (integers or booleans) of shape (..., B); leading axes, as of `jax.vmap` over the parameters of several
-        seeds, are kept apart. If it is a pytree of arrays (``jax.tree_util.Partial(apply, params)``, a Flax nnx
-        module), other parameters of the same shapes cost no new compilation.
-      data: (x, y), arrays or pytrees of arrays with a common leading axis of B examples; y holds class numbers, or
+      predict: a function of x. For accuracy it returns class probabilities or logits of shape (..., B, C), or class
+        numbers (integers or booleans) of shape (..., B). Leading axes are separate models, for instance from `jax.vmap`
+        over the parameters of several seeds. If `predict` is a pytree of arrays
+        (``jax.tree_util.Partial(apply, params)``, a Flax nnx module), different parameters of the same shapes cost no
+        new compilation.
+      data: (x, y), arrays or pytrees of arrays with a common leading axis of B examples. y holds class numbers, or
         rows whose largest entry is the class.
-      families: by name, a function from a level to a noise ``(key, x) -> x`` and the levels, in increasing order. The
-        function is called with a traced level; mark a noise of (x, y) with `on_batch`.
-      draws: how many draws of the noise are averaged for each example.
-      batch_size: how many examples are predicted at a time, to bound memory; the noise acts on all at once, so that
-        it changes no draw.
-      metric: `'accuracy'`, or a function of (outputs, y) that returns a score per example, more being better, of shape
-        (..., B), as for regression. It must not mix examples.
+      families: a mapping from names to pairs of a function from a level to a noise ``(key, x) -> x``, and its levels in
+        increasing order. The function is called with a traced level. Mark a noise that acts on (x, y) with `on_batch`.
+      draws: the number of noise draws that are averaged for each example.
+      batch_size: the number of examples that are predicted at a time, to bound memory. It changes no draw, because the
+        noise acts on all examples at once.
+      metric: `'accuracy'`, or a function of (outputs, y) that returns a score per example, of shape (..., B), where
+        higher is better; use it for regression. It must not mix examples.
 
     Returns:
       A `Report` with the scores of every family, level, model and example, in NumPy.
 
     Raises:
-      FloatingPointError: an output or a score is not finite; the message says where. A model that is broken would
-        otherwise be counted as one that is never moved.
+      FloatingPointError: an output or a score is not finite; the message says where. Otherwise a broken model would be
+        scored as a model that noise does not affect.
 
     Example:
       >>> import jax, jax.numpy as jnp, noisejax as nj
@@ -102,7 +103,7 @@ def sweep(
     checked = {name: _family(name, value) for name, value in families.items()}
     for name, count in (("draws", draws), ("batch_size", batch_size)):
         if not (isinstance(count, (int, np.integer)) and count >= 1) and not (name == "batch_size" and count is None):
-            raise ValueError(f"sweep: {name} must be an integer, at least 1, got {count!r}.")
+            raise ValueError(f"sweep: {name} must be an integer of at least 1, got {count!r}.")
     if not callable(predict):
         raise TypeError(f"sweep: predict must be a function of x, got {predict!r}.")
     if metric != "accuracy" and not callable(metric):
@@ -111,7 +112,7 @@ def sweep(
 
     if _is_data(predict):
         model, run = predict, functools.partial(_compiled, score, batch_size)
-    else:  # not kept: the parameters are constants of the program, and may be large
+    else:  # not cached: the parameters are constants of the program and may be large
         model, run = None, functools.partial(_jitted, score, batch_size, fixed=predict)
     clean, bad = run(None)(model, x, y)
     _refuse("", np.asarray(bad), None)
@@ -134,7 +135,7 @@ def sweep(
 def _jitted(score: Callable, batch_size: int | None, level_to_noise: Callable | None, fixed: Callable | None = None):
     """The compiled (predict, x, y, keys, levels) -> scores (levels, models, examples), and which draws are not finite.
 
-    Without level_to_noise, (predict, x, y) -> scores (models, examples) and whether they are not finite.
+    Without level_to_noise, it is (predict, x, y) -> scores (models, examples), and whether any value is not finite.
     """
 
     def clean(predict, x, y):
@@ -164,7 +165,7 @@ _compiled = functools.lru_cache(maxsize=32)(_jitted)  # bounded: a family may ho
 
 
 def _score(score, batch_size, predict, x, y):
-    """Scores (models, examples), and whether anything in outputs or scores is not finite."""
+    """Scores (models, examples), and whether any output or score is not finite."""
 
     def some(batch):
         x, y = batch
@@ -174,7 +175,7 @@ def _score(score, batch_size, predict, x, y):
         if scores.shape[-1:] != (n,):
             raise ValueError(
                 f"sweep: metric must return one score per example, of shape (..., {n}), got {scores.shape}. "
-                "Do not average over examples: the report does."
+                "Do not average over examples: the report does that."
             )
         scores = scores.astype(jnp.float32).reshape(-1, n)
         floats = [v for v in jax.tree.leaves((outputs, scores)) if jnp.issubdtype(jnp.asarray(v).dtype, jnp.floating)]
@@ -204,19 +205,20 @@ def _accuracy(outputs, y):
     else:
         raise ValueError(
             f"sweep: for accuracy, predict must return logits or probabilities of shape (..., {n}, classes), or class "
-            f"numbers of shape (..., {n}); got {outputs.dtype}{list(outputs.shape)}. For one logit per example return "
-            "logit > 0, and for regression give metric= a function of (outputs, y)."
+            f"numbers of shape (..., {n}), got {outputs.dtype}{list(outputs.shape)}. For one logit per example, return "
+            "logit > 0. For regression, pass a function of (outputs, y) as metric=."
         )
     if jnp.issubdtype(y.dtype, jnp.floating):
         if y.ndim != 2:
             raise ValueError(
                 f"sweep: for accuracy, y must be class numbers or rows of probabilities, got {y.dtype}{list(y.shape)}. "
-                "For regression give metric= a function of (outputs, y)."
+                "For regression, pass a function of (outputs, y) as metric=."
             )
         y = y.argmax(-1)
     if y.shape != (n,) or classes.shape[-1:] != (n,):
         raise ValueError(
-            f"sweep: predicted classes of shape {classes.shape} do not belong to labels of shape {y.shape}."
+            f"sweep: predicted classes of shape {classes.shape} do not match labels of shape {y.shape}. "
+            f"Both need one class for each of {n} examples."
         )
     y = y.astype(jnp.int32).reshape((1,) * (classes.ndim - 1) + (n,))
     return classes.astype(jnp.int32) == y
@@ -237,7 +239,7 @@ def _family(name, value):
     if not isinstance(name, str) or not isinstance(value, (tuple, list)) or len(value) != 2 or not callable(value[0]):
         raise TypeError(
             f"sweep: families must be {{'name': (level_to_noise, levels)}}, got {name!r}: {value!r}. "
-            "level_to_noise is a function, as lambda std: nj.bind(nj.gaussian, std=std)."
+            "level_to_noise is a function such as lambda std: nj.bind(nj.gaussian, std=std)."
         )
     levels = np.asarray(value[1], np.float64)
     if levels.ndim != 1 or not levels.size or not np.all(np.isfinite(levels)) or np.any(np.diff(levels) <= 0):
@@ -246,7 +248,7 @@ def _family(name, value):
 
 
 def _is_data(predict) -> bool:
-    """Whether predict is a pytree of arrays, that one compiled program can take as an argument."""
+    """Whether predict is a pytree of arrays, which a compiled program can take as an argument."""
     arrays = (jax.Array, np.ndarray, np.generic)
     return not jax.tree_util.all_leaves([predict]) and all(isinstance(v, arrays) for v in jax.tree.leaves(predict))
 
@@ -259,6 +261,6 @@ def _refuse(family, bad, levels):
         level, draw = np.argwhere(bad)[0]
         where = f"under {family!r} at level {levels[level]:g}, draw {draw} ({bad.any(1).sum()} of {len(bad)} levels)"
     raise FloatingPointError(
-        f"sweep: predict or the metric gave values that are not finite {where}. Such a model would be scored as if it "
-        "always chose one class. If that is what you want to count, mend them in predict: jnp.nan_to_num(model(x))."
+        f"sweep: predict or the metric returned values that are not finite {where}. Such a model would be scored as if "
+        "it always chose one class. To score such outputs anyway, replace them in predict: jnp.nan_to_num(model(x))."
     )

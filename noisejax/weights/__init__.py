@@ -1,8 +1,8 @@
-"""Noise on weights: trees of parameters, quantized and faulty memories, and another sample for every example.
+"""Noise on weights: trees of parameters, quantized and faulty memories, and a different sample for every example.
 
-`perturb` applies a noise to every leaf of a tree of parameters. A noise of a weight is a noise like any other,
-``f(key, x, amount)``: `noisejax.gaussian`, `noisejax.uniform`, `noisejax.speckle`, and those of this room. The
-products (`local_reparam`, `flipout`, `noisy_net`, `low_rank`) give each example of a batch a weight of its own.
+`perturb` applies a noise to every leaf of a tree of parameters. A weight noise is a noise like any other,
+``f(key, x, amount)``: `noisejax.gaussian`, `noisejax.uniform`, `noisejax.speckle`, or one of this module. The products
+(`local_reparam`, `flipout`, `noisy_net`, `low_rank`) use a different weight sample for each example of a batch.
 """
 
 from noisejax.weights._analog import (

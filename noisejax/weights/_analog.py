@@ -1,9 +1,9 @@
 """Weights as conductances: noise relative to a tensor's scale, programming, read noise and drift.
 
-A weight w of a device is a pair of cells, one for each sign: ``w = scale * (g+ - g-)``, where one of the two is
-programmed to ``|w| / scale`` and the other one to 0, and the scale, the largest ``|w|``, belongs to the largest
-conductance (25 microsiemens). Each cell has noise of its own. The constants are those that were fitted to a million
-phase-change memory cells (Joshi et al. 2020; Nandakumar et al. 2019), as IBM's aihwkit 1.1 has them.
+A device stores a weight w in a pair of cells, one for each sign: ``w = scale * (g+ - g-)``. One cell is programmed to
+``|w| / scale`` and the other to 0. The scale, the largest ``|w|``, corresponds to the largest conductance (25
+microsiemens). Each cell has its own noise. The constants were fitted to a million phase-change memory cells (Joshi et
+al. 2020; Nandakumar et al. 2019) and agree with those of IBM's aihwkit 1.1.
 """
 
 from typing import Any
@@ -17,7 +17,7 @@ from noisejax._random import sample
 from noisejax._random.stream import words_like
 from noisejax.weights import _scale
 
-_FIRST_READ = 20.0  # seconds from programming to the reading that drift is counted from
+_FIRST_READ = 20.0  # seconds from programming to the first reading, from which drift is measured
 _READ_TIME = 250e-9  # seconds
 
 
@@ -38,16 +38,16 @@ def relative_gaussian(
 ) -> jax.Array:
     """Gaussian noise relative to the scale of the weights: ``w + std * scale * n``, with n standard normal.
 
-    The gradient in w is 1: the scale is not differentiated.
+    The gradient with respect to w is 1: the scale is not differentiated.
 
     Args:
       key: a JAX key.
       x: the weights, floats of any shape.
       std: the standard deviation in units of the scale; at least 0, broadcastable to x. 0 is the identity.
       to: the scale: `'absmax'`, the largest ``|w|``, or `'std'`, their standard deviation. Static.
-      channel_axis: the axis of channels with a scale of their own, -1 for a kernel's outputs; None for one scale.
+      channel_axis: the axis of channels that have separate scales; -1 for a kernel's outputs; None for one scale.
         Static.
-      where, lengths: padding, neither noised nor measured, see `noisejax.Noise`.
+      where, lengths: padding, neither noised nor measured; x may also be a `noisejax.Padded`.
 
     Returns:
       An array of x's shape and dtype.
@@ -89,19 +89,19 @@ def conductance_drift(
     Args:
       key: a JAX key.
       x: the weights, floats of any shape.
-      time: seconds since the first reading, at least 0 (negative traced values count as 0), broadcastable to x. 0 is
-        the identity.
+      time: the seconds since the first reading, at least 0 (negative traced values count as 0), broadcastable to x. 0
+        is the identity.
       nu: the drift exponent, broadcastable to x; about 0.05 for phase-change memory.
-      nu_std: its standard deviation from cell to cell, broadcastable to x.
+      nu_std: the standard deviation of the exponent between weights, broadcastable to x.
       first_read: t0, the seconds from programming to the first reading. Static.
-      where, lengths: padding, see `noisejax.Noise`.
+      where, lengths: padding; x may also be a `noisejax.Padded`.
 
     Returns:
       An array of x's shape and dtype.
 
     References:
       Joshi et al., "Accurate deep neural network inference using computational phase-change memory", Nature
-      Communications 11:2473, 2020, whose exponents depend on the conductance: `phase_change`.
+      Communications 11:2473, 2020. There the exponent depends on the conductance, as in `phase_change`.
 
     Example:
       >>> import jax, jax.numpy as jnp, noisejax as nj
@@ -125,15 +125,15 @@ def programming_noise(
     """Programming noise of phase-change memory: each cell of a pair is ``max(g + scale * s(g) n, 0)``.
 
     In units of the largest conductance, ``25 s(g) = 0.26348 + 1.9650 g - 1.1731 g**2``; n is standard normal. The
-    gradient in w is straight-through: 1.
+    gradient is straight-through: 1 with respect to w.
 
     Args:
       key: a JAX key.
       x: the weights, floats of any shape.
-      scale: a factor of the noise, at least 0, broadcastable to x. 0 is the identity, 1 is what was measured.
-      channel_axis: the axis of channels whose largest ``|w|`` each has the largest conductance, -1 for a kernel's
-        outputs; None for one scale. Static.
-      where, lengths: padding, neither noised nor measured, see `noisejax.Noise`.
+      scale: a factor on the noise, at least 0, broadcastable to x. 0 is the identity, 1 the measured noise.
+      channel_axis: the axis of channels that are scaled separately, each so that its largest ``|w|`` has the largest
+        conductance; -1 for a kernel's outputs; None for one scale. Static.
+      where, lengths: padding, neither noised nor measured; x may also be a `noisejax.Padded`.
 
     Returns:
       An array of x's shape and dtype.
@@ -165,21 +165,21 @@ def read_noise(
     where: Mask = None,
     lengths: Mask = None,
 ) -> jax.Array:
-    """Read noise of phase-change memory, of spectrum 1/f: each cell of a pair is ``max(g (1 + scale q(g) r n), 0)``.
+    """1/f read noise of phase-change memory: each cell of a pair is ``max(g (1 + scale q(g) r n), 0)``.
 
     ``q(g) = min(0.0088 / g**0.65, 0.2)`` with g in units of the largest conductance, and
-    ``r = sqrt(log((t + t_read) / (2 t_read)))`` with t the time since programming, 20 seconds more than `time`, and
-    t_read 250 nanoseconds; n is standard normal, another one for each reading, which is a key. The gradient in w is
-    straight-through: 1.
+    ``r = sqrt(log((t + t_read) / (2 t_read)))``, where t is the time since programming (20 seconds more than `time`)
+    and t_read is 250 nanoseconds. n is standard normal. Each reading draws a new n: use a new key for each reading. The
+    gradient is straight-through: 1 with respect to w.
 
     Args:
       key: a JAX key.
       x: the weights, floats of any shape.
-      time: seconds since the first reading, at least 0, broadcastable to x.
-      scale: a factor of the noise, at least 0, broadcastable to x. 0 is the identity, 1 is what was measured.
-      channel_axis: the axis of channels whose largest ``|w|`` each has the largest conductance, -1 for a kernel's
-        outputs; None for one scale. Static.
-      where, lengths: padding, neither noised nor measured, see `noisejax.Noise`.
+      time: the seconds since the first reading, at least 0, broadcastable to x.
+      scale: a factor on the noise, at least 0, broadcastable to x. 0 is the identity, 1 the measured noise.
+      channel_axis: the axis of channels that are scaled separately, each so that its largest ``|w|`` has the largest
+        conductance; -1 for a kernel's outputs; None for one scale. Static.
+      where, lengths: padding, neither noised nor measured; x may also be a `noisejax.Padded`.
 
     Returns:
       An array of x's shape and dtype.
@@ -212,24 +212,24 @@ def phase_change(
     where: Mask = None,
     lengths: Mask = None,
 ) -> jax.Array:
-    """Weights in phase-change memory, `time` seconds later: programming noise, drift and read noise of every cell.
+    """Weights in phase-change memory after `time` seconds: programming noise, drift and read noise of every cell.
 
     A cell is programmed as in `programming_noise`, drifts by ``((time + 20) / 20)**-v`` and is read as in `read_noise`.
     Its exponent is ``v = |m(g) + s(g) n|``, with ``m = clip(0.0244 - 0.0155 log g, 0.049, 0.1)`` and
-    ``s = clip(-0.0059 - 0.0125 log g, 0.008, 0.045)`` of the conductance g it was meant to have. The gradient in w is
-    straight-through: 1.
+    ``s = clip(-0.0059 - 0.0125 log g, 0.008, 0.045)``, where g is the target conductance and n is standard normal. The
+    gradient is straight-through: 1 with respect to w.
 
     Args:
-      key: a JAX key. The same key is the same device, which at other times has drifted further; what its reading draws
-        is the same too.
+      key: a JAX key. The same key gives the same device: at a later time the same cells have drifted further. The
+        draws of its read noise are also the same.
       x: the weights, floats of any shape.
-      time: seconds since the first reading, at least 0, broadcastable to x: 0, 3600 for an hour, 31536000 for a year.
-      scale: a factor of all three noises, at least 0, broadcastable to x. 0 is the identity, 1 is what was measured.
-      compensate: whether the result is multiplied by the mean ``|w|`` as programmed over the mean ``|w|`` as read:
-        global drift compensation, over the whole array. Static.
-      channel_axis: the axis of channels whose largest ``|w|`` each has the largest conductance, -1 for a kernel's
-        outputs; None for one scale. Static.
-      where, lengths: padding, neither noised nor measured, see `noisejax.Noise`.
+      time: the seconds since the first reading, at least 0, broadcastable to x: 3600 for an hour, 31536000 for a year.
+      scale: a factor on all three noises, at least 0, broadcastable to x. 0 is the identity, 1 the measured noise.
+      compensate: whether to apply global drift compensation: the result is multiplied by the mean ``|w|`` as programmed
+        over the mean ``|w|`` as read, both over the whole array. Static.
+      channel_axis: the axis of channels that are scaled separately, each so that its largest ``|w|`` has the largest
+        conductance; -1 for a kernel's outputs; None for one scale. Static.
+      where, lengths: padding, neither noised nor measured; x may also be a `noisejax.Padded`.
 
     Returns:
       An array of x's shape and dtype.
@@ -237,8 +237,8 @@ def phase_change(
     References:
       Joshi et al., "Accurate deep neural network inference using computational phase-change memory", Nature
       Communications 11:2473, 2020; Nandakumar et al., "Phase-change memory models for deep learning training and
-      inference", ICECS 2019; aihwkit 1.1, PCMLikeNoiseModel (which converts the programmed weights to pairs once more
-      before they drift, so that the cell programmed to 0 stays 0; here both cells drift).
+      inference", ICECS 2019; aihwkit 1.1, PCMLikeNoiseModel. aihwkit converts the programmed weights to pairs again
+      before they drift, so the cell programmed to 0 stays 0. Here both cells drift.
 
     Example:
       >>> import jax, jax.numpy as jnp, noisejax as nj
@@ -273,9 +273,10 @@ def phase_change(
 
 
 def _pair(x: jax.Array, over: tuple[int, ...], where, cell) -> jax.Array:
-    """The weights after `cell` (g, name) has acted on both cells of each, g in units of the largest conductance.
+    """The weights after `cell` (g, name) has acted on both cells of each pair; g in units of the largest conductance.
 
-    Written as what is added, so that no noise is exactly none; weights that are not finite stay as they are.
+    The change is computed and added, so that without noise the result is exactly x. Weights that are not finite are
+    unchanged.
     """
     largest, finite = _scale.absmax(x, over, where), jnp.where(jnp.isfinite(x), x, 0)
     g = jax.lax.stop_gradient(finite) / jnp.where(largest > 0, largest, 1)
@@ -289,8 +290,8 @@ def _programmed(g: jax.Array, noise: Any) -> jax.Array:
 
 
 def _read(g: jax.Array, start: jax.Array, time, noise: Any) -> jax.Array:
-    """A cell as read that was programmed to `start` and has g now."""
-    q = jnp.minimum(0.0088 * jnp.exp(-0.65 * jnp.log(jnp.maximum(start, 1e-4))), 0.2)  # 0.2 below 0.008 already
+    """The conductance read from a cell that was programmed to `start` and now has g."""
+    q = jnp.minimum(0.0088 * jnp.exp(-0.65 * jnp.log(jnp.maximum(start, 1e-4))), 0.2)  # q is already 0.2 below 0.008
     seconds = jnp.maximum(time, 0) + _FIRST_READ
     return jnp.maximum(g + g * q * jnp.sqrt(jnp.log((seconds + _READ_TIME) / (2 * _READ_TIME))) * noise, 0)
 

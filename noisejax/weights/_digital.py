@@ -1,4 +1,4 @@
-"""Weights in a few bits: quantization, its noise, and bits that flip."""
+"""Weights stored in a few bits: quantization, quantization noise and bit flips."""
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +11,7 @@ from noisejax._random import sample
 from noisejax._random.stream import along, words, words_like
 from noisejax.weights import _scale
 
-_bits = _checks.Range("at least 2", lambda v: v >= 2, "inf, and every number from 24 on, is the identity.")
+_bits = _checks.Range("at least 2", lambda v: v >= 2, "24 or more, also inf, is the identity.")
 
 
 @array_noise(_checks.floats, sees="batch", ranges={"bits": _bits})
@@ -26,23 +26,24 @@ def fake_quantize(
     where: Mask = None,
     lengths: Mask = None,
 ) -> jax.Array:
-    """Uniform quantization of weights to `bits` bits over their own range, in floats, with a straight-through gradient.
+    """Uniform quantization of weights to `bits` bits over their range, in floats, with a straight-through gradient.
 
-    Symmetric: ``step * round(w / step)`` with ``step = max |w| / (2**(bits - 1) - 1)``, so that 0 and both ends are
-    levels. Affine: ``step = (high - low) / (2**bits - 1)`` over ``[low, high]``, the weights' range with 0 in it, and
-    ``q = clip(round(w / step) + zero, 0, 2**bits - 1)``, ``zero = round(-low / step)``, ``step * (q - zero)``, so that
-    0 is a level. The gradient in w is 1 everywhere, and 0 in `bits`.
+    The symmetric grid is ``step * round(w / step)`` with ``step = max |w| / (2**(bits - 1) - 1)``. 0 and both ends are
+    levels. The affine grid spans ``[low, high]``, the range of the weights extended to include 0. It is
+    ``step * (q - zero)`` with ``step = (high - low) / (2**bits - 1)``, ``zero = round(-low / step)`` and
+    ``q = clip(round(w / step) + zero, 0, 2**bits - 1)``. 0 is a level. The gradient is 1 with respect to w and 0 with
+    respect to `bits`.
 
     Args:
-      key: a JAX key; not used by ``rounding="nearest"``.
-      x: the weights, floats of any shape. NaN and infinities stay as they are and do not count.
-      bits: the number of bits, at least 2 (lower traced values count as 2), broadcastable to x; it may be traced, so
-        that a schedule costs no new compilation. From 24 bits on, the identity.
-      symmetric: the grid, see above. Static.
-      channel_axis: the axis of channels with a range of their own, -1 for a kernel's outputs; None for one range.
+      key: a JAX key; not used with ``rounding="nearest"``.
+      x: the weights, floats of any shape. NaN and infinities are unchanged and do not affect the range.
+      bits: the number of bits, at least 2 (lower traced values count as 2), broadcastable to x. It may be traced, so a
+        schedule costs no new compilation. 24 or more is the identity.
+      symmetric: whether the grid is symmetric or affine, see above. Static.
+      channel_axis: the axis of channels that have separate ranges; -1 for a kernel's outputs; None for one range.
         Static.
       rounding: `'nearest'`, ties to even, or `'stochastic'`, up or down so that the expectation is w. Static.
-      where, lengths: padding, neither changed nor measured, see `noisejax.Noise`.
+      where, lengths: padding, neither changed nor measured; x may also be a `noisejax.Padded`.
 
     Returns:
       An array of x's shape and dtype.
@@ -83,29 +84,29 @@ def quant_noise(
     where: Mask = None,
     lengths: Mask = None,
 ) -> Hit:
-    """Quantization noise: a random fraction of the blocks of weights is quantized, the others stay as they are.
+    """Quantization noise: a random fraction of the blocks of weights is quantized, the others are unchanged.
 
-    What is quantized is what `fake_quantize` makes of it; the gradient in w is 1 everywhere.
+    Blocks are quantized as by `fake_quantize`. The gradient with respect to w is 1 everywhere.
 
     Args:
       key: a JAX key.
       x: the weights, floats of any shape.
-      rate: the probability that a block is quantized, in [0, 1], broadcastable to x; traced values clamp. 0 is the
-        identity, 1 is `fake_quantize`. With blocks, a rate that varies within one splits it.
+      rate: the probability that a block is quantized, in [0, 1], broadcastable to x; traced values are clamped. 0 is
+        the identity, 1 is `fake_quantize`. A rate that varies within a block splits the block.
       bits: the number of bits, at least 2, broadcastable to x.
       block_size: the number of neighbouring weights along `axis` that are quantized together; the last block may be
         shorter. Static.
-      axis: the axis along which blocks lie: -2, the inputs of a kernel (inputs, outputs) or (window ..., inputs,
-        outputs); the only one of x, if it has one. Static.
+      axis: the axis along which weights form blocks. The default -2 is the inputs of a kernel of shape (inputs,
+        outputs) or (window ..., inputs, outputs), or the only axis of a vector. Static.
       symmetric, channel_axis: as in `fake_quantize`. Static.
-      where, lengths: padding, neither changed nor measured, see `noisejax.Noise`.
+      where, lengths: padding, neither changed nor measured; x may also be a `noisejax.Padded`.
 
     Returns:
       An array of x's shape and dtype.
 
     References:
-      Fan et al., "Training with quantization noise for extreme model compression", ICLR 2021: its scalar quantization,
-      whose blocks are single weights. Its product quantization has codebooks, which are not here.
+      Fan et al., "Training with quantization noise for extreme model compression", ICLR 2021: the scalar quantization,
+      whose blocks are single weights. The paper's product quantization, which needs codebooks, is not implemented.
 
     Example:
       >>> import jax, jax.numpy as jnp, noisejax as nj
@@ -127,7 +128,7 @@ _FIELDS = ("sign", "exponent", "mantissa")
 
 
 def _positions(x: jax.Array, bits) -> int:
-    """The bits that may flip, as a mask."""
+    """A mask of the bits that may flip."""
     width = 1 if x.dtype == jnp.bool_ else 8 * x.dtype.itemsize
     fields = {"all": range(width)}
     if jnp.issubdtype(x.dtype, jnp.floating):
@@ -142,8 +143,8 @@ def _positions(x: jax.Array, bits) -> int:
             mask |= sum(1 << position for position in fields[part])
         else:
             raise ValueError(
-                f"bit_flips: bits must be of {', '.join(map(repr, fields))} or positions from 0, the lowest, to "
-                f"{width - 1} for {x.dtype}, or a tuple of them, got {bits!r}."
+                f"bit_flips: bits must be one of {', '.join(map(repr, fields))}, a position from 0, the lowest, to "
+                f"{width - 1} for {x.dtype}, or a tuple of these, got {bits!r}."
             )
     return mask
 
@@ -162,20 +163,20 @@ def bit_flips(
 ) -> Hit:
     """Memory faults: every bit of every weight flips with probability `rate`, independently of all others.
 
-    It acts on the bits of x's own dtype, whatever they mean: float32, bfloat16, float16 and integers. Flips of the
-    exponent make numbers huge, infinite or NaN. The gradient in w is 1 everywhere.
+    The stored bits of x's dtype flip: float32, bfloat16, float16, integers or booleans. A flip in the exponent can make
+    a number huge, infinite or NaN. The gradient with respect to w is 1 everywhere.
 
     Args:
       key: a JAX key.
       x: the weights: floats, integers or booleans of any shape.
-      rate: the bit-error rate, in [0, 1], broadcastable to x; traced values clamp. 0 is the identity.
-      bits: which bits may flip: `'all'`; of floats also `'sign'`, `'exponent'`, `'mantissa'`; a position, 0 being the
-        lowest bit; or a tuple of these: ``('sign', 'mantissa')`` spares the exponent. Static.
-      where, lengths: padding, see `noisejax.Noise`.
+      rate: the bit-error rate, in [0, 1], broadcastable to x; traced values are clamped. 0 is the identity.
+      bits: the bits that may flip: `'all'`; for floats also `'sign'`, `'exponent'` or `'mantissa'`; a position, where 0
+        is the lowest bit; or a tuple of these. ``('sign', 'mantissa')`` spares the exponent. Static.
+      where, lengths: padding; x may also be a `noisejax.Padded`.
 
     Returns:
-      An array of x's shape and dtype. Each bit's probability is exact to 2**-32. (What a NaN carries in its other bits
-      is the platform's business.)
+      An array of x's shape and dtype. Each bit's probability is exact to 2**-32. The payload bits of a NaN depend on
+      the platform.
 
     References:
       Stutz et al., "Bit error robustness for energy-efficient DNN accelerators", MLSys 2021 (uniform, independent flips
@@ -209,12 +210,12 @@ _PLANES, _REST = 12, 3
 
 
 def _flips(key, tag: str, x: jax.Array, rate, width: int, mask: int) -> jax.Array:
-    """In the low `width` bits of a word for each element of x: ones with probability `rate` where `mask` has ones.
+    """A word for each element of x; its low `width` bits are 1 with probability `rate` where `mask` has ones.
 
-    Each lane compares a uniform number with the rate, the highest bit first. Half of the lanes are decided by each
-    plane of random bits, so after 12 planes it is rare that a lane is not, and the last lanes, at most three, take a
-    word each: the chance that more are left is below 2**-32. A plane is `width` bits, so that 32 lanes cost 15 words,
-    16 lanes 9 and 8 lanes 6.
+    Each lane compares a uniform number with the rate, starting with the highest bit. Each plane of random bits decides
+    half of the lanes that are left. Few lanes are undecided after 12 planes, and up to three of them take a word each.
+    The probability that more than three are left is below 2**-32. A plane takes `width` bits, so 32 lanes cost 15
+    words, 16 lanes 9 and 8 lanes 6.
     """
     u = jnp.uint32
     rate = jnp.clip(jnp.asarray(rate).astype(jnp.float32), 0, 1)
@@ -240,7 +241,7 @@ def _flips(key, tag: str, x: jax.Array, rate, width: int, mask: int) -> jax.Arra
 
 def _quantized(key, tag, x, bits, symmetric, over, rounding, where) -> jax.Array:
     bits = jnp.asarray(bits).astype(x.dtype)
-    precise = bits >= 24  # float32 holds no finer grid; a bits of inf would make it NaN
+    precise = bits >= 24  # float32 cannot represent a finer grid, and bits=inf would give NaN
     bits = jnp.clip(bits, 2, 24)
     if symmetric:
         high = jnp.exp2(bits - 1) - 1
@@ -271,7 +272,7 @@ def _with_blocks(x: jax.Array, axis: int, block_size: int) -> dict:
 
 
 def _repeated(word: jax.Array, axis: int, times: int, size: int) -> jax.Array:
-    """Each word `times` times along an axis that is not sharded, cut to `size`."""
+    """Repeats each word `times` times along an axis that is not sharded, and cuts the axis to `size`."""
     shape = word.shape
     word = jnp.broadcast_to(jnp.expand_dims(word, axis + 1), (*shape[: axis + 1], times, *shape[axis + 1 :]))
     word = word.reshape(*shape[:axis], shape[axis] * times, *shape[axis + 1 :])

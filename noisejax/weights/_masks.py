@@ -1,4 +1,4 @@
-"""Weights that are dropped, change their sign, or are stuck."""
+"""Noises that drop weights, change their signs, or leave them stuck at a value."""
 
 import jax
 import jax.numpy as jnp
@@ -16,17 +16,17 @@ def drop_connect(
 ) -> Hit:
     """DropConnect: each weight is 0 with probability `rate`.
 
-    The paper leaves the other weights as they are, ``M * w`` with M of mean 1 - rate, and corrects at inference:
-    ``rescale=False``. By default they are divided by 1 - rate, as in inverted dropout, so that the expectation is w and
-    inference needs no correction.
+    By default the other weights are divided by 1 - rate, as in inverted dropout. The expectation is then w, and
+    inference needs no correction. With ``rescale=False`` the other weights are unchanged, as in the paper: the result
+    is ``M * w``, where M has mean 1 - rate, and the correction is made at inference.
 
     Args:
       key: a JAX key.
       x: the weights, floats of any shape.
-      rate: the probability that a weight is dropped, in [0, 1], broadcastable to x; traced values clamp. 0 is the
-        identity.
-      rescale: whether what is kept is divided by 1 - rate. Static.
-      where, lengths: padding, see `noisejax.Noise`.
+      rate: the probability that a weight is dropped, in [0, 1], broadcastable to x; traced values are clamped. 0 is
+        the identity.
+      rescale: whether the remaining weights are divided by 1 - rate. Static.
+      where, lengths: padding; x may also be a `noisejax.Padded`.
 
     Returns:
       An array of x's shape and dtype.
@@ -56,10 +56,11 @@ def ternary_mask(
     Args:
       key: a JAX key.
       x: the weights, floats of any shape.
-      rate: the probability that a weight becomes 0, in [0, 1], broadcastable to x; traced values clamp. 0 with a
+      rate: the probability that a weight becomes 0, in [0, 1], broadcastable to x; traced values are clamped. 0 with a
         `flip` of 0 is the identity.
-      flip: the probability that another weight changes its sign, in [0, 1], broadcastable to x; traced values clamp.
-      where, lengths: padding, see `noisejax.Noise`.
+      flip: the probability that a remaining weight changes its sign, in [0, 1], broadcastable to x; traced values are
+        clamped.
+      where, lengths: padding; x may also be a `noisejax.Padded`.
 
     Returns:
       An array of x's shape and dtype.
@@ -97,21 +98,20 @@ def stuck_at(
     where: Mask = None,
     lengths: Mask = None,
 ) -> Hit:
-    """Stuck cells: each weight, with probability `rate`, has a value that does not depend on it any more.
+    """Stuck cells: with probability `rate`, a weight is replaced by a fixed value.
 
-    A stuck weight gets no gradient, the others all of theirs. The same key gives the same defects: keep it for the life
-    of a device, and take a new one for another device. Kinds of different rates are chained.
+    The gradient is 0 for stuck weights and unchanged for the others. The same key gives the same defects: keep it for
+    the life of a device, and use a new key for each device. For defects with different rates, chain several `stuck_at`.
 
     Args:
       key: a JAX key.
       x: the weights, floats of any shape.
-      rate: the probability that a weight is stuck, in [0, 1], broadcastable to x; traced values clamp. 0 is the
+      rate: the probability that a weight is stuck, in [0, 1], broadcastable to x; traced values are clamped. 0 is the
         identity.
-      value: `'zero'`, `'min'` or `'max'` of the weights; of several, as ``('min', 'max')``, each stuck weight has one,
-        all equally likely. Static.
-      channel_axis: the axis of channels that have a least and a largest value of their own; None for one of each.
-        Static.
-      where, lengths: padding, neither changed nor measured, see `noisejax.Noise`.
+      value: `'zero'`, or `'min'` or `'max'` of the weights. With a tuple such as ``('min', 'max')``, each stuck weight
+        takes one of its values, all equally likely. Static.
+      channel_axis: the axis of channels that have separate minima and maxima; None for one of each. Static.
+      where, lengths: padding, neither changed nor measured; x may also be a `noisejax.Padded`.
 
     Returns:
       An array of x's shape and dtype.

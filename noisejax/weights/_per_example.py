@@ -1,7 +1,7 @@
-"""Another weight sample for every example, at the cost of a vector for each instead of a matrix.
+"""A different weight sample for every example, at the cost of a vector per example instead of a matrix.
 
-Every function here is a product ``y = x w`` whose weight is ``w + std * E``, with E another sample for each example:
-``f(key, x, w, std)``. What is drawn has the size of x or of y, and what is saved for the backward pass is the key.
+Every function here computes a product ``y = x w`` whose weight is ``w + std * E``, where each example has a different
+sample E: ``f(key, x, w, std)``. The draws have the size of x or y. Only the key is saved for the backward pass.
 """
 
 import functools
@@ -31,22 +31,22 @@ def local_reparam(
     mode: str = "example",
     precision: Any = None,
 ) -> jax.Array:
-    """Gaussian weight noise by its effect: ``y = x w + sqrt(x**2 std**2) n``, with n standard normal for each output.
+    """Gaussian weight noise, drawn at the outputs: ``y = x w + sqrt(x**2 std**2) n``, with n standard normal.
 
-    The outputs of one row x under a weight ``w + std * E``, E standard normal, are independent normals of this mean
-    and variance: the result has exactly their joint distribution, another weight sample for each row. Where one
-    example has several rows (times, positions of a convolution), each of them has its own sample; the positions of one
-    example, which one shared sample would correlate, are then independent. `flipout` shares it.
+    For a row x and a weight ``w + std * E`` with E standard normal, the outputs are independent normals with this mean
+    and variance. So the result has exactly the joint distribution that a different weight sample for each row gives. If
+    an example has several rows (time steps, positions of a convolution), each row has its own sample, and the noise at
+    different rows is independent. `flipout` shares one sample between the rows of an example.
 
     Args:
       key: a JAX key.
       x: floats, (B, ..., inputs) for the default product.
       w: the weight, floats of x's dtype: (inputs, outputs) for the default product.
       std: the standard deviation of the noise of each weight, at least 0, broadcastable to w. 0 is the plain product.
-        If it does not vary over what is summed (a scalar, or one value for each output), no second product is
+        If it does not vary along the summed axes (a scalar, or one value for each output), no second product is
         computed.
-      product: what the layer computes of x and w: an einsum, or a `Conv`. Static.
-      mode: `'example'`, or `'batch'` for one weight sample of the whole call. Static.
+      product: the product that the layer computes: an einsum of x and w, or a `Conv`. Static.
+      mode: `'example'`, or `'batch'` for one weight sample in the whole call. Static.
       precision: as in `jax.numpy.einsum`. Static.
 
     Returns:
@@ -74,20 +74,21 @@ def flipout(
     mode: str = "example",
     precision: Any = None,
 ) -> jax.Array:
-    """Gaussian weight noise, one sample with other signs for each example: ``y = x w + ((x s) (std * E)) r``.
+    """Gaussian weight noise, one sample with different signs for each example: ``y = x w + ((x s) (std * E)) r``.
 
-    E is one standard normal sample of w's shape; s and r are random signs of each example's inputs and outputs. The
-    weight of one example has exactly the distribution of ``w + std * E``, also jointly over its times or positions;
-    two examples are uncorrelated, but not independent: they share the absolute values of E. A second product is
-    computed.
+    E is one standard normal sample of w's shape; s and r are random signs for the inputs and outputs of each example.
+    The weight of one example has exactly the distribution of ``w + std * E``, and the time steps or positions of an
+    example share it. Different examples are uncorrelated but not independent, since they share the absolute values of
+    E. A second product is computed.
 
     Args:
       key: a JAX key.
       x: floats, (B, ..., inputs) for the default product.
       w: the weight, floats of x's dtype: (inputs, outputs) for the default product.
       std: the standard deviation of the noise of each weight, at least 0, broadcastable to w. 0 is the plain product.
-      product: what the layer computes of x and w: an einsum, or a `Conv`, whose signs belong to channels. Static.
-      mode: `'example'`, or `'batch'` for one weight sample of the whole call. Static.
+      product: the product that the layer computes: an einsum of x and w, or a `Conv`, where each channel has a sign.
+        Static.
+      mode: `'example'`, or `'batch'` for one weight sample in the whole call. Static.
       precision: as in `jax.numpy.einsum`. Static.
 
     Returns:
@@ -120,18 +121,20 @@ def noisy_net(
     """Factorised noise: the weight ``w + std * f(e) f(e')`` and the bias ``bias + bias_std * f(e')``.
 
     e and e' are standard normal for each input and each output of an example, and ``f(e) = sign(e) sqrt(|e|)``. The
-    noise of one weight has mean 0 and variance ``std**2 * 2 / pi``; it is no normal.
+    noise of one weight has mean 0 and variance ``std**2 * 2 / pi``; it is not normal.
 
     Args:
       key: a JAX key.
       x: floats, (B, ..., inputs) for the default product.
       w: the weight, floats of x's dtype: (inputs, outputs) for the default product.
-      std: the factor of the noise of each weight, broadcastable to w; NoisyNet starts at ``0.5 / sqrt(inputs)`` and
-        trains it, so that its sign is free. 0 is the plain product. If it does not vary over what is summed, no
+      std: the factor on the noise of each weight, of either sign, broadcastable to w. NoisyNet initializes it to
+        ``0.5 / sqrt(inputs)`` and trains it. 0 is the plain product. If it does not vary along the summed axes, no
         second product is computed.
-      bias, bias_std: broadcastable to the result; the bias shares the outputs' factor.
-      product: what the layer computes of x and w: an einsum, or a `Conv`, whose factors belong to channels. Static.
-      mode: `'example'`, or `'batch'` for one weight sample of the whole call, as in the paper. Static.
+      bias, bias_std: the bias and the factor on its noise, broadcastable to the result. The bias noise uses the factors
+        ``f(e')`` of the outputs.
+      product: the product that the layer computes: an einsum of x and w, or a `Conv`, where each channel has a factor.
+        Static.
+      mode: `'example'`, or `'batch'` for one weight sample in the whole call, as in the paper. Static.
       precision: as in `jax.numpy.einsum`. Static.
 
     Returns:
@@ -162,22 +165,22 @@ def low_rank(
     mode: str = "example",
     precision: Any = None,
 ) -> jax.Array:
-    """Weight noise of low rank: ``w + std / sqrt(rank) * A B'``, with A and B standard normal for each example.
+    """Low-rank weight noise: ``w + std / sqrt(rank) * A B'``, with A and B standard normal for each example.
 
-    The population of an evolution strategy in one product: example i sees member i, and the update is made of the
-    factors, which `low_rank_factors` replays from the key. With ``-std`` and the same key a call is the mirrored
-    population. The noise of one weight has mean 0, variance ``std**2`` and excess kurtosis ``6 / rank``; two weights
-    are uncorrelated.
+    This evaluates the population of an evolution strategy in one product: example i sees member i. The update is
+    computed from the factors, which `low_rank_factors` draws again from the key. The same key with ``-std`` gives the
+    mirrored population. The noise of one weight has mean 0, variance ``std**2`` and excess kurtosis ``6 / rank``.
+    Different weights are uncorrelated.
 
     Args:
       key: a JAX key.
       x: floats, (B, ..., inputs) for the default product.
       w: the weight, floats of x's dtype: (inputs, outputs) for the default product.
       std: the standard deviation of the noise of each weight, of either sign, broadcastable to w. 0 is the plain
-        product. If it does not vary over what is summed, no second product is computed, else one for each rank.
+        product. If it does not vary along the summed axes, no second product is computed, otherwise one for each rank.
       rank: the number of columns of A and of B. Static.
-      product: what the layer computes of x and w: an einsum. Static.
-      mode: `'example'`, or `'batch'` for one weight sample of the whole call. Static.
+      product: the product that the layer computes: an einsum of x and w. Static.
+      mode: `'example'`, or `'batch'` for one weight sample in the whole call. Static.
       precision: as in `jax.numpy.einsum`. Static.
 
     Returns:
@@ -200,18 +203,19 @@ def low_rank_factors(
 ) -> tuple[jax.Array, jax.Array]:
     """The factors A and B that `low_rank` draws from the same key.
 
-    Of a batch of fitness values f, the gradient that an evolution strategy estimates for the default product is
+    For a batch of fitness values f and the default product, an evolution strategy estimates the gradient as
     ``einsum('b,bir,bor->io', f, A, B) / (B * std * sqrt(rank))``.
 
     Args:
-      key: the key that `low_rank` had.
-      x, w: what `low_rank` had; only their shapes are read.
-      rank, product, mode: as they were. Static.
+      key: the key given to `low_rank`.
+      x, w: the arrays given to `low_rank`; only their shapes are read.
+      rank, product, mode: the options given to `low_rank`. Static.
 
     Returns:
-      A: float32, (B, inputs, rank), and B: (B, outputs, rank), for the default product and an x with one or more axes
-      beside its inputs. In general the axes of x, and of the result, that examples and weights have, each others' of
-      length 1 dropped, and the rank last; no B for `'batch'` or a single example.
+      A, of shape (B, inputs, rank), and B, of shape (B, outputs, rank), in float32, for the default product and an x
+      with one or more axes besides its inputs. In general A has the example axis of x, the axes that x shares with the
+      weight, and the rank as its last axis; B has the same axes of the result. With `'batch'` or for a single example
+      there is no example axis.
 
     Example:
       >>> import jax, jax.numpy as jnp, noisejax as nj
@@ -229,7 +233,7 @@ def low_rank_factors(
 @functools.partial(jax.jit, static_argnums=(3, 4, 5), inline=True)
 def _factors(key, x, w, rank, product, mode):
     p = plan("low_rank_factors", product, x, w, None)
-    y = p.multiply(x, w)  # for its shape and sharding; nothing reads its values, so it is not computed
+    y = p.multiply(x, w)  # only its shape and sharding are used, so it is not computed
 
     def stacked(draw, like, kept):
         columns = jnp.stack([sample.normal(words(key, f"low_rank.{draw}{k}", **like)) for k in range(rank)], axis=-1)
@@ -243,7 +247,7 @@ def _local_reparam(key, x, w, y, p, mode, std):
     if mode == "batch":
         return _one_sample("local_reparam", key, x, w, p, std)
     x, outer = x.astype(y.dtype), p.on_outputs(std)
-    if outer is not None:  # the root of x**2 alone, so that a small std does not underflow
+    if outer is not None:  # take the root of x**2 without std, so that a small std does not underflow
         return outer * _root(p.gather(x * x)) * _normal(key, "local_reparam", y)
     variance = p.multiply(x * x, jnp.broadcast_to(std * std, w.shape).astype(y.dtype))
     return _root(variance) * _normal(key, "local_reparam", y)
@@ -286,7 +290,7 @@ def _vectors(key, tag_in, tag_out, x, y, p, mode, function):
 
 
 def _inputs(p, x, mode) -> tuple[dict, tuple[int, ...]]:
-    """A draw for each example and each of x's axes that the weight has, and which axes of x those are."""
+    """The arguments for a draw that varies over examples and the axes shared with the weight, and these axes of x."""
     kept = p.features if mode == "batch" else p.example + p.features
     return along(x, kept), kept
 
@@ -315,7 +319,7 @@ def _signed_root(draw: jax.Array) -> jax.Array:
 
 
 def _root(variance: jax.Array) -> jax.Array:
-    """The square root, with slope 0 at 0, where a row of zeros has none."""
+    """The square root with gradient 0 at 0, so that a row of zeros does not give NaN."""
     some = variance > 0
     return jnp.where(some, jnp.sqrt(jnp.where(some, variance, 1)), 0)
 
@@ -366,6 +370,6 @@ def _check_rank(name: str, rank, product) -> None:
         raise ValueError(f"{name}: rank must be an integer of at least 1, got {rank!r}.")
     if isinstance(product, Conv):
         raise TypeError(
-            f"{name}: a convolution whose kernel is of low rank costs a convolution for each example. "
-            "Take flipout, or noisy_net, whose factors belong to channels."
+            f"{name}: product must be an einsum, got {product!r}. Low-rank noise on a kernel costs one convolution per "
+            "example. Use flipout, or noisy_net, which has one factor for each channel."
         )

@@ -1,4 +1,4 @@
-"""A noise on every leaf of a tree of parameters."""
+"""Applying a noise to every leaf of a tree of parameters."""
 
 import fnmatch
 from collections.abc import Callable
@@ -18,30 +18,30 @@ def perturb(
     *,
     only: str | tuple[str, ...] | Callable[[str, Any], bool] | None = None,
 ) -> Any:
-    """Applies a noise to the weights in a tree, each leaf with a stream of its own, derived from its path.
+    """Applies a noise to the weights in a tree. Each leaf has its own stream, derived from its path.
 
-    So that another leaf, added or removed, changes no draw of the rest. A path is the names on the way to a leaf, as in
-    ``"encoder/layers/0/kernel"``; the value that a Flax variable holds adds no name of its own, so that a state, its
-    dictionary of plain arrays and the module draw the same noise.
+    So adding or removing a leaf does not change the draws of the others. A path consists of the names that lead to a
+    leaf, such as ``"encoder/layers/0/kernel"``. The value inside a Flax variable adds no name to the path, so a state,
+    its dictionary of plain arrays and the module draw the same noise.
 
-    The result is an ordinary function of the clean weights: differentiate ``loss(perturb(key, params, noise))`` in
-    `params` and update those. One call gives the forward and the backward pass the same sample.
+    The result is an ordinary function of the clean weights: differentiate ``loss(perturb(key, params, noise))`` with
+    respect to `params` and update `params`. The forward and backward passes of one call use the same sample.
 
     Args:
       key: a JAX key.
-      tree: any pytree: dictionaries of parameters, an nnx state or module, linen's variables, an equinox module. Of
-        Flax's variables those that are a `Param` take noise; statistics and random states do not.
+      tree: any pytree: dictionaries of parameters, an nnx state or module, linen variables, an equinox module. Among
+        nnx variables, only those of type `Param` are perturbed; statistics and random states are not.
       noise: a bound noise, a combinator, or any function ``(key, x) -> x`` of one array.
-      only: which leaves take noise. A pattern of the path, such as ``"*/kernel"`` (``*`` stands for any text, ``?`` for
-        a character, ``[ab]`` for one of these), or a tuple of patterns, selects among the floating-point leaves;
-        nothing selected is an error. A function of the path and the leaf selects any arrays, integers too, if the noise
-        takes those. None for all floating-point leaves. Static.
+      only: the leaves to perturb; None for all floating-point leaves. A pattern of the path, such as ``"*/kernel"``, or
+        a tuple of patterns selects among the floating-point leaves: ``*`` matches any text, ``?`` one character and
+        ``[ab]`` one of these characters. A function of the path and the leaf may select any arrays, also integers if
+        the noise accepts them. Static.
 
     Returns:
-      A tree of the same structure, shapes and dtypes; leaves that are not selected are the same objects.
+      A tree of the same structure, shapes and dtypes. Leaves that are not selected are the same objects.
 
     Raises:
-      ValueError: a pattern that selects nothing.
+      ValueError: the patterns select no leaf.
 
     Example:
       >>> import jax, jax.numpy as jnp, noisejax as nj
@@ -69,7 +69,7 @@ def perturb(
 
 
 def paths(tree: Any) -> list[tuple[str, Any]]:
-    """The path of every leaf, as text, and the Flax variable that holds it, or None."""
+    """The path of every leaf as text, with the Flax variable that holds the leaf, or None."""
     found = []
     for path, node in jax.tree_util.tree_flatten_with_path(tree, is_leaf=_is_variable)[0]:
         name = jax.tree_util.keystr(path, simple=True, separator="/")
@@ -77,14 +77,14 @@ def paths(tree: Any) -> list[tuple[str, Any]]:
             found.append((name, None))
             continue
         inner = [p for p, _ in jax.tree_util.tree_flatten_with_path(node)[0]]
-        for p in inner:  # one array as a rule, whose own name says nothing
+        for p in inner:  # usually one array, whose own name is not part of the path
             rest = jax.tree_util.keystr(p[1:], simple=True, separator="/")
             found.append((f"{name}/{rest}" if rest else name, node))
     return found
 
 
 def _is_variable(node: Any) -> bool:
-    """A Flax nnx variable, told by its class's name, since this room does not import Flax."""
+    """Whether a node is a Flax nnx variable, recognized by its class name because this module does not import Flax."""
     return any(c.__name__ == "Variable" and c.__module__.startswith("flax.") for c in type(node).__mro__)
 
 
@@ -103,7 +103,7 @@ def _selected(only, name: str, leaf: Any, variable: Any) -> bool:
     patterns = (only,) if isinstance(only, str) else only
     if not isinstance(patterns, tuple) or not all(isinstance(p, str) for p in patterns):
         raise TypeError(
-            f"perturb: only must be a pattern such as '*/kernel', a tuple of them, or a function of the path and the "
-            f"leaf, got {only!r}."
+            f"perturb: only must be a pattern such as '*/kernel', a tuple of patterns, or a function of the path and "
+            f"the leaf, got {only!r}."
         )
     return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)

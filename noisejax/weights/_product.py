@@ -1,4 +1,4 @@
-"""Products of an input and a weight tensor, and which axes of either are the weight's own: what layers compute."""
+"""Products of an input and a weight tensor, as layers compute them, and the axes that the operands share."""
 
 import dataclasses
 import functools
@@ -15,15 +15,16 @@ DENSE = "...i,io->...o"
 
 @dataclasses.dataclass(frozen=True)
 class Conv:
-    """A convolution as the product of an input and a kernel: ``product=Conv(strides=2)``.
+    """A convolution of an input and a kernel, for `product`: ``product=Conv(strides=2)``.
 
-    The input is (B, spatial ..., channels) and the kernel (window ..., channels / groups, outputs), as in Flax. The
-    arguments are those of `jax.lax.conv_general_dilated`; one number stands for all spatial axes. Hashable, static.
+    The input has shape (B, spatial ..., channels) and the kernel (window ..., channels / groups, outputs), as in Flax.
+    The arguments have the meaning that they have in `jax.lax.conv_general_dilated`; a single number applies to all
+    spatial axes. A `Conv` is hashable and static.
 
     Args:
       strides: the step of the window.
       padding: `'SAME'`, `'VALID'`, one number, or (low, high) for each spatial axis.
-      input_dilation, kernel_dilation: the distance of neighbouring values of input and kernel.
+      input_dilation, kernel_dilation: the distance between neighbouring values of the input and of the kernel.
       feature_group_count: the number of groups of channels.
 
     Example:
@@ -43,19 +44,19 @@ class Conv:
         groups = self.feature_group_count
         if x.ndim != w.ndim or x.ndim < 3:
             raise ValueError(
-                f"{function}: a convolution takes x of shape (B, spatial ..., channels) and a kernel of as many axes, "
-                f"got {x.shape} and {w.shape}. Reshape other leading axes into one."
+                f"{function}: a convolution needs x of shape (B, spatial ..., channels) and a kernel of as many axes, "
+                f"got {x.shape} and {w.shape}. Reshape several leading axes into one."
             )
         if x.shape[-1] != w.shape[-2] * groups or w.shape[-1] % groups:
             raise ValueError(
-                f"{function}: x has {x.shape[-1]} channels, but the kernel of shape {w.shape} takes {w.shape[-2]} in "
-                f"each of {groups} groups."
+                f"{function}: x has {x.shape[-1]} channels, but the kernel of shape {w.shape} needs {w.shape[-2]} "
+                f"channels in each of {groups} groups."
             )
         return _Convolution(self, x.ndim, w.shape, precision)
 
 
 def plan(function: str, product: "str | Conv", x: jax.Array, w: jax.Array, precision: Any) -> "_Einsum | _Convolution":
-    """The product of these two arrays, checked."""
+    """The product of these two arrays, after checks of their shapes."""
     if isinstance(product, Conv):
         return product.plan(function, x, w, precision)
     if not isinstance(product, str):
@@ -66,34 +67,35 @@ def plan(function: str, product: "str | Conv", x: jax.Array, w: jax.Array, preci
         for label, size in zip(operand, shape, strict=True):
             if sizes.setdefault(label, size) != size:
                 raise ValueError(
-                    f"{function}: {product!r} does not fit x of shape {x.shape} and w of shape {w.shape}: "
-                    f"an axis has length {sizes[label]} in one and {size} in the other."
+                    f"{function}: product {product!r} does not fit x of shape {x.shape} and w of shape {w.shape}: "
+                    f"axis {label!r} has length {sizes[label]} in one and {size} in the other."
                 )
     return _Einsum(labels, w.shape, precision)
 
 
 @functools.cache
 def _labels(function: str, spec: str, x_ndim: int, w_ndim: int) -> tuple[str, str, str]:
-    """The labels of x, w and the result, the ellipsis written out."""
+    """The labels of x, w and the result, with the ellipsis expanded."""
     operands, _, result = spec.replace(" ", "").partition("->")
     x, _, w = operands.partition(",")
     if not (x and w and result) or "," in w or "." in w:
         raise ValueError(
             f"{function}: product must be an einsum of x and w with its result, such as {DENSE!r} or 'nta,hab->nthb' "
-            f"(an ellipsis may stand in x and the result), got {spec!r}."
+            f"(x and the result may have an ellipsis), got {spec!r}."
         )
     extra = x_ndim - len(x.replace("...", ""))
     unused = [label for label in string.ascii_letters if label not in spec]
     ellipsis = "".join(unused[: max(extra, 0)])
     x, result = x.replace("...", ellipsis), result.replace("...", ellipsis)
     if len(x) != x_ndim or len(w) != w_ndim:
-        raise ValueError(f"{function}: {spec!r} does not fit x with {x_ndim} and w with {w_ndim} axes.")
+        raise ValueError(f"{function}: product {spec!r} does not fit x with {x_ndim} and w with {w_ndim} axes.")
     if any(len(set(labels)) != len(labels) for labels in (x, w, result)) or not set(result) <= set(x + w):
-        raise ValueError(f"{function}: {spec!r} repeats a label within one operand, or invents one in the result.")
+        raise ValueError(f"{function}: product {spec!r} repeats a label in one operand or has a new one in the result.")
     alone = (set(x) - set(w) - set(result)) | (set(w) - set(x) - set(result))
     if alone:
         raise ValueError(
-            f"{function}: {spec!r} sums {', '.join(sorted(alone))} over one operand alone. Sum that operand first."
+            f"{function}: product {spec!r} sums {', '.join(sorted(alone))} over one operand alone. "
+            "Sum that operand first."
         )
     return x, w, result
 
@@ -102,28 +104,28 @@ class _Einsum:
     def __init__(self, labels: tuple[str, str, str], w_shape: tuple[int, ...], precision: Any):
         self.x, self.w, self.y = labels
         self.w_shape, self.precision = w_shape, precision
-        # The example axis is the first one of x, unless that one is the weight's (a single example).
+        # The example axis is the first axis of x, unless the weight shares it (a single example).
         self.example = () if not self.x or self.x[0] in self.w else (0,)
         self.example_out = tuple(self.y.index(self.x[axis]) for axis in self.example)
         self.features = tuple(axis for axis, label in enumerate(self.x) if label in self.w)
         self.features_out = tuple(axis for axis, label in enumerate(self.y) if label in self.w)
 
     def multiply(self, x: jax.Array, w: jax.Array) -> jax.Array:
-        """The product, in float32 or wider."""
+        """The product in float32 or wider."""
         spec = f"{self.x},{self.w}->{self.y}"
         return jnp.einsum(spec, x, w, precision=self.precision, preferred_element_type=_wide(x))
 
     def gather(self, v: jax.Array) -> jax.Array:
-        """The product of v, of x's shape, with a weight of ones; broadcastable to the result."""
+        """The product of v, of x's shape, with a weight of ones, broadcastable to the result."""
         kept = "".join(label for label in self.y if label in self.x)
         summed = "".join(label for label in self.x if label not in kept)
-        # A product with ones and no sum: on a CPU a sum computes what it sums, draws above all, one by one.
+        # A product with ones instead of a sum: on a CPU, a fused sum computes its inputs, here draws, one at a time.
         ones = jnp.ones([v.shape[self.x.index(label)] for label in summed], v.dtype)
         v = jnp.einsum(f"{self.x},{summed}->{kept}", v, ones, precision=lax.Precision.HIGHEST)
         return lax.expand_dims(v, [axis for axis, label in enumerate(self.y) if label not in self.x])
 
     def on_outputs(self, std: jax.Array) -> jax.Array | None:
-        """A std of w's rank as a factor of the result, if it does not vary over what the product sums."""
+        """A std of w's rank as a factor on the result, or None if it varies along an axis that the product sums."""
         varies = [label for label, size in zip(self.w, std.shape, strict=True) if size != 1]
         if not set(varies) <= set(self.y):
             return None

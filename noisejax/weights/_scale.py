@@ -1,7 +1,7 @@
-"""What a weight noise measures: the largest value, the spread or the ends of a tensor, or of each of its channels.
+"""Statistics for weight noises: the largest value, the spread or the ends of a tensor, or of each of its channels.
 
-Measures are of what is finite and no padding, and carry no gradient: a noisy weight's gradient goes straight to the
-clean one.
+They ignore padding and values that are not finite. They carry no gradient: the gradient of a noisy weight passes
+straight to the clean weight.
 """
 
 import jax
@@ -13,7 +13,7 @@ from noisejax._checks import Mask
 
 
 def axes(function: str, x: jax.Array, channel_axis: int | None) -> tuple[int, ...]:
-    """The axes over which a measure runs."""
+    """The axes over which a statistic is computed."""
     if channel_axis is None:
         return tuple(range(x.ndim))
     (kept,) = _checks.axes(function, "channel_axis", (channel_axis,), x.ndim)
@@ -25,7 +25,7 @@ def absmax(x: jax.Array, over: tuple[int, ...], where: Mask) -> jax.Array:
 
 
 def ends(x: jax.Array, over: tuple[int, ...], where: Mask) -> tuple[jax.Array, jax.Array]:
-    """The least and the largest value; (0, 0) where there is none."""
+    """The least and the largest value; (0, 0) where no value is valid."""
     x, valid = _valid(x, where)
     some = jnp.any(valid, axis=over, keepdims=True)
     low = jnp.min(jnp.where(valid, x, jnp.inf), axis=over, keepdims=True, initial=jnp.inf)
@@ -34,7 +34,7 @@ def ends(x: jax.Array, over: tuple[int, ...], where: Mask) -> tuple[jax.Array, j
 
 
 def spread(x: jax.Array, over: tuple[int, ...], where: Mask) -> jax.Array:
-    """The standard deviation, of the population."""
+    """The population standard deviation."""
     x, valid = _valid(x, where)
     count = jnp.maximum(jnp.sum(valid, axis=over, keepdims=True, dtype=x.dtype), 1)
     deviation = jnp.where(valid, x - jnp.sum(x, axis=over, keepdims=True) / count, 0)

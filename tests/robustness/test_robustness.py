@@ -186,7 +186,7 @@ def test_values_that_are_not_finite_are_refused_where_they_are():
         (ValueError, "logit > 0", lambda: sweep(lambda x: x.sum(-1))),
         (ValueError, "logit > 0", lambda: sweep(lambda x: x[:, :1])),
         (ValueError, "class numbers or rows", lambda: sweep(data=(X, X[:, 0]))),
-        (ValueError, "do not belong", lambda: sweep(lambda x: jnp.zeros(3, jnp.int32))),
+        (ValueError, "do not match", lambda: sweep(lambda x: jnp.zeros(3, jnp.int32))),
         (TypeError, "one array", lambda: sweep(lambda x: {"logits": x})),
         (ValueError, "one score per example", lambda: sweep(metric=lambda outputs, y: outputs.mean())),
     ],
@@ -287,7 +287,7 @@ def test_differences_are_paired():
         report(a).difference(report(a[..., :100]))
     with pytest.raises(ValueError, match="not paired"):
         sweep().difference(sweep(data=(X + 1, Y)))
-    with pytest.raises(ValueError, match="other levels"):
+    with pytest.raises(ValueError, match="different levels"):
         sweep().difference(sweep(families={"gaussian": (gaussian, (0.0, 0.1))}), "gaussian")
 
 

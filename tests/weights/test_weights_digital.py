@@ -185,7 +185,7 @@ def test_rates_may_differ_from_weight_to_weight(key):
     [
         (
             lambda k: bit_flips(k, jnp.zeros(2), 0.1, bits="low"),
-            "bits must be of 'all', 'sign', 'exponent', 'mantissa'",
+            "bits must be one of 'all', 'sign', 'exponent', 'mantissa'",
         ),
         (lambda k: bit_flips(k, jnp.zeros(2, jnp.int8), 0.1, bits="sign"), "0, the lowest, to 7 for int8"),
         (lambda k: bit_flips(k, jnp.zeros(2), 1.5), r"rate must be in \[0, 1\]"),
