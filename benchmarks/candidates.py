@@ -11,8 +11,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from noisejax import _generators
-from noisejax._generators import multiply_wide
+from noisejax._random import generators
+from noisejax._random.generators import multiply_wide
 
 u = jnp.uint32
 MAX = 0xFFFFFFFF
@@ -20,7 +20,7 @@ MAX = 0xFFFFFFFF
 
 def library(i, k0, k1, tag):
     """The library's default, docs/concepts/stream-evidence.md."""
-    return _generators.hash_words(i, k0, k1, (tag, second(tag)))
+    return generators.hash_words(i, k0, k1, (tag, second(tag)))
 
 
 def second(tag: int) -> int:
@@ -33,7 +33,7 @@ def second(tag: int) -> int:
 
 def option(i, k0, k1, tag):
     """What the library's keys made with generator="threefry2x32" mean: the tag is encrypted first, once per draw."""
-    return _generators.threefry(i, None, k0, k1, (tag, tag ^ 0xFFFFFFFF))
+    return generators.threefry(i, None, k0, k1, (tag, tag ^ 0xFFFFFFFF))
 
 
 def mix12(i, k0, k1, tag, second_step=jnp.bitwise_xor):

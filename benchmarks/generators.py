@@ -23,7 +23,7 @@ from benchmarks import _h200, kept, measure
 from benchmarks.candidates import GENERATORS
 from benchmarks.instructions import SHAPES, save
 from benchmarks.quality.verdicts import unpack as quality_rows
-from noisejax import _sample
+from noisejax._random import sample
 
 PAGE = pathlib.Path(__file__).parent.parent / "docs" / "concepts" / "generators.md"
 START, END = "<!-- {}: made by python -m benchmarks.generators --page -->", "<!-- /{} -->"
@@ -49,8 +49,8 @@ def jobs(word: Callable) -> dict[str, Callable]:
 
     return {
         "words": draw,
-        "dropout": lambda data, x: jnp.where(_sample.bernoulli(draw(data, x), 0.1), 0, x * jnp.float32(1 / 0.9)),
-        "normal": lambda data, x: x + jnp.float32(0.1) * _sample.normal(draw(data, x)),
+        "dropout": lambda data, x: jnp.where(sample.bernoulli(draw(data, x), 0.1), 0, x * jnp.float32(1 / 0.9)),
+        "normal": lambda data, x: x + jnp.float32(0.1) * sample.normal(draw(data, x)),
     }
 
 

@@ -27,7 +27,7 @@ from benchmarks._h200 import Unavailable
 SHAPES = {"flat": (2**24,), "2-D": (4096, 4096), "odd": (16, 1024, 1023), "16 keys": (16, 2**20)}
 DTYPES = (jnp.float32, jnp.bfloat16)
 GAUSSIAN, MASK, SPECKLE = nj.bind(nj.gaussian, std=0.1), nj.bind(nj.mask, rate=0.1), nj.bind(nj.speckle, std=0.1)
-DROPOUT, UNIFORM = nj.bind(nj.dropout, rate=0.1), nj.bind(nj.uniform, scale=0.1)
+DROPOUT, UNIFORM = nj.bind(nj.dropout, rate=0.1), nj.bind(nj.uniform, half_width=0.1)
 NOISES = {
     "gaussian": GAUSSIAN,
     "dropout": DROPOUT,

@@ -22,7 +22,7 @@ from noisejax import weights
 
 STEP_NOISES = {
     "gaussian": nj.bind(nj.gaussian, std=0.01),
-    "relative": nj.bind(weights.relative, std=0.02, channel_axis=-1),
+    "relative": nj.bind(weights.relative_gaussian, std=0.02, channel_axis=-1),
     "drop_connect": nj.bind(weights.drop_connect, rate=0.1),
     "fake_quantize": nj.bind(weights.fake_quantize, bits=8, channel_axis=-1),
     "bit_flips": nj.bind(weights.bit_flips, rate=1e-4, bits=("sign", "mantissa")),

@@ -37,7 +37,7 @@ RECIPES = {
     "three noises": {"path": 0.2, "block": 0.1, "weight": 0.1},
 }
 WORN = 0.2  # the std of the noise on the weights of a trained network, in units of the largest weight of its layer
-weight_noise = nj.bind(nj.weights.relative, std=0.0, channel_axis=-1)
+weight_noise = nj.bind(nj.weights.relative_gaussian, std=0.0, channel_axis=-1)
 
 
 class Block(nnx.Module):
@@ -98,8 +98,8 @@ def train_step(model, optimizer, x, y, amounts):
 def accuracies(model, x, y):
     """On clean pictures, on pictures with a square hidden, with noise on the weights: the same for every network."""
     predict, state = njx.functional(model)
-    hidden = nj.cutout(jax.random.key(1), x, x.shape[1] // 2)
-    worn = nj.weights.perturb(jax.random.key(2), state, nj.bind(nj.weights.relative, std=WORN), only="*kernel")
+    hidden = nj.image.cutout(jax.random.key(1), x, x.shape[1] // 2)
+    worn = nj.weights.perturb(jax.random.key(2), state, nj.bind(nj.weights.relative_gaussian, std=WORN), only="*kernel")
     outputs = predict(state, x), predict(state, hidden), predict(worn, x)
     return jnp.stack([(logits.argmax(-1) == y).mean() for logits in outputs])
 

@@ -83,11 +83,11 @@ def trainer(table, *, epochs, seeds=SEEDS, batch=256, hidden=(64, 64), lr=2e-3, 
         inputs = nj.chain(
             nj.bind(nj.swap, rate=level * a["swap"], groups=table.groups),
             nj.bind(nj.mask, rate=level * a["mask"], fill=table.fill, groups=table.groups),
-            nj.at(nj.bind(nj.gaussian, std=level * a["gaussian"]), numbers),
+            nj.on_columns(nj.bind(nj.gaussian, std=level * a["gaussian"]), numbers),
         )
         targets = nj.keyless(nj.labels.smooth, alpha=a["smoothing"])
         mixup = nj.bind(nj.mixup, alpha=a["mixup"], num_classes=table.classes, mode="batch")
-        return nj.chain(mixup, nj.entries((inputs, targets)))
+        return nj.chain(mixup, nj.on_entries((inputs, targets)))
 
     def train_one(key, a, goal):
         def loss(params, x, t, key):
@@ -133,7 +133,7 @@ def test_noises(table):
     return {
         "replaced": (lambda level: nj.bind(nj.mask, rate=level, fill=rows, groups=table.groups), LEVELS),
         "missing": (lambda level: nj.bind(nj.mask, rate=level, fill=table.fill, groups=table.groups), LEVELS),
-        "gaussian": (lambda level: nj.at(nj.bind(nj.gaussian, std=level), numbers), LEVELS),
+        "gaussian": (lambda level: nj.on_columns(nj.bind(nj.gaussian, std=level), numbers), LEVELS),
     }
 
 

@@ -57,7 +57,7 @@ if QUICK:
 
 
 def gaussian(std):
-    return nj.bind(nj.weights.relative, std=std, channel_axis=-1)
+    return nj.bind(nj.weights.relative_gaussian, std=std, channel_axis=-1)
 
 
 PLAIN, CLIPPED = "no noise", "no noise, clipped"

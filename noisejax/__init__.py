@@ -1,65 +1,87 @@
-from noisejax import labels as labels, weights as weights
-from noisejax._blocks import drop_block as drop_block, patch_dropout as patch_dropout
+"""Noise injection for JAX: pure functions of a key and an array, ``f(key, x, amount, *, option=...)``.
+
+At the top level are noises whose axes have no meaning or which act on activations (`gaussian`, `mask`, `dropout`,
+`mixup`, ...); `bind` and the combinators (`chain`, `choose`, `sometimes`, `on_entries`, `on_columns`, `per_example`,
+...), which make noises values; and `Padded`, `key`, `hits`, `at_step`, `adaptive` and others that work with any noise.
+
+Attributes of this package, which need jax alone:
+
+- `noisejax.image`: images (B, H, W, C): erased boxes, grids, pixels and channels.
+- `noisejax.signal`: series, waveforms and spectrograms: masked bands, colored noise, noise at a signal-to-noise ratio.
+- `noisejax.labels`: wrong, missing and softened labels.
+- `noisejax.weights`: noise on parameters: memory faults, analog devices, a sample for each example.
+- `noisejax.robustness`: accuracy under increasing noise, with intervals, reports and plots.
+
+Modules that need another package and are imported by name:
+
+- ``import noisejax.nnx as njx``, ``import noisejax.linen as njl``: Flax layers (needs flax).
+- ``import noisejax.optim``: noise around an optimizer, as optax transforms (needs optax).
+- ``import noisejax.adversarial``: threats, attacks, adversarial training and certificates (needs optax).
+"""
+
+from typing import TYPE_CHECKING
+
+from noisejax import image as image, labels as labels, robustness as robustness, signal as signal, weights as weights
 from noisejax._choose import choose as choose, sometimes as sometimes
 from noisejax._compose import (
-    at as at,
     chain as chain,
     changed as changed,
     clip as clip,
-    entries as entries,
     hits as hits,
     keyless as keyless,
+    on_columns as on_columns,
+    on_entries as on_entries,
     per_example as per_example,
 )
-from noisejax._continuous import (
-    colored as colored,
+from noisejax._contract import Fitted as Fitted
+from noisejax._levels import (
+    Adaptive as Adaptive,
+    AdaptiveState as AdaptiveState,
+    adaptive as adaptive,
+    at_step as at_step,
+    linear_rates as linear_rates,
+    scheduled as scheduled,
+)
+from noisejax._noise import Noise as Noise, bind as bind, learnable as learnable
+from noisejax._noises.additive import (
     gaussian as gaussian,
-    gaussian_snr as gaussian_snr,
     laplace as laplace,
     shot as shot,
     speckle as speckle,
     student_t as student_t,
     uniform as uniform,
 )
-from noisejax._cutmix import cutmix as cutmix
-from noisejax._hidden import linear_rates as linear_rates
-from noisejax._keys import key as key
-from noisejax._levels import (
-    Adaptive as Adaptive,
-    AdaptiveState as AdaptiveState,
-    adaptive as adaptive,
-    at_step as at_step,
-)
-from noisejax._masking import (
+from noisejax._noises.blocks import drop_block as drop_block, patch_dropout as patch_dropout
+from noisejax._noises.cutmix import cutmix as cutmix
+from noisejax._noises.masking import (
     Marginals as Marginals,
     alpha_dropout as alpha_dropout,
-    channel_dropout as channel_dropout,
     drop_path as drop_path,
     dropout as dropout,
     gaussian_dropout as gaussian_dropout,
     marginals as marginals,
     mask as mask,
-    pixel_dropout as pixel_dropout,
     spatial_dropout as spatial_dropout,
 )
-from noisejax._mixing import blend as blend, mixup as mixup, mixup_pairs as mixup_pairs, swap as swap
-from noisejax._noise import Noise as Noise, bind as bind
-from noisejax._numeric import (
+from noisejax._noises.mixing import blend as blend, mixup as mixup, mixup_pairs as mixup_pairs, swap as swap
+from noisejax._noises.numeric import (
     impulse as impulse,
     nonfinite as nonfinite,
     quantize as quantize,
     reduce_precision as reduce_precision,
     salt_and_pepper as salt_and_pepper,
 )
-from noisejax._penalty import tikhonov_estimate as tikhonov_estimate, tikhonov_penalty as tikhonov_penalty
-from noisejax._regions import (
-    coarse_dropout as coarse_dropout,
-    cutout as cutout,
-    freq_mask as freq_mask,
-    grid_mask as grid_mask,
-    random_erasing as random_erasing,
-    time_mask as time_mask,
-)
-from noisejax._shards import in_shard_map as in_shard_map
+from noisejax._noises.penalty import tikhonov_estimate as tikhonov_estimate, tikhonov_penalty as tikhonov_penalty
+from noisejax._padded import Padded as Padded
+from noisejax._random.keys import key as key
+from noisejax._serialize import from_dict as from_dict
+from noisejax._shard_map import in_shard_map as in_shard_map
 
 __version__ = "0.1.0"
+
+if not TYPE_CHECKING:  # or type checkers would accept every name
+
+    def __getattr__(name: str):
+        from noisejax import _checks
+
+        raise _checks.unknown_attribute(name)

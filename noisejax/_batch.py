@@ -1,39 +1,47 @@
-"""What every noise over a whole batch does around its mathematics, and how an example meets its partner.
+"""What noises of whole batches and noises that change lengths do around their mathematics; how examples are paired.
 
-A batch is any pytree of arrays that share a leading axis of examples. `batch_noise` is the sibling of `array_noise`:
-it checks what the host knows, leaves the kept entries aside, and makes one compiled dispatch of an eager call.
+A batch is any pytree of arrays that share a leading axis of examples. `batch_noise` and `padded_noise` are the siblings
+of `array_noise`: they check what the host knows, and make one compiled dispatch of an eager call.
 """
 
 import functools
-import inspect
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, Concatenate, ParamSpec, Protocol
 
 import jax
 import jax.numpy as jnp
-from jax.sharding import AxisType, PartitionSpec
+import numpy as np
 
 from noisejax import _checks
-from noisejax._contract import Spec, host_amount, saturate
-from noisejax._stream import Stream
+from noisejax._contract import PADDING, ArrayNoise, Parameters, Spec, published, saturate
+from noisejax._padded import Padded, check_lengths, is_padded, values_of
+from noisejax._random.stream import enter
+from noisejax._sharding import automatic
+
+P = ParamSpec("P")
 
 
-def batch_noise(**ranges: _checks.Range) -> Callable:
-    """Makes a public noise of its mathematics ``body(key, entries, *amounts, **options)``.
+class BatchNoise(Protocol[P]):
+    """How type checkers see a noise of a whole batch."""
+
+    def __call__(self, key: jax.Array, batch: Any, *args: P.args, **kwargs: P.kwargs) -> Any: ...
+
+
+def batch_noise(
+    *, ranges: Mapping[str, Callable]
+) -> Callable[[Callable[Concatenate[jax.Array, Any, P], Any]], BatchNoise[P]]:
+    """Makes a public noise of its mathematics ``body(key, batch, *amounts, **options)``.
 
     The body sees the entries that are not kept, in a dict by name, and returns such a dict.
 
     Args:
-      **ranges: the range of each amount.
+      ranges: the range of each amount, by its name.
     """
 
-    def decorate(body: Callable) -> Callable:
-        name, signature = body.__name__, inspect.signature(body)
-        parameters = list(signature.parameters.values())[2:]
-        amounts = tuple(p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD)
-        defaults = {p.name: p.default for p in parameters if p.name not in amounts}
-        renamed = [p.replace(name="batch") if p.name == "entries" else p for p in signature.parameters.values()]
-        public = signature.replace(parameters=renamed)
+    def decorate(body: Callable) -> Any:
+        parameters = Parameters(body, ranges)
+        name = parameters.name
 
         def compiled(statics, key, names, leaves, values):
             out = body(key, dict(zip(names, leaves, strict=True)), **values, **dict(statics))
@@ -43,42 +51,96 @@ def batch_noise(**ranges: _checks.Range) -> Callable:
         compiled = jax.jit(compiled, static_argnums=(0, 2), inline=True)
 
         @functools.wraps(body)
-        def noise(key, batch, *args, where=None, lengths=None, **keywords):
-            if not isinstance(key, Stream):
-                _checks.key(name, key)
-            elif key.layout is not None:
-                _checks.layout(name, key.layout, "batch", {})
-            if where is not None or lengths is not None:
+        def noise(key, batch, *args, **keywords):
+            stream = enter(name, key)
+            if stream.layout is not None:
+                _checks.layout(name, stream.layout, "batch", {})
+            padding = [n for n in PADDING if n in keywords]
+            if padding:
                 raise TypeError(
-                    f"{name} acts on a whole batch and takes no padding: give where and lengths to its entries, "
-                    "with nj.entries, and restore padded places after it."
+                    f"{name} acts on a whole batch and takes no padding, got {padding[0]}=...: give padding to the "
+                    "noises of its entries, in nj.on_entries, and restore padded places after it."
                 )
-            options = {**defaults, **keywords}
-            named = {n: options.pop(n) for n in amounts if n in options}
-            given = {**dict(zip(amounts, args, strict=False)), **named}
-            if not len(args) + len(named) == len(given) == len(amounts) or len(options) != len(defaults):
-                _refuse(name, public, key, batch, args, keywords)
-            values = {n: host_amount(name, n, v, ranges.get(n)) for n, v in given.items()}
+            values, options = parameters.split(args, keywords)
             options["keep"] = names_of(options["keep"])
             names, leaves, rebuild = split(name, batch, options["keep"], options["num_classes"])
-            return rebuild(compiled(tuple(options.items()), key, names, leaves, values))
+            return rebuild(compiled(tuple(options.items()), stream, names, leaves, values))
 
-        def hits(key, batch, **_):
-            raise TypeError(f"{name} changes whole examples: compare with nj.changed(x, y) instead of hits.")
-
-        noise.__signature__ = public  # pyright: ignore[reportAttributeAccessIssue] a function takes it
-        noise.__noise__ = Spec(amounts, ranges, (), hits)  # pyright: ignore[reportAttributeAccessIssue]
-        return noise
+        return published(noise, parameters, Spec("batch", parameters.amounts, ranges, (), "batch", {}), Any)
 
     return decorate
 
 
-def _refuse(name: str, signature: inspect.Signature, key, batch, args, keywords) -> None:
-    """Arguments that do not fit, in Python's own words."""
-    try:
-        signature.bind(key, batch, *args, **keywords)
-    except TypeError as error:
-        raise TypeError(f"{name}{signature}: {error}.") from None
+def padded_noise(
+    kinds: tuple[str, ...] = _checks.numbers,
+    *,
+    ranges: Mapping[str, Callable] = MappingProxyType({}),
+    arrays: bool = False,
+    options: Callable | None = None,
+) -> Callable[[Callable[Concatenate[jax.Array, Padded, P], Padded]], ArrayNoise[P]]:
+    """Makes a public noise that changes lengths or shapes: ``body(key, x, *amounts, lengths=None, **options)``.
+
+    The body sees a `Padded` and returns one, whose lengths and lost entries the next noise of a chain sees. It draws
+    over the axes of the batch and the one that lengths count along, ``range(x.lengths.ndim + 1)``. There is no `where`:
+    entries move, and a mask would not.
+
+    Args:
+      kinds: which dtypes of the values make sense.
+      ranges: the range of each amount, by its name.
+      arrays: whether the public function takes an array (B, L, ...) without lengths too, all of whose entries are
+        data, and returns an array. Only for noises whose result is full as well.
+      options: a function of the values' shape (which begins with the batch axes), the number of batch axes and the
+        options, called on the host, that raises where they do not fit.
+    """
+
+    def decorate(body: Callable) -> Any:
+        parameters = Parameters(body, ranges)
+        name = parameters.name
+
+        def compiled(statics, key, x, values):
+            return body(key, x, **values, **dict(statics))
+
+        compiled.__name__ = name
+        compiled = jax.jit(compiled, static_argnums=0, inline=True)
+
+        @functools.wraps(body)
+        def noise(key, x, *args, lengths=None, **keywords):
+            stream = enter(name, key)
+            if keywords.pop("where", None) is not None:
+                raise TypeError(
+                    f"{name} moves entries, which a mask does not follow: it takes no where. Give the lengths instead: "
+                    "nj.Padded(values, lengths)."
+                )
+            padded = x if isinstance(x, Padded) else None
+            if padded is not None and lengths is not None:
+                raise TypeError(f"{name}: x is a Padded, which has lengths of its own: leave out lengths=...")
+            _checks.array(name, values_of(x), kinds)
+            if padded is None:
+                padded = _as_padded(name, x, lengths, arrays)
+            values, statics = parameters.split(args, keywords)
+            if stream.layout is not None:
+                _checks.layout(name, stream.layout, "example", statics)
+            if options is not None:
+                options(padded.values.shape, padded.lengths.ndim, **statics)
+            result = compiled(tuple(statics.items()), stream, padded, values)
+            return result if isinstance(x, Padded) else result.values
+
+        return published(noise, parameters, Spec("padded", parameters.amounts, ranges, (), "example", {}), jax.Array)
+
+    return decorate
+
+
+def _as_padded(function: str, x: Any, lengths: Any, arrays: bool) -> Padded:
+    if lengths is not None:
+        return Padded(x, check_lengths(function, x, lengths))
+    if not arrays:
+        raise TypeError(
+            f"{function}: x must be a Padded, since its result has other lengths, got an array of shape {x.shape}. "
+            "Make one: nj.Padded(x, lengths)."
+        )
+    if x.ndim < 2:
+        raise ValueError(f"{function}: x must be (B, L, ...), got shape {x.shape}. Give other batch axes in a Padded.")
+    return Padded(x, np.full(x.shape[:1], x.shape[1], np.int32))
 
 
 def names_of(keep: Any) -> tuple:
@@ -88,12 +150,18 @@ def names_of(keep: Any) -> tuple:
 
 def split(function: str, batch: Any, keep: tuple, num_classes: int | None) -> tuple[tuple, list, Callable]:
     """The names and arrays of the entries to mix, and a function that puts their results back among the kept ones."""
-    everything, structure = jax.tree.flatten(batch)
+    everything, structure = jax.tree.flatten(batch, is_leaf=is_padded)
     names, tops = _names(structure)
     for name in keep:
         if name not in tops:
             raise KeyError(f"{function}: keep names {name!r}, and the batch has {sorted(set(tops), key=str)}.")
     mixed = {name: leaf for name, top, leaf in zip(names, tops, everything, strict=True) if not keep or top not in keep}
+    for name, leaf in mixed.items():
+        if isinstance(leaf, Padded):
+            raise TypeError(
+                f"{function}: {name} is a Padded, and examples of different lengths have no blend. Name the entry in "
+                "keep=(...) to leave it unmixed, or mix embeddings of one length after pooling."
+            )
     _checks.batch(function, mixed)
     if num_classes is not None:
         for name, leaf in mixed.items():
@@ -143,24 +211,6 @@ def take(leaf: jax.Array, partner: "jax.Array | int", shards: int) -> jax.Array:
     if leaf.size == 0:
         return leaf
     return automatic(within_parts, leaf, *([] if isinstance(partner, int) else [partner]))
-
-
-def automatic(function: Callable, leaf: jax.Array, *rest: jax.Array) -> jax.Array:
-    """Runs a function that moves data along sharded axes and gives an array laid out as `leaf`.
-
-    Under a mesh with explicit axes such a move has no sharding rule; the compiler finds one, as it does otherwise.
-    """
-    sharding = jax.typeof(leaf).sharding
-    if AxisType.Explicit not in sharding.mesh.axis_types:
-        return function(leaf, *rest)
-    laid_out: Callable = jax.sharding.auto_axes(function, out_sharding=sharding)
-    return laid_out(leaf, *rest)
-
-
-def examples(leaf: jax.Array) -> dict:
-    """Shape (B,) and sharding of one draw per example, for `words`."""
-    sharding = jax.typeof(leaf).sharding
-    return {"shape": leaf.shape[:1], "sharding": sharding.update(spec=PartitionSpec(*sharding.spec[:1]))}
 
 
 def mix(leaf: jax.Array, lam: jax.Array, other: jax.Array) -> jax.Array:

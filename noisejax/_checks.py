@@ -1,15 +1,21 @@
-"""Guards and the texts of their errors, in one place: what was wrong, the value, and how to mend it.
+"""Guards that several modules share, with the texts of their errors: what was wrong, the value, and how to fix it.
 
 Only what is known on the host is checked: shapes, dtypes, Python and NumPy numbers. A `jax.Array` is never read (that
 would wait for the device) and a tracer cannot be.
 """
 
+import difflib
+import importlib
 import math
+import sys
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+Amount = float | jax.Array | np.ndarray | np.number
+Mask = jax.Array | np.ndarray | None  # of `where` and `lengths`
 
 
 class Range:
@@ -77,7 +83,7 @@ def array(function: str, value, kinds: tuple[str, ...]) -> None:
         if isinstance(value, (tuple, list, dict)):
             raise TypeError(
                 f"{function}: x must be one array, got a {type(value).__name__}. To noise some entries of a batch, "
-                f"name them: nj.entries((noise, None)) or nj.entries({{'image': noise}})."
+                f"name them: nj.on_entries((noise, None)) or nj.on_entries({{'image': noise}})."
             )
         raise TypeError(f"{function}: x must be an array, got a {type(value).__name__}: {value!r}. Use jnp.asarray.")
     if jnp.issubdtype(dtype, jnp.floating):
@@ -119,6 +125,15 @@ def batch(function: str, entries: dict) -> int:
         shapes = ", ".join(f"{name} {value.shape}" for name, value in entries.items()) or "no entry at all"
         raise ValueError(f"{function}: all entries must have the same number of examples (leading axis), got {shapes}.")
     return sizes.pop()
+
+
+def batch_size(function: str, x) -> int:
+    """The length of the leading axis that all arrays of a pytree share."""
+    sizes = {leaf.shape[:1] for leaf in jax.tree.leaves(x)}
+    if len(sizes) != 1 or () in sizes:
+        shapes = [leaf.shape for leaf in jax.tree.leaves(x)]
+        raise ValueError(f"{function}: all arrays must share a leading axis of examples, got shapes {shapes}.")
+    return sizes.pop()[0]
 
 
 def labels(function: str, name: str, value, num_classes: int, where=None) -> None:
@@ -209,3 +224,54 @@ def axes(function: str, name: str, value, ndim: int) -> tuple[int, ...]:
     if len(set(found)) != len(found):
         raise ValueError(f"{function}: {name} must be different axes, got {value!r} for x with {ndim} axes.")
     return found
+
+
+# Misspelt names.
+
+_BY_NAME = {"nnx": "njx", "linen": "njl", "optim": "optim", "adversarial": "adversarial"}  # with their usual aliases
+_ATTRIBUTES = ("image", "labels", "robustness", "signal", "weights")
+
+
+def unknown_attribute(name: str) -> AttributeError:
+    """The error for ``noisejax.<name>``, with the address that was probably meant."""
+    message = f"module 'noisejax' has no attribute {name!r}."
+    if name.startswith("__"):
+        return AttributeError(message)
+    if name in _BY_NAME:
+        alias = "" if _BY_NAME[name] == name else f" as {_BY_NAME[name]}"
+        return AttributeError(f"{message} It needs another package: import it by name, import noisejax.{name}{alias}")
+    meant = _closest(name)
+    return AttributeError(f"{message} Did you mean {' or '.join(meant)}?" if meant else message)
+
+
+def _closest(name: str) -> list[str]:
+    wanted = _plain(name)
+    alone, doors = _addresses()
+    for addresses in (alone, doors):
+        short = {_plain(address.split(".")[-1]): address for address in reversed(addresses)}
+        for form in (wanted, wanted.removesuffix("noise")):
+            if form in short:
+                return [short[form]]
+    short = {_plain(address.split(".")[-1]): address for address in [*doors, *alone]}
+    return [short[match] for match in difflib.get_close_matches(wanted, short, n=2, cutoff=0.75)]
+
+
+def _plain(name: str) -> str:
+    """Without case and underscores, in which names are most often wrong."""
+    return name.replace("_", "").lower()
+
+
+def _addresses() -> tuple[list[str], list[str]]:
+    """Public addresses: those that need jax alone, and those of other modules that are imported already."""
+    package = importlib.import_module("noisejax")
+    top = [f"noisejax.{name}" for name in vars(package) if not name.startswith("_") and name != "TYPE_CHECKING"]
+    doors = [name for name in _BY_NAME if f"noisejax.{name}" in sys.modules]
+    inside = [
+        [f"noisejax.{module}.{name}" for module in modules for name in getattr(_module(module), "__all__", ())]
+        for modules in (_ATTRIBUTES, doors)
+    ]
+    return top + inside[0], inside[1]
+
+
+def _module(name: str):
+    return importlib.import_module(f"noisejax.{name}")

@@ -1,4 +1,4 @@
-"""Verbs that leave it to chance which noise is applied, and to which example."""
+"""Combinators that pick a noise at random, per example or per batch."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -7,9 +7,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from noisejax import _checks, _noise, _sample
-from noisejax._noise import Noise, combinator
-from noisejax._stream import along, stage, words
+from noisejax import _checks, _noise
+from noisejax._contract import Amount
+from noisejax._noise import Combinator, Noise, Run, Schedule
+from noisejax._padded import first_array
+from noisejax._random import sample
+from noisejax._random.stream import along, stage, words
+from noisejax._replay import pick_examples
 
 
 def choose(*noises: Callable, weights: Sequence[float] | jax.Array | None = None, mode: str = "example") -> Noise:
@@ -17,8 +21,8 @@ def choose(*noises: Callable, weights: Sequence[float] | jax.Array | None = None
 
     Args:
       *noises: what is drawn from.
-      weights: one nonnegative number per noise, normalised to sum to 1; None for equal ones. May be traced, or a
-        schedule (see `at_step`).
+      weights: one nonnegative number per noise, normalised to sum to 1; None for equal ones. They may be
+        traced, or `scheduled`.
       mode: `'example'` draws along the leading axis, runs every noise and selects; `'batch'` draws once and runs
         only the drawn one.
 
@@ -31,8 +35,8 @@ def choose(*noises: Callable, weights: Sequence[float] | jax.Array | None = None
     _checks.one_of("choose", "mode", mode, ("example", "batch"))
     stages = _noise.stages("choose", noises)
     amounts: dict[str, Any] = {"noises": stages}
-    if callable(weights):
-        amounts["weights"] = _noise.Schedule(weights)
+    if isinstance(weights, Schedule) or callable(weights):
+        amounts["weights"] = _noise.amount("choose", "weights", weights, None)
     elif weights is not None:
         if np.shape(weights) != (len(stages),):
             raise ValueError(f"choose: weights must be {len(stages)} numbers, one per noise, got {weights!r}.")
@@ -42,32 +46,34 @@ def choose(*noises: Callable, weights: Sequence[float] | jax.Array | None = None
             amounts["weights"] = known = np.asarray(weights, np.float32)
             if not (np.all(known >= 0) and known.sum() > 0):
                 raise ValueError(f"choose: weights must be nonnegative and not all 0, got {known!r}.")
-    return Noise(_choose, amounts, (("mode", mode),), learn=True)
+    return Noise(_choose, amounts, (("mode", mode),))
 
 
-@combinator
-def _choose(run, key, x, noises, weights=None, *, mode):
+@Combinator
+def _choose(run: Run, key, x, noises, weights=None, *, mode):
     shares = jnp.ones(len(noises)) if weights is None else jnp.asarray(weights, jnp.float32)
     ends = jnp.cumsum(shares)[:-1] / jnp.sum(shares)
     if mode == "batch":
-        u = _sample.uniform(words(key, "choose", ()))
+        u = sample.uniform(words(key, "choose", ()))
         index = jnp.sum(u >= ends)
         return jax.lax.switch(index, [_branch(run, noise, stage(key, n)) for n, noise in enumerate(noises)], x)
-    u = _sample.uniform(words(key, "choose", **_examples("choose", x)))
-    chosen, chosen_hit = run(noises[0], stage(key, 0), x)
+    u = sample.uniform(words(key, "choose", **_examples("choose", x)))
+    chosen, told = run(noises[0], stage(key, 0), x)
     for n, noise in enumerate(noises[1:]):
-        y, hit = run(noise, stage(key, n + 1), x)
+        y, replayed = run(noise, stage(key, n + 1), x)
         later = u >= ends[n]
-        chosen = _select("choose", later, y, chosen)
-        chosen_hit = None if hit is None else _select("choose", later, hit, chosen_hit)
-    return chosen, chosen_hit
+        chosen, told = _select("choose", later, y, chosen), run.select(later, replayed, told)
+    return chosen, told
 
 
-def sometimes(noise: Callable, p: float | jax.Array, *, mode: str = "example") -> Noise:
-    """Applies a noise with probability p, drawn for each example (or with ``mode='batch'`` once).
+def sometimes(noise: Callable, rate: Amount, *, mode: str = "example") -> Noise:
+    """Applies a noise with probability `rate`, drawn for each example or once for the batch.
 
-    p may be traced, of shape (B,), or a schedule (see `at_step`). In batch mode the noise does not run at all where it
-    is not drawn.
+    Args:
+      noise: the noise to apply.
+      rate: the probability that an example is hit, in [0, 1]: a scalar, or of shape (B,). It may be traced, or
+        `scheduled`.
+      mode: `'example'` draws along the leading axis; `'batch'` draws once, and the noise runs only if it is drawn.
 
     Example:
       >>> import jax, jax.numpy as jnp, noisejax as nj
@@ -76,24 +82,23 @@ def sometimes(noise: Callable, p: float | jax.Array, *, mode: str = "example") -
       (8, 3)
     """
     _checks.one_of("sometimes", "mode", mode, ("example", "batch"))
-    p = _noise.amount("sometimes", "p", p, _checks.rate)
+    rate = _noise.amount("sometimes", "rate", rate, _checks.rate)
     (noise,) = _noise.stages("sometimes", (noise,))
-    return Noise(_sometimes, {"noises": (noise,), "p": p}, (("mode", mode),), learn=True)
+    return Noise(_sometimes, {"noises": (noise,), "rate": rate}, (("mode", mode),))
 
 
-@combinator
-def _sometimes(run, key, x, noises, p, *, mode):
+@Combinator
+def _sometimes(run: Run, key, x, noises, rate, *, mode):
     branch = _branch(run, noises[0], stage(key, 0))
-    p = jnp.asarray(p, jnp.float32)
+    rate = jnp.asarray(rate, jnp.float32)
     if mode == "batch":
-        drawn = _sample.bernoulli(words(key, "sometimes", ()), p)
-        hits = jax.eval_shape(branch, x)[1] is not None
-        return jax.lax.cond(drawn, branch, lambda x: (x, jnp.zeros(x.shape, bool) if hits else None), x)
+        drawn = sample.bernoulli(words(key, "sometimes", ()), rate)
+        return jax.lax.cond(drawn, branch, lambda x: (x, run.unchanged(x)), x)
     examples = _examples("sometimes", x)
-    p = p.reshape(p.shape + (1,) * (len(examples["shape"]) - p.ndim)) if p.ndim else p
-    drawn = _sample.bernoulli(words(key, "sometimes", **examples), p)
-    y, hit = branch(x)
-    return _select("sometimes", drawn, y, x), None if hit is None else hit & drawn
+    rate = rate.reshape(rate.shape + (1,) * (len(examples["shape"]) - rate.ndim)) if rate.ndim else rate
+    drawn = sample.bernoulli(words(key, "sometimes", **examples), rate)
+    y, replayed = branch(x)
+    return _select("sometimes", drawn, y, x), run.select(drawn, replayed, run.unchanged(x))
 
 
 def _branch(run, noise, key):
@@ -103,19 +108,17 @@ def _branch(run, noise, key):
 def _examples(function: str, x: Any) -> dict:
     """Shape and sharding of a draw per example of an array, or of a batch whose entries share a leading axis."""
     if not (hasattr(x, "ndim") and x.ndim == 0):
-        _noise.batch_size(function, x)
-    return along(jax.tree.leaves(x)[0], (0,))
+        _checks.batch_size(function, x)
+    return along(first_array(x), (0,))
 
 
 def _select(function: str, drawn: jax.Array, y: Any, x: Any) -> Any:
-    shapes = [jax.tree.map(jnp.shape, tree) for tree in (x, y)]
-    if jax.tree.structure(x) != jax.tree.structure(y) or shapes[0] != shapes[1]:
+    if jax.tree.structure(x) != jax.tree.structure(y) or any(
+        a.shape != b.shape for a, b in zip(jax.tree.leaves(x), jax.tree.leaves(y), strict=True)
+    ):
+        shapes = [jax.tree.map(jnp.shape, tree) for tree in (x, y)]
         raise ValueError(
-            f"{function}: what is selected between must have one structure and shape, got {shapes[0]} and {shapes[1]}. "
+            f"{function}: the noises must return one structure and shape, got {shapes[0]} and {shapes[1]}. "
             "Where a noise makes soft labels of integer ones, make them soft before it."
         )
-
-    def pick(a, b):
-        return jnp.where(drawn.reshape(drawn.shape[:1] + (1,) * (a.ndim - 1)), a, b)
-
-    return jax.tree.map(pick, y, x)
+    return pick_examples(drawn, y, x)

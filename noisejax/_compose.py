@@ -1,4 +1,4 @@
-"""Verbs over noises. Each takes `Noise` values or any functions ``(key, x) -> x`` and gives a `Noise`."""
+"""Combinators. Each takes `Noise` values or any functions ``(key, x) -> x`` and returns a `Noise`."""
 
 import inspect
 from collections.abc import Callable, Sequence
@@ -9,8 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from noisejax import _checks, _noise
-from noisejax._noise import Noise, combinator
-from noisejax._stream import examples, fold, one_example, stage, unsharded
+from noisejax._contract import is_fitted, padding_of
+from noisejax._noise import Combinator, Noise, Run, combinator
+from noisejax._padded import Padded, first_array, values_of, with_lengths
+from noisejax._random.stream import examples, fold, one_example, stage
+from noisejax._replay import HITS
+from noisejax._sharding import like_examples
 
 
 def chain(*noises: Callable) -> Noise:
@@ -22,23 +26,23 @@ def chain(*noises: Callable) -> Noise:
       >>> import jax, jax.numpy as jnp, noisejax as nj
       >>> noise = nj.chain(nj.bind(nj.gaussian, std=0.1), nj.bind(nj.mask, rate=0.1))
       >>> noise
-      chain(gaussian(std=0.1), mask(rate=0.1))
+      nj.chain(nj.bind(nj.gaussian, std=0.1), nj.bind(nj.mask, rate=0.1))
       >>> noise(jax.random.key(0), jnp.ones(4)).shape
       (4,)
     """
-    return Noise(_chain, {"noises": _noise.stages("chain", noises)}, learn=True)
+    return Noise(_chain, {"noises": _noise.stages("chain", noises)})
 
 
-@combinator
-def _chain(run, key, x, noises):
-    hit = None
+@Combinator
+def _chain(run: Run, key, x, noises):
+    replayed = None
     for position, noise in enumerate(noises):
-        x, stage_hit = run(noise, stage(key, position), x)
-        hit = stage_hit if hit is None else hit | stage_hit
-    return x, hit
+        x, stage_replayed = run(noise, stage(key, position), x)
+        replayed = stage_replayed if position == 0 else run.follow(replayed, stage_replayed)
+    return x, replayed
 
 
-def entries(spec: tuple | dict, *, shared: bool = False) -> Noise:
+def on_entries(spec: tuple | dict, *, shared: bool = False) -> Noise:
     """Applies noises to entries of a batch that is a tuple, a list or a dict.
 
     Args:
@@ -50,7 +54,7 @@ def entries(spec: tuple | dict, *, shared: bool = False) -> Noise:
     Example:
       >>> import jax, jax.numpy as jnp, noisejax as nj
       >>> batch = {"image": jnp.ones((2, 4)), "label": jnp.array([0, 1])}
-      >>> noisy = nj.entries({"image": nj.bind(nj.gaussian, std=0.1)})(jax.random.key(0), batch)
+      >>> noisy = nj.on_entries({"image": nj.bind(nj.gaussian, std=0.1)})(jax.random.key(0), batch)
       >>> noisy["label"] is batch["label"]
       True
     """
@@ -59,30 +63,45 @@ def entries(spec: tuple | dict, *, shared: bool = False) -> Noise:
     elif isinstance(spec, (tuple, list)):
         names, noises = tuple(range(len(spec))), tuple(spec)
     else:
-        raise TypeError(f"entries: spec must be a tuple or a dict of noises, got {spec!r}.")
-    noises = tuple(None if noise is None else _noise.stages("entries", (noise,))[0] for noise in noises)
-    return Noise(_entries, {"noises": noises}, (("names", names), ("shared", shared)), learn=True)
+        raise TypeError(f"on_entries: spec must be a tuple or a dict of noises, got {spec!r}.")
+    noises = tuple(None if noise is None else _noise.stages("on_entries", (noise,))[0] for noise in noises)
+    return Noise(_on_entries, {"noises": noises}, (("names", names), ("shared", shared)))
 
 
-@combinator
-def _entries(run, key, x, noises, *, names, shared):
-    where, lengths = run.keywords["where"], run.keywords["lengths"]
+def _entries_spelled(noise: Noise) -> tuple[list, dict]:
+    options: dict[str, Any] = dict(noise.options)
+    names, noises = options.pop("names"), noise.amounts["noises"]
+    in_order = names == tuple(range(len(names)))
+    return [noises if in_order else dict(zip(names, noises, strict=True))], options
+
+
+@combinator(_entries_spelled)
+def _on_entries(run: Run, key, x, noises, *, names, shared):
     if not isinstance(x, (tuple, list, dict)):
-        raise TypeError(f"entries: the batch must be a tuple, a list or a dict, got a {type(x).__name__}.")
-    out, hit = (dict(x) if isinstance(x, dict) else list(x)), {}
+        raise TypeError(f"on_entries: the batch must be a tuple, a list or a dict, got a {type(x).__name__}.")
+    out = dict(x) if isinstance(x, dict) else list(x)
+    told = dict.fromkeys(names)
     for name, noise in zip(names, noises, strict=True):
         if not (name in x if isinstance(x, dict) else isinstance(name, int) and name < len(x)):
             has = list(x) if isinstance(x, dict) else f"{len(x)} entries"
-            raise KeyError(f"entries: the batch has no entry {name!r}; it has {has}.")
+            raise KeyError(f"on_entries: the batch has no entry {name!r}; it has {has}.")
         if noise is not None:
-            mine = {"where": _entry(where, name), "lengths": _entry(lengths, name)}
-            out[name], hit[name] = run(noise, stage(key, "shared" if shared else name), x[name], **mine)
-    if isinstance(x, tuple):
-        out = type(x)(*out) if hasattr(x, "_fields") else tuple(out)
-    return out, (hit if run.keywords["hits"] else None)
+            inside = run.masked(_entry(run.where, name))
+            out[name], told[name] = inside(noise, stage(key, "shared" if shared else name), x[name])
+
+    def rebuilt(parts):
+        if isinstance(x, dict):
+            return parts
+        return x.__class__(*parts) if hasattr(x, "_fields") else x.__class__(parts)
+
+    if run.replay is None:
+        return rebuilt(out), None
+    places = x if isinstance(x, dict) else range(len(x))
+    replays = {name: run.unchanged(x[name]) if told.get(name) is None else told[name] for name in places}
+    return rebuilt(out), rebuilt(replays if isinstance(x, dict) else list(replays.values()))
 
 
-def at(noise: Callable, columns: Sequence[int] | slice, *, axis: int = -1) -> Noise:
+def on_columns(noise: Callable, columns: Sequence[int] | slice, *, axis: int = -1) -> Noise:
     """Restricts a noise to some columns (places along `axis`) of an array.
 
     Amounts with one value per selected column belong to those; draws keep the whole array's indices, so that
@@ -95,7 +114,7 @@ def at(noise: Callable, columns: Sequence[int] | slice, *, axis: int = -1) -> No
 
     Example:
       >>> import jax, jax.numpy as jnp, noisejax as nj
-      >>> noise = nj.at(nj.bind(nj.gaussian, std=jnp.array([0.1, 10.0])), (0, 2))
+      >>> noise = nj.on_columns(nj.bind(nj.gaussian, std=jnp.array([0.1, 10.0])), (0, 2))
       >>> y = noise(jax.random.key(0), jnp.zeros((5, 4)))
       >>> bool((y[:, 1] == 0).all()), bool((y[:, 2] != 0).all())
       (True, True)
@@ -106,38 +125,52 @@ def at(noise: Callable, columns: Sequence[int] | slice, *, axis: int = -1) -> No
         places = np.asarray(columns)
         places = np.flatnonzero(places) if places.dtype == bool else places
         if places.ndim != 1 or not np.issubdtype(places.dtype, np.integer):
-            raise TypeError(f"at: columns must be integers, a boolean mask or a slice, got {places!r}.")
+            raise TypeError(f"on_columns: columns must be integers, a boolean mask or a slice, got {places!r}.")
         static = tuple(int(place) for place in places)
-    (noise,) = _noise.stages("at", (noise,))
-    return Noise(_at, {"noises": (noise,)}, (("axis", axis), ("columns", static)), learn=True)
+    (noise,) = _noise.stages("on_columns", (noise,))
+    return Noise(_on_columns, {"noises": (noise,)}, (("axis", axis), ("columns", static)))
 
 
-@combinator
-def _at(run, key, x, noises, *, columns, axis):
-    if not hasattr(x, "ndim") or not -x.ndim <= axis < x.ndim:
-        raise ValueError(f"at: x must be an array with an axis {axis}, got {getattr(x, 'shape', type(x))}.")
-    axis = axis % x.ndim - x.ndim
-    size = x.shape[axis]
+def _columns_spelled(noise: Noise) -> tuple[list, dict]:
+    options: dict[str, Any] = dict(noise.options)
+    columns = options.pop("columns")
+    columns = slice(*columns[1:]) if columns[:1] == ("slice",) else columns
+    return [*noise.amounts["noises"], columns], options
+
+
+@combinator(_columns_spelled)
+def _on_columns(run: Run, key, x, noises, *, columns, axis):
+    values = values_of(x)
+    if not hasattr(values, "ndim") or not -values.ndim <= axis < values.ndim:
+        got = getattr(values, "shape", type(values))
+        raise ValueError(f"on_columns: x must be an array with an axis {axis}, got {got}.")
+    axis = axis % values.ndim - values.ndim
+    size = values.shape[axis]
     if columns[:1] == ("slice",):
         columns = tuple(range(size))[slice(*columns[1:])]
     beyond = [c for c in columns if not -size <= c < size]
     if beyond:
-        raise IndexError(f"at: column {beyond[0]} is out of range for axis {axis} of x, shape {x.shape}.")
-    place = np.zeros(size, np.int32)  # where a column's amount stands; unselected columns borrow the first one's
+        raise IndexError(f"on_columns: column {beyond[0]} is out of range for axis {axis} of x, shape {values.shape}.")
+    place = np.zeros(size, np.int32)  # the place of a column's amount; unselected columns borrow the first one's
     place[list(columns)] = np.arange(len(columns))
     selected = np.zeros(size, bool)
     selected[list(columns)] = True
 
     def widen(leaf):
-        own = np.ndim(leaf) >= -axis and np.shape(leaf)[axis] == len(columns) != 1
+        own = not is_fitted(leaf) and np.ndim(leaf) >= -axis and np.shape(leaf)[axis] == len(columns) != 1
         return jnp.take(leaf, place, axis=axis, mode="clip") if own else leaf
 
-    noise = jax.tree.map(widen, noises[0])
+    noise = jax.tree.map(widen, noises[0], is_leaf=is_fitted)
     mask = jnp.asarray(selected.reshape((size,) + (1,) * (-axis - 1)))
-    where = run.keywords["where"]
-    if where is not None:
-        mask = jnp.asarray(where) & mask.reshape((1,) * (jnp.ndim(where) - mask.ndim) + mask.shape)
-    return run(noise, key, x, where=mask)
+    if run.where is not None:
+        mask, where = _one_rank(mask, jnp.asarray(run.where))
+        mask = mask & where
+    return run.masked(mask)(noise, key, x)
+
+
+def _one_rank(*masks: jax.Array) -> list[jax.Array]:
+    ndim = max(mask.ndim for mask in masks)
+    return [mask.reshape((1,) * (ndim - mask.ndim) + mask.shape) for mask in masks]
 
 
 def per_example(noise: Callable, ids: jax.Array | None = None) -> Noise:
@@ -163,18 +196,18 @@ def per_example(noise: Callable, ids: jax.Array | None = None) -> Noise:
     """
     (noise,) = _noise.stages("per_example", (noise,))
     given = {} if ids is None else {"ids": _checks.ids("per_example", ids)}
-    return Noise(_per_example, {"noises": (noise,)} | given, learn=True)
+    return Noise(_per_example, {"noises": (noise,)} | given)
 
 
-@combinator
-def _per_example(run, key, x, noises, ids=None):
-    n = _noise.batch_size("per_example", x)
+@Combinator
+def _per_example(run: Run, key, x, noises, ids=None):
+    n = _checks.batch_size("per_example", x)
     ids = examples(key, n) if ids is None else ids
     if ids.shape != (n,):
         raise ValueError(f"per_example: ids must have shape ({n},), one per example, got {ids.shape}.")
 
     def axis(leaf):
-        if hasattr(leaf, "__shared__") or np.ndim(leaf) == 0 or np.shape(leaf)[0] == 1:
+        if is_fitted(leaf) or np.ndim(leaf) == 0 or np.shape(leaf)[0] == 1:
             return None
         if np.shape(leaf)[0] != n:
             raise ValueError(
@@ -183,33 +216,24 @@ def _per_example(run, key, x, noises, ids=None):
             )
         return 0
 
-    padding = {k: run.keywords[k] for k in ("where", "lengths")}
-    in_axes = jax.tree.map(axis, (noises[0], padding), is_leaf=lambda leaf: hasattr(leaf, "__shared__"))
-    sharding = jax.typeof(jax.tree.leaves(x)[0]).sharding
+    in_axes = jax.tree.map(axis, (noises[0], run.where), is_leaf=is_fitted)
+    like = first_array(x)
     mapped = jax.tree.map(
-        lambda along, leaf: leaf if along is None else _shard_examples(leaf, sharding),
+        lambda along, leaf: leaf if along is None else like_examples(leaf, like),
         in_axes,
-        (noises[0], padding),
+        (noises[0], run.where),
         is_leaf=lambda leaf: leaf is None,
     )
-    streams = one_example(fold(key, _shard_examples(ids, sharding)))
+    streams = one_example(fold(key, like_examples(ids, like)))
 
-    def one(stream, x, noise_and_padding):
-        noise, padding = noise_and_padding
+    def one(stream, x, noise_and_where):
+        noise, where = noise_and_where
         single = jax.tree.map(lambda leaf: leaf[None], x)
-        padding = {k: None if v is None else v if v.ndim == 0 and k == "where" else v[None] for k, v in padding.items()}
-        y, hit = run(noise, stream, single, **padding)
-        return jax.tree.map(lambda leaf: leaf[0], (y, hit))
+        where = jax.tree.map(lambda mask: mask if mask.ndim == 0 else mask[None], where)
+        y, replayed = run.masked(where)(noise, stream, single)
+        return jax.tree.map(lambda leaf: leaf[0], (y, replayed))
 
     return jax.vmap(one, in_axes=(0, 0, in_axes))(streams, x, mapped)
-
-
-def _shard_examples(leaf: jax.Array, sharding: jax.sharding.NamedSharding) -> jax.Array:
-    """Lays out a leaf's examples as x's: under a mesh with explicit axes, vmap asks for that."""
-    if jax.sharding.AxisType.Explicit not in sharding.mesh.axis_types:
-        return leaf
-    spec = (*sharding.spec[:1], *[None] * (jnp.ndim(leaf) - 1))
-    return jax.sharding.reshard(leaf, sharding.update(spec=jax.sharding.PartitionSpec(*spec)))
 
 
 def clip(low: float | jax.Array | None = None, high: float | jax.Array | None = None) -> Noise:
@@ -222,12 +246,20 @@ def clip(low: float | jax.Array | None = None, high: float | jax.Array | None = 
       >>> bool(y.max() <= 1)
       True
     """
-    return keyless(_clip, low=low, high=high)
+    return Noise(_clip, {name: _bound(name, end) for name, end in (("low", low), ("high", high))})
 
 
-def _clip(x, low, high):
-    low, high = (None if b is None else jnp.asarray(b).astype(x.dtype) for b in (low, high))
-    return jnp.clip(x, low, high)
+def _bound(name: str, end: Any) -> Any:
+    return None if end is None else _noise.amount("clip", name, end, _checks.real, like_x=True)
+
+
+@combinator(lambda noise: ([noise.amounts["low"], noise.amounts["high"]], {}))
+def _clip(run: Run, key, x, low, high):
+    def clipped(values):
+        ends = (None if b is None else jnp.asarray(b).astype(values.dtype) for b in (low, high))
+        return jnp.clip(values, *ends)
+
+    return _on_values("clip", run, x, clipped)
 
 
 def keyless(function: Callable, **arguments: Any) -> Noise:
@@ -243,19 +275,41 @@ def keyless(function: Callable, **arguments: Any) -> Noise:
     if not callable(function):
         raise TypeError(f"keyless: function must be a function f(x), got {function!r}.")
     name, options = getattr(function, "__name__", repr(function)), _options_of(function)
-    amounts = {
-        n: None if v is None else _noise.host_amount("keyless", n, v, None)
-        for n, v in arguments.items()
-        if n not in options
-    }
-    static = tuple(sorted((n, _noise.option(name, n, v)) for n, v in arguments.items() if n in options))
-    return Noise(_keyless, amounts, (("function", function), *static))
+    amounts = {n: _argument(n, v) for n, v in sorted(arguments.items()) if n not in options}
+    static = {n: _noise.option(name, n, v) for n, v in arguments.items() if n in options}
+    return Noise(_keyless, amounts, tuple(sorted({"function": function, **static}.items())))
 
 
-@combinator
-def _keyless(run, key, x, *, function, **arguments):
-    y = run(_Deterministic(function, arguments), unsharded(key), x, hits=False)[0]
-    return y, jnp.zeros(x.shape, bool) if run.keywords["hits"] else None
+def _argument(name: str, value: Any) -> Any:
+    if value is None or isinstance(value, jax.Array):  # kept as it is: a table of integers, say
+        return value
+    return _noise.amount("keyless", name, value, None)
+
+
+def _keyless_spelled(noise: Noise) -> tuple[list, dict]:
+    options = dict(noise.options)
+    return [options.pop("function")], {**noise.amounts, **options}
+
+
+@combinator(_keyless_spelled)
+def _keyless(run: Run, key, x, *, function, **arguments):
+    name = getattr(function, "__name__", repr(function))
+    return _on_values(name, run, x, lambda values: function(values, **arguments))
+
+
+def _on_values(name: str, run: Run, x: Any, function: Callable) -> tuple[Any, Any]:
+    """A function of an array, on the values of a `Padded`, with padding as it was. It hits nothing."""
+    values = values_of(x)
+    result = function(values)
+    if isinstance(x, Padded) and getattr(result, "shape", None) != values.shape:
+        raise ValueError(
+            f"keyless: {name} must keep the shape {values.shape} of a Padded's values, got "
+            f"{getattr(result, 'shape', type(result))}. For a function of a Padded write f(key, padded) -> padded."
+        )
+    if isinstance(x, Padded):
+        mask = padding_of(name, x, run.where)
+        return x.with_values(jnp.where(mask, result, values)), run.unchanged(x)
+    return _noise.restored(name, x, result, run.where), run.unchanged(x)
 
 
 def _options_of(function: Callable) -> set[str]:
@@ -264,17 +318,6 @@ def _options_of(function: Callable) -> set[str]:
     except (TypeError, ValueError):  # some functions written in C tell nothing
         return set()
     return {p.name for p in parameters if p.kind is p.KEYWORD_ONLY}
-
-
-class _Deterministic:
-    """A function of x alone, called as a noise."""
-
-    def __init__(self, function, arguments):
-        self.function, self.arguments = function, arguments
-        self.__name__ = getattr(function, "__name__", repr(function))
-
-    def __call__(self, key, x):
-        return self.function(x, **self.arguments)
 
 
 def hits(noise: Callable) -> Callable:
@@ -291,7 +334,8 @@ def hits(noise: Callable) -> Callable:
     """
 
     def replay(key: jax.Array, x: Any, *, where=None, lengths=None) -> Any:
-        return _noise.apply(noise, key, x, where=where, lengths=lengths, hits=True)[1]
+        x = x if lengths is None else with_lengths("hits", x, lengths)
+        return Run(where, HITS)(noise, key, x)[1]
 
     return replay
 

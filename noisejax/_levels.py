@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -17,8 +18,7 @@ def at_step(noise: Any, step: int | jax.Array) -> Any:
     """Replaces every amount that follows a schedule by its value at a step; works inside jit without recompiling.
 
     Args:
-      noise: a `Noise` some of whose amounts were bound to functions of the step, as `optax` schedules are, or any
-        pytree of noises. The schedules are static: make them once, outside the step.
+      noise: a `Noise` with `scheduled` amounts, or any pytree of noises.
       step: the step, traced or not.
 
     Returns:
@@ -26,9 +26,9 @@ def at_step(noise: Any, step: int | jax.Array) -> Any:
 
     Example:
       >>> import noisejax as nj
-      >>> noise = nj.bind(nj.gaussian, std=lambda step: 0.1 * step)
+      >>> noise = nj.bind(nj.gaussian, std=nj.scheduled(lambda step: 0.1 * step))
       >>> nj.at_step(noise, 3)
-      gaussian(std=0.3)
+      nj.bind(nj.gaussian, std=0.3)
     """
 
     def resolve(leaf):
@@ -38,6 +38,28 @@ def at_step(noise: Any, step: int | jax.Array) -> Any:
         return value.astype(jnp.float32) if isinstance(value, jax.Array) else np.asarray(value, np.float32)[()]
 
     return jax.tree.map(resolve, noise, is_leaf=lambda leaf: isinstance(leaf, Schedule))
+
+
+def scheduled(function: Callable[[Any], Any]) -> Any:
+    """An amount that follows a schedule, a function of the step such as those of optax.
+
+    The function is static: make it once, outside the train step. `at_step` puts its value in place.
+
+    Args:
+      function: ``function(step)``, a number or an array; the step may be traced.
+
+    Returns:
+      What `bind` and the combinators take in place of an amount.
+
+    Example:
+      >>> import noisejax as nj
+      >>> noise = nj.bind(nj.gaussian, std=nj.scheduled(lambda step: 0.1 * step))
+      >>> nj.at_step(noise, 3)
+      nj.bind(nj.gaussian, std=0.3)
+    """
+    if not callable(function):
+        raise TypeError(f"scheduled: function must be a function of the step, got {function!r}.")
+    return Schedule(function)
 
 
 class AdaptiveState(NamedTuple):
@@ -204,3 +226,35 @@ def adaptive(
     return Adaptive(
         start, step, ceiling, int(patience), int(cooldown), int(accumulation_size), float(rtol), float(atol), mode
     )
+
+
+def linear_rates(rate: float | jax.Array, depth: int, *, start: float | jax.Array = 0.0) -> Any:
+    """Rates that grow linearly with depth, for stochastic depth: from `start` at the first block to `rate` at the last.
+
+    Args:
+      rate: the last block's rate, in [0, 1]; it may be traced.
+      depth: the number of blocks.
+      start: the first block's rate: 0, as in timm, or ``rate / depth``, as in the paper.
+
+    Returns:
+      float32 rates of shape (depth,), one for each block's `drop_path`: iterate over them, or hand them to a vmapped
+      or scanned constructor of layers.
+
+    References:
+      Huang et al., "Deep networks with stochastic depth", ECCV 2016.
+
+    Example:
+      >>> import noisejax as nj
+      >>> [round(float(rate), 2) for rate in nj.linear_rates(0.3, 4)]
+      [0.0, 0.1, 0.2, 0.3]
+    """
+    if not isinstance(depth, int) or depth < 1:
+        raise ValueError(f"linear_rates: depth must be the number of blocks, an integer of at least 1, got {depth!r}.")
+    for name, value in (("rate", rate), ("start", start)):
+        if isinstance(value, (int, float, np.number)):
+            _checks.rate("linear_rates", name, value)
+    where = np.arange(depth, dtype=np.float32) / np.float32(max(depth - 1, 1))
+    if depth == 1:
+        where = np.ones(1, np.float32)  # the only block is the last one
+    first, last = (v.astype(jnp.float32) if isinstance(v, jax.Array) else np.float32(v) for v in (start, rate))
+    return first * (1 - where) + last * where

@@ -1,42 +1,71 @@
 """A noise as a value: `bind` makes a function and its amounts one pytree, whose call is ``noise(key, x)``."""
 
+import dataclasses
 import functools
 import inspect
 from collections.abc import Callable, Hashable, Sequence
-from typing import Any
+from typing import Any, ClassVar, Concatenate, ParamSpec
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-from noisejax import _checks, _stream
-from noisejax._contract import host_amount, padding
+from noisejax._contract import PADDING, address, host_amount, padding_of, written
+from noisejax._padded import Padded, values_of, with_lengths, without_lengths
+from noisejax._random.stream import enter, jax_key
+from noisejax._replay import Replay, pick_examples
+
+P = ParamSpec("P")
 
 
 @jax.tree_util.register_pytree_with_keys_class
 class Noise:
     """A noise with its amounts: a pytree whose leaves are the amounts, called as ``noise(key, x)``.
 
-    Made by `bind` and by the combinators (`chain`, `choose`, `sometimes`, ...), which take any function
-    ``(key, x) -> x`` beside it. Pass it to `jax.jit`, keep it in a train state, map over a batch of it with
-    `jax.vmap`; its function and options are static and compared by value, so other amounts cost no new trace.
+    Made by `bind` and by the combinators (`chain`, `choose`, `sometimes`, ...), which also take any function
+    ``(key, x) -> x``. Pass it to `jax.jit`, keep it in a train state, map over a batch of it with `jax.vmap`. Its
+    function and options are static and compared by value, so other amounts cost no new trace.
+
+    Two noises are equal if their functions, options and amounts are (traced amounts: if they are the same objects). The
+    hash is that of the structure without the amounts. The repr is code that makes the noise again; amounts with more
+    than 16 entries are abbreviated.
     """
 
     __slots__ = ("__weakref__", "amounts", "function", "learn", "options")
+    writers: ClassVar[dict[str, Callable]] = {}  # 'code' and 'dict': filled by `_serialize`, which imports this module
 
     def __init__(
         self,
-        function: Callable,
+        function: Any,
         amounts: dict[str, Any],
-        options: tuple[tuple[str, Hashable], ...] = (),
+        options: tuple[tuple[str, Any], ...] = (),
         learn: bool = False,
     ):
         self.function, self.amounts, self.options, self.learn = function, amounts, options, learn
 
     def __call__(self, key: jax.Array, x: Any, *, where=None, lengths=None) -> Any:
-        """The noisy x; places where `where` is False, or at and beyond `lengths`, are padding and stay as they are."""
-        return apply(self, key, x, where=where, lengths=lengths)[0]
+        """The noisy x. Padding stays as it is: places where `where` is False, and those at and beyond `lengths`.
+
+        `lengths` is short for ``noise(key, nj.Padded(x, lengths)).values``. In a batch, give both by entry:
+        ``lengths={"text": lengths}``.
+        """
+        return call(self, key, x, where, lengths)
+
+    @property
+    def stages(self) -> "tuple[Noise, ...]":
+        """The noises of a chain, in order; of any other noise, itself alone."""
+        chained = isinstance(self.function, Combinator) and self.function.name == "chain"
+        return self.amounts["noises"] if chained else (self,)
+
+    def to_dict(self, functions: dict[str, Callable] | None = None) -> dict[str, Any]:
+        """The noise as a dictionary that `json.dumps` takes and `noisejax.from_dict` reads.
+
+        Args:
+          functions: names for functions that are not this library's (user noises, schedules). By default such a
+            function goes by its ``__name__``.
+        """
+        return Noise.writers["dict"](self, functions)
 
     def tree_flatten_with_keys(self):
         names = tuple(self.amounts)
@@ -57,23 +86,80 @@ class Noise:
     def __setstate__(self, state):
         self.function, self.amounts, self.options, self.learn = state
 
+    def __eq__(self, other: object):
+        if not isinstance(other, Noise):
+            return NotImplemented
+        (ours, structure), (theirs, other_structure) = jax.tree.flatten(self), jax.tree.flatten(other)
+        return structure == other_structure and all(map(_same, ours, theirs))
+
+    def __hash__(self):
+        return hash(jax.tree.structure(self))
+
     def __repr__(self):
-        options, inside = dict(self.options), []
-        function = [("function", options.pop("function"))] if "function" in options else []
-        for name, value in (*function, *self.amounts.items(), *options.items()):
-            bare = name in ("noises", "function")  # what a combinator is made of needs no name
-            parts = value if name == "noises" and isinstance(value, tuple) else (value,)
-            inside += [_show(part) if bare else f"{name}={_show(part)}" for part in parts]
-        if self.learn and not _is_combinator(self.function):
-            inside.append("learn=True")
-        return f"{getattr(self.function, '__name__', repr(self.function)).lstrip('_')}({', '.join(inside)})"
+        return Noise.writers["code"](self)
+
+
+class Combinator:
+    """A noise made of noises: ``body(run, key, x, **amounts_and_options) -> (y, replay or None)``.
+
+    The function of a `Noise` that a combinator returns. Inside the body ``run(noise, key, x)`` applies a noise.
+
+    Args:
+      body: a private function, `_name` for the public combinator `name`.
+      spelled: from a `Noise` of it to the arguments and keywords by which the public one makes it again. None for its
+        noises, then the rest by name.
+    """
+
+    registry: "dict[str, Combinator]" = {}  # noqa: RUF012 written here alone
+
+    def __init__(self, body: Callable, spelled: Callable[[Noise], tuple[list, dict]] | None = None):
+        self.body, self.spelled = body, spelled
+        self.__name__, self.__module__, self.name = body.__name__, body.__module__, body.__name__.lstrip("_")
+        Combinator.registry[self.name] = self
+
+    def __reduce__(self):
+        return self.__name__  # pickle finds this very object by its module and name
+
+    def __repr__(self):
+        return self.name
+
+
+def combinator(spelled: Callable[[Noise], tuple[list, dict]]) -> Callable[[Callable], Combinator]:
+    """A `Combinator` whose arguments are spelled in a way of its own."""
+    return lambda body: Combinator(body, spelled)
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """How noises are applied inside a combinator: where there is data, and what is replayed besides the noisy value."""
+
+    where: Any = None
+    replay: Replay | None = None
+
+    def __call__(self, noise: Callable, key, x: Any) -> tuple[Any, Any]:
+        return apply(noise, key, x, self)
+
+    def masked(self, where: Any) -> "Run":
+        return dataclasses.replace(self, where=where)
+
+    def unchanged(self, x: Any) -> Any:
+        """The replay of what leaves x as it is."""
+        return None if self.replay is None else self.replay.unchanged(x)
+
+    def follow(self, first: Any, second: Any) -> Any:
+        """The replay of two noises one after the other."""
+        return None if self.replay is None else self.replay.follow(first, second)
+
+    def select(self, drawn: jax.Array, new: Any, old: Any) -> Any:
+        """The replay of `new` in the examples where `drawn`, of `old` in the others."""
+        return None if self.replay is None else pick_examples(drawn, new, old)
 
 
 @jax.tree_util.register_static
 class Schedule:
-    """An amount that follows a schedule, a function of the step; `at_step` replaces it by its value."""
+    """An amount that follows a schedule, made by `scheduled`; `at_step` replaces it by its value."""
 
-    def __init__(self, function: Callable):
+    def __init__(self, function: Callable[[Any], Any]):
         self.function = function
 
     def __eq__(self, other):
@@ -83,19 +169,20 @@ class Schedule:
         return hash(self.function)
 
     def __repr__(self):
-        return f"<{getattr(self.function, '__name__', 'schedule').strip('<>')}>"
+        return f"nj.scheduled({address(self.function)})"
 
 
-def bind(function: Callable, *, learn: bool = False, **arguments: Any) -> Noise:
+def bind(function: Callable[Concatenate[Any, Any, P], Any], *args: P.args, **kwargs: P.kwargs) -> Noise:
     """Binds amounts and options to a noise function: a `Noise`, called as ``noise(key, x)``.
 
+    Gradients stop at the amounts, so that an optimizer never trains a noise away by accident; see `learnable`.
+
     Args:
-      function: a noise of this library, or any function ``f(key, x, amount, ..., *, option=...)``: what stands left
-        of its star is an amount, what stands right of it an option.
-      learn: whether gradients reach the amounts. By default they stop there, so that an optimizer never trains a
-        noise away by accident.
-      **arguments: the amounts (numbers, arrays, traced or not, or schedules: functions of the step, see `at_step`)
-        and the options (hashable). Numbers become strong float32 arrays, so a Python float never costs a new trace.
+      function: a noise of this library, or any function ``f(key, x, amount, ..., *, option=...)``. Parameters left of
+        the star are amounts, those right of it options.
+      *args: amounts in the order of the function.
+      **kwargs: amounts (numbers, arrays, traced or not, or `scheduled` functions of the step) and options (hashable),
+        by name. Numbers become strong float32 arrays, so a Python float never costs a new trace.
 
     Returns:
       A pytree whose leaves are the amounts.
@@ -108,7 +195,7 @@ def bind(function: Callable, *, learn: bool = False, **arguments: Any) -> Noise:
       >>> import jax, jax.numpy as jnp, noisejax as nj
       >>> noise = nj.bind(nj.gaussian, std=0.1)
       >>> noise
-      gaussian(std=0.1)
+      nj.bind(nj.gaussian, std=0.1)
       >>> noise(jax.random.key(0), jnp.zeros((2, 3))).shape
       (2, 3)
     """
@@ -116,59 +203,115 @@ def bind(function: Callable, *, learn: bool = False, **arguments: Any) -> Noise:
     if not callable(function) or isinstance(function, Noise):
         raise TypeError(f"bind: function must be a function f(key, x, amount, ...), got {function!r}.")
     signature = inspect.signature(function)
-    parameters = signature.parameters.values()
-    left = {p.name: p for p in list(parameters)[2:] if p.kind is p.POSITIONAL_OR_KEYWORD}
-    right = {p.name for p in parameters if p.kind is p.KEYWORD_ONLY} - {"where", "lengths"}
+    parameters = list(signature.parameters.values())
+    left = {p.name: p for p in parameters[2:] if p.kind is p.POSITIONAL_OR_KEYWORD}
+    right = {p.name: p for p in parameters if p.kind is p.KEYWORD_ONLY and p.name not in PADDING}
+    shown = f"Its signature is {name}{written(signature)}."
+    if len(args) > len(left):
+        raise TypeError(f"bind: {name} has {len(left)} amounts, got {len(args)}. Options go by name. {shown}")
+    given = dict(zip(left, args, strict=False))
+    if twice := [n for n in kwargs if n in given]:
+        raise TypeError(f"bind: {name} got two values for {twice[0]!r}.")
     spec = getattr(function, "__noise__", None)
     amounts, options = {}, {}
-    for argument, value in arguments.items():
+    for argument, value in {**given, **kwargs}.items():
         if argument in left:
             inside = spec.ranges.get(argument) if spec else None
             amounts[argument] = amount(name, argument, value, inside, spec is not None and argument in spec.like_x)
         elif argument in right:
             options[argument] = option(name, argument, value)
+        elif argument in PADDING:
+            raise TypeError(f"bind: padding belongs to the batch: give {argument} when you call the noise.")
+        elif argument == "learn":
+            raise TypeError("bind: for gradients in the amounts write nj.learnable(nj.bind(...)).")
         else:
-            raise TypeError(f"bind: {name} has no argument {argument!r}. Its signature is {name}{signature}.")
-    missing = [n for n, p in left.items() if p.default is p.empty and n not in amounts]
-    if missing:
-        raise TypeError(f"bind: {name} needs the amount {missing[0]!r}. Its signature is {name}{signature}.")
+            raise TypeError(f"bind: {name} has no argument {argument!r}. {shown}")
+    for what, every, bound in (("amount", left, amounts), ("option", right, options)):
+        missing = [n for n, p in every.items() if p.default is p.empty and n not in bound]
+        if missing:
+            raise TypeError(f"bind: {name} needs the {what} {missing[0]!r}. {shown}")
     amounts = {n: amounts[n] for n in left if n in amounts}  # one order, so that equal noises have equal structure
-    return Noise(function, amounts, tuple(sorted(options.items())), learn)
+    return Noise(function, amounts, tuple(sorted(options.items())))
 
 
-def apply(noise: Callable, key, x, *, where=None, lengths=None, hits: bool = False) -> tuple[Any, Any]:
-    """Runs any noise: its result, and with `hits` the mask of the elements it hits (which it must have)."""
+def learnable(noise: Noise) -> Noise:
+    """The noise with gradients in its amounts, and in those of every noise inside it.
+
+    Args:
+      noise: a bound noise or a combinator.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, noisejax as nj
+      >>> noise = nj.learnable(nj.chain(nj.bind(nj.gaussian, std=0.5)))
+      >>> noise
+      nj.chain(nj.learnable(nj.bind(nj.gaussian, std=0.5)))
+      >>> gradient = jax.grad(lambda noise: (noise(jax.random.key(0), jnp.zeros(100)) ** 2).mean())(noise)
+      >>> bool(gradient.stages[0].amounts["std"] > 0)
+      True
+    """
     if not isinstance(noise, Noise):
-        return _apply_foreign(noise, key, x, where, lengths, hits)
+        raise TypeError(f"learnable: noise must be a bound noise, as nj.bind(nj.gaussian, std=0.1), got {noise!r}.")
+
+    def inside(value):
+        return learnable(value) if isinstance(value, Noise) else value
+
+    amounts = {n: jax.tree.map(inside, value, is_leaf=is_noise) for n, value in noise.amounts.items()}
+    return Noise(noise.function, amounts, noise.options, True)
+
+
+def call(noise: Callable, key, x: Any, where: Any, lengths: Any) -> Any:
+    """Any noise on x: what a `Noise` does when it is called."""
+    if lengths is None:
+        return apply(noise, key, x, Run(where))[0]
+    padded = with_lengths("noise", x, lengths)
+    return without_lengths(apply(noise, key, padded, Run(where))[0], lengths)
+
+
+def apply(noise: Callable, key, x: Any, run: Run) -> tuple[Any, Any]:
+    """Runs any noise: its result, and what `run` replays of it (which it must be able to tell)."""
+    if not isinstance(noise, Noise):
+        return _apply_foreign(noise, key, x, run)
     for name, value in noise.amounts.items():
         if isinstance(value, Schedule):
             raise ValueError(f"{noise!r}: {name} follows a schedule; give it a step first: nj.at_step(noise, step).")
-    amounts = noise.amounts if noise.learn else jax.tree.map(_stop, noise.amounts)
+    amounts = noise.amounts if noise.learn else jax.tree.map(_stop, noise.amounts, is_leaf=is_noise)
     arguments = {**amounts, **dict(noise.options)}
-    if _is_combinator(noise.function):
-        if not isinstance(key, _stream.Stream):
-            _checks.key(noise.function.__name__.lstrip("_"), key)
-        run = functools.partial(apply, where=where, lengths=lengths, hits=hits)
-        return noise.function(run, key, x, **arguments)
+    if isinstance(noise.function, Combinator):
+        return noise.function.body(run, enter(noise.function.name, key), x, **arguments)
     spec = getattr(noise.function, "__noise__", None)
     if spec is None:
-        return _apply_foreign(
-            functools.partial(noise.function, **arguments), key, x, where, lengths, hits, noise.function
-        )
-    hit = spec.hits(key, x, where=where, lengths=lengths, **arguments) if hits else None
-    given = {k: v for k, v in (("where", where), ("lengths", lengths)) if v is not None}
-    return noise.function(key, x, **arguments, **given), hit
+        return _apply_foreign(functools.partial(noise.function, **arguments), key, x, run, noise.function)
+    given = {} if run.where is None else {"where": run.where}
+    replayed = None
+    if run.replay is not None:
+        if run.replay.name not in spec.replays:
+            why = "changes lengths" if spec.kind == "padded" else "changes whole examples"
+            raise TypeError(f"{run.replay.name}: {noise.function.__name__} {why}. {run.replay.advice}")
+        replayed = spec.replays[run.replay.name](key, x, **arguments, **given)
+    return noise.function(key, x, **arguments, **given), replayed
 
 
-def _apply_foreign(call, key, x, where, lengths, hits, function=None):
+def _apply_foreign(call, key, x, run: Run, function=None):
     name = getattr(function or call, "__name__", repr(function or call))
-    if hits:
-        raise TypeError(f"hits: {name} does not say which elements it hits; compare with nj.changed(x, y).")
-    result = call(_stream.jax_key(key), x)
-    if not (where is None and lengths is None) and not hasattr(x, "ndim"):
-        raise TypeError(f"{name} acts on a whole batch: give where and lengths to its entries, with nj.entries.")
-    mask = padding(name, x, where, lengths)
-    return result if mask is None else jnp.where(mask, result, x), None
+    if run.replay is not None:
+        raise TypeError(f"{run.replay.name}: {name} does not tell which elements it hits. {run.replay.advice}")
+    return restored(name, x, call(jax_key(key), x), run.where), None
+
+
+def restored(function: str, x: Any, result: Any, where: Any) -> Any:
+    """The result of a function that knows nothing of `where`, with masked places as they were."""
+    if where is None:
+        return result
+    before, after = values_of(x), values_of(result)
+    if not hasattr(before, "ndim"):
+        raise TypeError(f"{function} acts on a whole batch: give padding to its entries, with nj.on_entries.")
+    if before.shape != getattr(after, "shape", None):
+        raise ValueError(
+            f"{function}: where is a mask of x, of shape {before.shape}, and the result has shape "
+            f"{getattr(after, 'shape', None)}. Give lengths instead: nj.Padded(values, lengths)."
+        )
+    values = jnp.where(padding_of(function, before, where), after, before)
+    return result.with_values(values) if isinstance(result, Padded) else values
 
 
 def stages(function: str, noises: Sequence[Callable]) -> tuple:
@@ -181,34 +324,25 @@ def stages(function: str, noises: Sequence[Callable]) -> tuple:
             raise TypeError(f"{function}: a noise must be callable as noise(key, x), got {noise!r}.")
         spec = getattr(noise, "__noise__", None)
         if spec is not None and not isinstance(noise, Noise):
-            raise TypeError(f"{function}: bind {noise.__name__} first: nj.bind(nj.{noise.__name__}, ...).")
+            raise TypeError(f"{function}: bind {noise.__name__} first: nj.bind({address(noise)}, ...).")
         is_leaf = jax.tree_util.all_leaves([noise])
         out.append(Noise(noise, {}) if is_leaf else noise)
     return tuple(out)
 
 
-def batch_size(function: str, x: Any) -> int:
-    sizes = {leaf.shape[:1] for leaf in jax.tree.leaves(x)}
-    if len(sizes) != 1 or () in sizes:
-        shapes = [leaf.shape for leaf in jax.tree.leaves(x)]
-        raise ValueError(f"{function}: all arrays must share a leading axis of examples, got shapes {shapes}.")
-    return sizes.pop()[0]
-
-
-def combinator(function: Callable) -> Callable:
-    """Marks ``body(run, key, x, **amounts_and_options) -> (y, hit or None)``; `run` applies a noise inside it."""
-    function.__combinator__ = True
-    return function
-
-
-def _is_combinator(function) -> bool:
-    return getattr(function, "__combinator__", False)
+def is_noise(value: Any) -> bool:
+    return isinstance(value, Noise)
 
 
 def amount(function: str, name: str, value: Any, inside: Callable | None, like_x: bool = False) -> Any:
     """What is stored of an amount: a schedule, a strong float32 number checked on the host, or an array."""
+    if isinstance(value, Schedule):
+        return value
     if callable(value) and jax.tree_util.all_leaves([value]):
-        return Schedule(value)
+        raise TypeError(
+            f"{function}: {name} must be a number or an array, got the function {address(value)}. For an "
+            f"amount that follows a schedule write {name}=nj.scheduled({address(value)})."
+        )
     value = host_amount(function, name, value, inside, like_x)
     if isinstance(value, jax.Array) and not like_x:
         return value.astype(jnp.float32)
@@ -220,23 +354,29 @@ def option(function: str, name: str, value: Any) -> Hashable:
         hash(value)
     except TypeError:
         raise TypeError(
-            f"bind: {name} of {function} stands right of the star: it is static and must be hashable, got "
+            f"bind: {name} of {function} is right of the star: it is static and must be hashable, got "
             f"{type(value).__name__} {value!r}. Use a tuple."
         ) from None
     return value
 
 
 def _stop(leaf):
-    return jax.lax.stop_gradient(leaf) if isinstance(leaf, Tracer) else leaf
+    return jax.lax.stop_gradient(leaf) if isinstance(leaf, Tracer) else leaf  # a noise inside decides for itself
 
 
-def _show(value: Any) -> str:
-    if isinstance(value, jax.Array) and (value.ndim or isinstance(value, Tracer)):
-        return f"{value.dtype}[{','.join(map(str, value.shape))}]"
-    if isinstance(value, np.ndarray) and value.ndim:
-        return f"{value.dtype}[{','.join(map(str, value.shape))}]"
-    if isinstance(value, (np.generic, np.ndarray, jax.Array)):
-        return f"{float(value):g}"
-    if callable(value) and not isinstance(value, Noise):
-        return getattr(value, "__name__", repr(value))
-    return repr(value)
+def _same(a: Any, b: Any) -> bool:
+    if a is b:
+        return True
+    if isinstance(a, Tracer) or isinstance(b, Tracer):
+        return False
+    arrays = (jax.Array, np.ndarray, np.generic)
+    if not (isinstance(a, arrays) and isinstance(b, arrays)):
+        return bool(a == b)
+    if a.dtype != b.dtype or a.shape != b.shape:
+        return False
+    inexact = jnp.issubdtype(a.dtype, jnp.inexact)
+    return (
+        np.array_equal(np.asarray(a, np.float64), np.asarray(b, np.float64), equal_nan=True)
+        if inexact
+        else bool(np.array_equal(np.asarray(a), np.asarray(b)))
+    )

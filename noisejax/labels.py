@@ -1,7 +1,7 @@
 """Noise on labels: classes that are wrong, missing or softened.
 
 Each function but `smooth` is an array noise: ``f(key, x, amount)`` with integer labels x of any shape and dtype, usable
-with `nj.bind`, `nj.entries`, `nj.chain` and every other combinator. The rate that a draw realised can be read back:
+with `nj.bind`, `nj.on_entries`, `nj.chain` and every other combinator. The rate that a draw realised can be read back:
 ``nj.changed(x, y).mean()``, and, where one is drawn, the mask itself: ``nj.hits(noise)(key, x)``.
 
 NumPy labels outside [0, num_classes) raise. Where the host cannot read them (on a device, under jit) they stay as they
@@ -16,10 +16,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from noisejax import _checks, _sample
-from noisejax._batch import automatic
-from noisejax._contract import Hit, array_noise, host_amount
-from noisejax._stream import along, words, words_like
+from noisejax import _checks
+from noisejax._contract import Amount, Hit, Mask, array_noise, host_amount
+from noisejax._random import sample
+from noisejax._random.stream import along, words, words_like
+from noisejax._sharding import automatic
 
 __all__ = ["flip", "flip_by", "flip_pairs", "missing", "smooth"]
 
@@ -55,14 +56,16 @@ def _class(x, num_classes) -> tuple[jax.Array, jax.Array]:
     return label, (label >= 0) & (label < num_classes)
 
 
-@array_noise(_checks.numbers, sees="element", options=_classes, host=_in_range, rate=_checks.rate)
+@array_noise(_checks.numbers, sees="element", options=_classes, host=_in_range, ranges={"rate": _checks.rate})
 def flip(
     key: jax.Array,
     x: jax.Array,
-    rate: float | jax.Array,
+    rate: Amount,
     *,
-    num_classes: int | None = None,
+    num_classes: int,
     include_true: bool = False,
+    where: Mask = None,
+    lengths: Mask = None,
 ) -> Hit:
     """Symmetric label noise: each label is replaced, with probability `rate`, by a class drawn equally.
 
@@ -74,7 +77,7 @@ def flip(
       key: a JAX key.
       x: integer labels of any shape.
       rate: the probability that a label is hit, in [0, 1], broadcastable to x; traced values clamp. 0 is the identity.
-      num_classes: the number of classes K; labels are 0, ..., K - 1. It has to be given.
+      num_classes: the number of classes K; labels are 0, ..., K - 1.
       include_true: whether a label that is hit may be drawn again as it was.
       where, lengths: padding, see `noisejax.Noise`.
 
@@ -91,16 +94,23 @@ def flip(
       >>> 0.25 < float((y != 0).mean()) < 0.35
       True
     """
-    assert num_classes is not None  # `_classes` has seen to it
     label, valid = _class(x, num_classes)
     w, w2 = words_like(key, "labels.flip.class", x), words_like(key, "labels.flip.class.low", x)
-    drawn = _sample.integers(w, w2, num_classes if include_true else num_classes - 1)
-    hit = valid & _sample.bernoulli(words_like(key, "labels.flip", x), rate)
+    drawn = sample.integers(w, w2, num_classes if include_true else num_classes - 1)
+    hit = valid & sample.bernoulli(words_like(key, "labels.flip", x), rate)
     return Hit(hit, drawn if include_true else (label + 1 + drawn) % num_classes)
 
 
-@array_noise(_checks.numbers, sees="element", options=_classes, host=_in_range, rate=_checks.rate)
-def flip_pairs(key: jax.Array, x: jax.Array, rate: float | jax.Array, *, num_classes: int | None = None) -> Hit:
+@array_noise(_checks.numbers, sees="element", options=_classes, host=_in_range, ranges={"rate": _checks.rate})
+def flip_pairs(
+    key: jax.Array,
+    x: jax.Array,
+    rate: Amount,
+    *,
+    num_classes: int,
+    where: Mask = None,
+    lengths: Mask = None,
+) -> Hit:
     """Pair flips: each label i becomes, with probability `rate`, the next class, ``(i + 1) mod num_classes``.
 
     The rate does not count the true class: it is the share of wrong labels. For other pairs of classes, give
@@ -110,7 +120,7 @@ def flip_pairs(key: jax.Array, x: jax.Array, rate: float | jax.Array, *, num_cla
       key: a JAX key.
       x: integer labels of any shape.
       rate: the probability that a label is hit, in [0, 1], broadcastable to x; traced values clamp. 0 is the identity.
-      num_classes: the number of classes K; labels are 0, ..., K - 1. It has to be given.
+      num_classes: the number of classes K; labels are 0, ..., K - 1.
       where, lengths: padding, see `noisejax.Noise`.
 
     Returns:
@@ -124,9 +134,8 @@ def flip_pairs(key: jax.Array, x: jax.Array, rate: float | jax.Array, *, num_cla
       >>> nj.labels.flip_pairs(jax.random.key(0), jnp.array([0, 1, 2]), 1.0, num_classes=3).tolist()
       [1, 2, 0]
     """
-    assert num_classes is not None  # `_classes` has seen to it
     label, valid = _class(x, num_classes)
-    hit = valid & _sample.bernoulli(words_like(key, "labels.flip_pairs", x), rate)
+    hit = valid & sample.bernoulli(words_like(key, "labels.flip_pairs", x), rate)
     return Hit(hit, (label + 1) % num_classes)
 
 
@@ -140,9 +149,11 @@ def _in_matrix(x, where, transition) -> None:
     tables=("transition",),
     options=_integers,
     host=_in_matrix,
-    transition=_checks.transition,
+    ranges={"transition": _checks.transition},
 )
-def flip_by(key: jax.Array, x: jax.Array, transition: jax.Array) -> jax.Array:
+def flip_by(
+    key: jax.Array, x: jax.Array, transition: jax.Array, *, where: Mask = None, lengths: Mask = None
+) -> jax.Array:
     """Class-conditional label noise: each label i becomes j with probability ``transition[i, j]``.
 
     The row of a class holds its own probability too: ``1 - transition[i, i]`` of its labels become wrong. The
@@ -181,7 +192,7 @@ def flip_by(key: jax.Array, x: jax.Array, transition: jax.Array) -> jax.Array:
     label, valid = _class(x, classes)
     ends = jnp.cumsum(transition, axis=-1)
     ends = ends / ends[..., -1:]  # so that a class of probability 0 is never drawn, not even the last one
-    u = _sample.uniform(words_like(key, "labels.flip_by", x))
+    u = sample.uniform(words_like(key, "labels.flip_by", x))
     ends = ends.reshape((1,) * (x.ndim + 2 - ends.ndim) + ends.shape)
 
     def drawn(label, u, ends):
@@ -209,14 +220,16 @@ def _absent(dtype, value):
     return float("nan") if jnp.issubdtype(dtype, jnp.floating) else -1
 
 
-@array_noise(_checks.numbers, sees="element", options=_missing_options, rate=_checks.rate)
+@array_noise(_checks.numbers, sees="element", options=_missing_options, ranges={"rate": _checks.rate})
 def missing(
     key: jax.Array,
     x: jax.Array,
-    rate: float | jax.Array,
+    rate: Amount,
     *,
     value: float | None = None,
     mode: str = "element",
+    where: Mask = None,
+    lengths: Mask = None,
 ) -> Hit:
     """Missing labels: each label is replaced, with probability `rate`, by a value that stands for "unknown".
 
@@ -240,7 +253,7 @@ def missing(
       [-1, -1]
     """
     axes = range(x.ndim) if mode == "element" else (0,)
-    hit = _sample.bernoulli(words(key, "labels.missing", **along(x, axes)), rate)
+    hit = sample.bernoulli(words(key, "labels.missing", **along(x, axes)), rate)
     return Hit(jnp.broadcast_to(hit, x.shape), _absent(x.dtype, value))
 
 

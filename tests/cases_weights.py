@@ -7,7 +7,7 @@ from case import Case, rows
 
 WEIGHTS = [
     Case(
-        nj.weights.relative,
+        nj.weights.relative_gaussian,
         {"std": 0.1},
         {"std": 0.0},
         {"std": 0.3},

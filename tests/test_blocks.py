@@ -10,7 +10,7 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec as P
 from scipy import stats
 
 import noisejax as nj
-from noisejax._stream import words
+from noisejax._random.stream import words
 
 ALPHA = 1e-4
 KEY = jax.random.key(13)
@@ -190,9 +190,17 @@ X = jnp.ones((4, 8, 8, 3))
         (lambda: nj.patch_dropout(0, X), TypeError, "key must be a JAX key"),
         (lambda: nj.patch_dropout(KEY, X, rate=1.2), ValueError, "rate must be in"),
         (lambda: nj.patch_dropout(KEY, X, rate=jnp.float32(0.5)), TypeError, "must be a Python number"),
-        (lambda: nj.patch_dropout(KEY, X, num_prefix_tokens=8), ValueError, "more tokens than num_prefix_tokens=8"),
-        (lambda: nj.patch_dropout(KEY, X, lengths=jnp.ones((3,), jnp.int32)), ValueError, "lengths must be integers"),
-        (lambda: nj.patch_dropout(KEY, jnp.ones(4)), ValueError, r"x must be \(B, tokens"),
+        (
+            lambda: nj.patch_dropout(KEY, X, num_prefix_tokens=8),
+            ValueError,
+            "more tokens along axis 1 than num_prefix_tokens=8",
+        ),
+        (
+            lambda: nj.patch_dropout(KEY, X, lengths=jnp.ones((3,), jnp.int32)),
+            ValueError,
+            "lengths must have the shape",
+        ),
+        (lambda: nj.patch_dropout(KEY, jnp.ones(4)), ValueError, r"x must be \(B, L"),
     ],
 )
 def test_bad_input_says_what_is_wrong(call, error, text):

@@ -105,7 +105,7 @@ class TestChooseAndSometimes:
 
     def test_trees_are_selected_as_a_whole(self, key):
         batch = {"x": jnp.zeros((64, 3)), "y": jnp.zeros((64, 2))}
-        noise = nj.sometimes(nj.entries({"x": counted, "y": counted}), 0.5)
+        noise = nj.sometimes(nj.on_entries({"x": counted, "y": counted}), 0.5)
         out = noise(key, batch)
         np.testing.assert_array_equal(out["x"][:, 0], out["y"][:, 0])
         assert 0 < float(out["x"].mean()) < 1
@@ -118,38 +118,38 @@ class TestChooseAndSometimes:
 
 class TestEntries:
     def test_by_place_and_by_name(self, key):
-        x, y = nj.entries((gaussian, None))(key, (X, jnp.arange(16)))
+        x, y = nj.on_entries((gaussian, None))(key, (X, jnp.arange(16)))
         assert bool((x != X).any()) and y.dtype == jnp.int32
         batch = {"image": X, "label": jnp.arange(16), "id": "kept as it is"}
-        out = nj.entries({"image": gaussian})(key, batch)
+        out = nj.on_entries({"image": gaussian})(key, batch)
         assert out["id"] == "kept as it is" and bool((out["image"] != X).any())
         assert set(out) == set(batch)
 
     def test_a_prefix_leaves_the_rest_alone(self, key):
-        x, y, z = nj.entries((gaussian,))(key, (X, X, X))
+        x, y, z = nj.on_entries((gaussian,))(key, (X, X, X))
         assert bool((x != X).any())
         np.testing.assert_array_equal(y, X)
         np.testing.assert_array_equal(z, X)
 
     def test_own_and_shared_draws(self, key):
         batch = {"image": X, "mask": X}
-        own = nj.entries({"image": mask, "mask": mask})(key, batch)
+        own = nj.on_entries({"image": mask, "mask": mask})(key, batch)
         assert bool((own["image"] != own["mask"]).any())
-        same = nj.entries({"image": mask, "mask": mask}, shared=True)(key, batch)
+        same = nj.on_entries({"image": mask, "mask": mask}, shared=True)(key, batch)
         np.testing.assert_array_equal(same["image"], same["mask"])
 
     def test_unknown_entries_and_no_batch_raise(self, key):
         with pytest.raises(KeyError, match="pixels"):
-            nj.entries({"pixels": gaussian})(key, {"image": X})
+            nj.on_entries({"pixels": gaussian})(key, {"image": X})
         with pytest.raises(KeyError, match="2"):
-            nj.entries((None, None, gaussian))(key, (X, X))
+            nj.on_entries((None, None, gaussian))(key, (X, X))
         with pytest.raises(TypeError, match="tuple"):
-            nj.entries((gaussian,))(key, X)
-        with pytest.raises(TypeError, match=r"nj\.entries"):
+            nj.on_entries((gaussian,))(key, X)
+        with pytest.raises(TypeError, match=r"nj\.on_entries"):
             nj.gaussian(key, (X, X), 0.1)
 
     def test_in_a_chain_with_a_noise_of_the_whole_batch(self, key):
-        step = nj.chain(nj.entries((gaussian, None)), nj.bind(nj.mixup, alpha=0.4, num_classes=4))
+        step = nj.chain(nj.on_entries((gaussian, None)), nj.bind(nj.mixup, alpha=0.4, num_classes=4))
         x, y = jax.jit(step)(key, (X, jnp.arange(16) % 4))
         assert x.shape == X.shape and y.shape == (16, 4)
         np.testing.assert_allclose(y.sum(-1), 1, rtol=1e-6)
@@ -158,33 +158,33 @@ class TestEntries:
 class TestAt:
     def test_touches_the_selected_columns_only(self, key):
         for columns in ([1, 4], (1, 4), np.array([1, 4]), np.arange(6) % 3 == 1, (-5, -2), slice(1, 5, 3)):
-            y = nj.at(gaussian, columns)(key, X)
+            y = nj.on_columns(gaussian, columns)(key, X)
             assert bool((y[:, np.array([1, 4])] != X[:, np.array([1, 4])]).all())
             np.testing.assert_array_equal(y[:, np.array([0, 2, 3, 5])], X[:, np.array([0, 2, 3, 5])])
 
     def test_draws_keep_the_whole_arrays_indices(self, key):
         whole = nj.gaussian(key, X, 0.5)
-        np.testing.assert_allclose(nj.at(gaussian, (2, 3))(key, X)[:, 2:4], whole[:, 2:4], rtol=1e-6)
+        np.testing.assert_allclose(nj.on_columns(gaussian, (2, 3))(key, X)[:, 2:4], whole[:, 2:4], rtol=1e-6)
 
     def test_amounts_belong_to_the_selected_columns(self, key):
-        noise = nj.at(nj.bind(nj.gaussian, std=np.array([0.0, 100.0])), (4, 1))
+        noise = nj.on_columns(nj.bind(nj.gaussian, std=np.array([0.0, 100.0])), (4, 1))
         y = np.asarray(noise(key, X))
         np.testing.assert_array_equal(y[:, 4], X[:, 4])
         assert np.abs(y[:, 1] - X[:, 1]).mean() > 10
 
     def test_along_another_axis_and_under_jit(self, key):
-        y = jax.jit(nj.at(gaussian, slice(0, 4), axis=0))(key, X)
+        y = jax.jit(nj.on_columns(gaussian, slice(0, 4), axis=0))(key, X)
         assert bool((y[:4] != X[:4]).all())
         np.testing.assert_array_equal(y[4:], X[4:])
 
     def test_with_padding_and_foreign_functions(self, key):
         where = jnp.arange(16)[:, None] < 8
-        y = nj.at(counted, (0,))(key, jnp.zeros((16, 6)), where=where)
+        y = nj.on_columns(counted, (0,))(key, jnp.zeros((16, 6)), where=where)
         assert float(y.sum()) == 8 and bool((y[:8, 0] == 1).all())
 
     def test_a_column_that_is_not_there_raises(self, key):
         with pytest.raises(IndexError, match="7"):
-            nj.at(gaussian, (7,))(key, X)
+            nj.on_columns(gaussian, (7,))(key, X)
 
 
 class TestPerExample:
@@ -207,7 +207,7 @@ class TestPerExample:
         np.testing.assert_array_equal(y[:, :3], X[:, :3])
 
     def test_combinators_inside_and_padding(self, key):
-        noise = nj.per_example(nj.chain(nj.sometimes(gaussian, 0.5), nj.at(mask, (0, 1))), jnp.arange(16))
+        noise = nj.per_example(nj.chain(nj.sometimes(gaussian, 0.5), nj.on_columns(mask, (0, 1))), jnp.arange(16))
         lengths = jnp.arange(16) % 7
         y = noise(key, X, lengths=lengths)
         padded = jnp.arange(6)[None] >= lengths[:, None]
@@ -237,7 +237,7 @@ class TestPadding:
             nj.choose(gaussian, foreign),
             nj.choose(gaussian, foreign, mode="batch"),
             nj.sometimes(foreign, 0.9),
-            nj.at(gaussian, (0, 3)),
+            nj.on_columns(gaussian, (0, 3)),
             nj.per_example(gaussian),
             nj.keyless(jnp.square),
             nj.chain(nj.clip(5, 6)),
@@ -250,13 +250,17 @@ class TestPadding:
         np.testing.assert_array_equal(jnp.where(self.where, 0, y), jnp.where(self.where, 0, X))
         assert bool((y != X).any())
         lengths = jnp.arange(16) % 7
+        if "foreign" in repr(noise):
+            with pytest.raises(AttributeError, match=r"a Padded has no attribute 'shape'.*\.values\.shape"):
+                noise(key, X, lengths=lengths)
+            return
         y = jax.jit(noise)(key, X, lengths=lengths)
         valid = jnp.arange(6)[None] < lengths[:, None]
         np.testing.assert_array_equal(jnp.where(valid, 0, y), jnp.where(valid, 0, X))
 
     def test_entries_hands_it_to_every_noised_entry_or_by_name(self, key):
         batch = {"a": X, "b": X}
-        both = nj.entries({"a": counted, "b": counted})
+        both = nj.on_entries({"a": counted, "b": counted})
         out = both(key, batch, where=self.where)
         np.testing.assert_array_equal(out["a"] == 1, self.where)
         np.testing.assert_array_equal(out["b"] == 1, self.where)
@@ -269,7 +273,7 @@ class TestPadding:
             gaussian(key, X, where=jnp.ones((16, 6)))
         with pytest.raises(ValueError, match=r"where of shape \(5,\)"):
             gaussian(key, X, where=jnp.ones(5, bool))
-        with pytest.raises(ValueError, match="lengths must be integers"):
+        with pytest.raises(ValueError, match="lengths must have the shape"):
             gaussian(key, X, lengths=jnp.arange(5))
 
 
@@ -283,7 +287,7 @@ class TestHitsAndChanged:
             nj.choose(mask, nj.bind(nj.mask, rate=0.1), mode="batch"),
             nj.sometimes(mask, 0.5),
             nj.sometimes(mask, 0.5, mode="batch"),
-            nj.at(mask, (0, 2)),
+            nj.on_columns(mask, (0, 2)),
             nj.per_example(mask, jnp.arange(16) + 4),
             nj.chain(mask, nj.clip(-100, 100)),
         ],
@@ -297,7 +301,7 @@ class TestHitsAndChanged:
             np.testing.assert_array_equal(jax.jit(nj.hits(noise))(k, X), replayed)
 
     def test_entries_give_a_mask_per_entry(self, key):
-        noise = nj.entries({"x": mask})
+        noise = nj.on_entries({"x": mask})
         batch = {"x": X, "y": jnp.arange(16)}
         np.testing.assert_array_equal(nj.hits(noise)(key, batch)["x"], nj.changed(X, noise(key, batch)["x"]))
 
@@ -313,7 +317,7 @@ class TestHitsAndChanged:
     def test_noises_without_hits_say_so(self, key):
         with pytest.raises(TypeError, match=r"gaussian changes every element.*nj\.changed"):
             nj.hits(gaussian)(key, X)
-        with pytest.raises(TypeError, match="foreign does not say"):
+        with pytest.raises(TypeError, match="foreign does not tell"):
             nj.hits(nj.chain(foreign))(key, X)
 
 
@@ -327,9 +331,9 @@ class TestErrors:
             (lambda: nj.choose(gaussian, mask, weights=(1.0,)), ValueError, "2 numbers"),
             (lambda: nj.choose(gaussian, mask, weights=(-1.0, 2.0)), ValueError, "nonnegative"),
             (lambda: nj.choose(gaussian, mode="row"), ValueError, "'example', 'batch'"),
-            (lambda: nj.sometimes(gaussian, 1.5), ValueError, "p must be in"),
-            (lambda: nj.entries(gaussian), TypeError, "tuple or a dict"),
-            (lambda: nj.at(gaussian, 1.5), TypeError, "columns"),
+            (lambda: nj.sometimes(gaussian, 1.5), ValueError, "rate must be in"),
+            (lambda: nj.on_entries(gaussian), TypeError, "tuple or a dict"),
+            (lambda: nj.on_columns(gaussian, 1.5), TypeError, "columns"),
             (lambda: nj.keyless(3), TypeError, "function"),
             (lambda: gaussian(0, X), TypeError, "raw seed"),
             (lambda: nj.chain(gaussian)(0.5, X), TypeError, "key must be a JAX key"),
@@ -338,3 +342,10 @@ class TestErrors:
     def test_bad_input_is_refused(self, call, error, words):
         with pytest.raises(error, match=words):
             call()
+
+
+def test_stages_are_those_of_a_chain():
+    first, second = nj.bind(nj.gaussian, std=0.1), nj.bind(nj.mask, rate=0.1)
+    assert nj.chain(first, second).stages == (first, second)
+    for alone in (first, nj.choose(first, second), nj.sometimes(first, 0.5)):
+        assert len(alone.stages) == 1 and alone.stages[0] is alone

@@ -7,20 +7,20 @@ import pytest
 from scipy import stats
 
 import noisejax as nj
-from noisejax._continuous import _fourier, _smooth
+from noisejax._noises.additive import _fourier, _smooth
 
 N = 2**18
 ALPHA = 1e-4
 
 ADDITIVE = {
     "gaussian": (nj.bind(nj.gaussian, std=2.0), stats.norm(scale=2)),
-    "uniform": (nj.bind(nj.uniform, scale=2.0), stats.uniform(-2, 4)),
+    "uniform": (nj.bind(nj.uniform, half_width=2.0), stats.uniform(-2, 4)),
     "laplace": (nj.bind(nj.laplace, scale=0.5), stats.laplace(scale=0.5)),
     "student_t": (nj.bind(nj.student_t, scale=0.5, df=3.0), stats.t(3, scale=0.5)),
     "cauchy": (nj.bind(nj.student_t, scale=1.0, df=1.0), stats.t(1)),
     "student_t_inf": (nj.bind(nj.student_t, scale=1.0, df=np.inf), stats.norm()),
     "speckle": (nj.chain(nj.keyless(jnp.ones_like), nj.bind(nj.speckle, std=0.5)), stats.norm(1, 0.5)),
-    "colored": (nj.chain(nj.bind(nj.colored, std=2.0, exponent=0.0)), stats.norm(scale=2)),
+    "colored": (nj.chain(nj.bind(nj.signal.colored, std=2.0, exponent=0.0)), stats.norm(scale=2)),
 }
 every = pytest.mark.parametrize("name", ADDITIVE)
 
@@ -93,30 +93,30 @@ def test_snr_is_realised_for_each_example(shape):
     x = (10.0 ** np.arange(-3, 3)).reshape(-1, *[1] * (len(shape) - 1)) * (rng.standard_normal(shape) + 0.5)
     x = x.astype(np.float32)
     level = np.array([-10.0, 0.0, 3.0, 10.0, 20.0, 40.0], np.float32).reshape(-1, *[1] * (len(shape) - 1))
-    y = realised(nj.bind(nj.gaussian_snr, snr_db=level), x)
+    y = realised(nj.bind(nj.signal.gaussian_snr, snr_db=level), x)
     np.testing.assert_allclose(decibels(x.reshape(6, -1), (y - x).reshape(6, -1)), level.ravel(), atol=0.25)
 
 
 @pytest.mark.parametrize("scale", [1e-30, 1e-21, 1e25])
 def test_snr_of_data_whose_square_leaves_the_range_of_float32(scale):
     x = (scale * np.random.default_rng(0).standard_normal((2, 2**14))).astype(np.float32)
-    y = realised(nj.bind(nj.gaussian_snr, snr_db=10.0), x)
+    y = realised(nj.bind(nj.signal.gaussian_snr, snr_db=10.0), x)
     np.testing.assert_allclose(decibels(x / scale, (y - x) / scale), 10, atol=0.25)
 
 
 def test_snr_axes_choose_what_is_measured():
     x = np.random.default_rng(0).standard_normal((2, 2**14, 2)).astype(np.float32) * np.array([1, 100], np.float32)
-    y = realised(nj.bind(nj.gaussian_snr, snr_db=20.0, axes=(1,)), x)
+    y = realised(nj.bind(nj.signal.gaussian_snr, snr_db=20.0, axes=(1,)), x)
     np.testing.assert_allclose(decibels(np.moveaxis(x, 1, -1), np.moveaxis(y - x, 1, -1)), 20, atol=0.25)
-    y = realised(nj.bind(nj.gaussian_snr, snr_db=20.0), x)
+    y = realised(nj.bind(nj.signal.gaussian_snr, snr_db=20.0), x)
     np.testing.assert_allclose(np.std(y - x, axis=1), 10 / np.sqrt(2), rtol=0.03)
     signal = x[0, :, 0]
-    y = realised(nj.bind(nj.gaussian_snr, snr_db=20.0), signal)
+    y = realised(nj.bind(nj.signal.gaussian_snr, snr_db=20.0), signal)
     np.testing.assert_allclose(decibels(signal, y - signal), 20, atol=0.25)
     with pytest.raises(ValueError, match="axes"):
-        nj.gaussian_snr(jax.random.key(0), x, 20.0, axes=(3,))
+        nj.signal.gaussian_snr(jax.random.key(0), x, 20.0, axes=(3,))
     with pytest.raises(ValueError, match="snr_db"):
-        nj.gaussian_snr(jax.random.key(0), x, -np.inf)
+        nj.signal.gaussian_snr(jax.random.key(0), x, -np.inf)
 
 
 def test_snr_leaves_silence_and_does_not_measure_padding_or_what_is_not_finite():
@@ -126,7 +126,7 @@ def test_snr_leaves_silence_and_does_not_measure_padding_or_what_is_not_finite()
     x[2, ::2] = np.inf
     x[3, ::2] = np.nan
     lengths = np.array([2**15, 2**14, 2**15, 2**15])
-    noise = nj.bind(nj.gaussian_snr, snr_db=10.0)
+    noise = nj.bind(nj.signal.gaussian_snr, snr_db=10.0)
     y = np.asarray(noise(jax.random.key(3), x, lengths=lengths))
     np.testing.assert_array_equal(y[0], x[0])
     np.testing.assert_array_equal(y[1, 2**14 :], x[1, 2**14 :])
@@ -141,7 +141,7 @@ def test_snr_gradient_sees_the_power():
     with jax.enable_x64(True):
         key, rng = jax.random.key(3), np.random.default_rng(0)
         x, d = jnp.asarray(rng.standard_normal((3, 10))), jnp.asarray(rng.standard_normal((3, 10)))
-        noise = nj.bind(nj.gaussian_snr, snr_db=3.0)
+        noise = nj.bind(nj.signal.gaussian_snr, snr_db=3.0)
         numeric = (noise(key, x + 1e-5 * d) - noise(key, x - 1e-5 * d)) / 2e-5
         np.testing.assert_allclose(jax.jvp(lambda x: noise(key, x), (x,), (d,))[1], numeric, rtol=1e-4, atol=1e-6)
 
@@ -221,7 +221,7 @@ def test_smooth_lengths():
 @pytest.mark.parametrize("n", [500, 625])  # even and odd, both a full period
 def test_colored_has_the_spectrum(n, exponent):
     """The mean periodogram of 512 series: each frequency is a gamma variate of known mean; and so the slope."""
-    y = realised(nj.bind(nj.colored, std=3.0, exponent=exponent), jnp.zeros((512, n)))
+    y = realised(nj.bind(nj.signal.colored, std=3.0, exponent=exponent), jnp.zeros((512, n)))
     power = np.mean(np.abs(np.fft.rfft(y)) ** 2, axis=0) / n**2
     f = np.arange(n // 2 + 1)
     expected = np.maximum(f, 1.0) ** -exponent
@@ -240,7 +240,7 @@ def test_colored_has_the_spectrum(n, exponent):
 def test_colored_has_the_standard_deviation_and_covariance_at_any_length(n, exponent):
     """Covariances with the first sample over 2**15 series, in standard errors (of 1 / sqrt(2**15) at most 1.5)."""
     series = 2**15 if n < 100 else 2**12
-    y = realised(nj.bind(nj.colored, std=1.0, exponent=exponent), jnp.zeros((series, n)))
+    y = realised(nj.bind(nj.signal.colored, std=1.0, exponent=exponent), jnp.zeros((series, n)))
     period = _smooth(n)
     f = np.arange(period // 2 + 1)
     power = np.maximum(f, 1.0) ** -exponent * np.where((f == 0) | (2 * f == period), 1, 2)
@@ -252,7 +252,7 @@ def test_colored_has_the_standard_deviation_and_covariance_at_any_length(n, expo
 @pytest.mark.parametrize("axis", [None, 0, 1, 2, -1])
 def test_colored_axis(axis):
     x = jnp.zeros((24, 20, 18))
-    y = realised(nj.bind(nj.colored, std=1.0, exponent=4.0, axis=axis), x)
+    y = realised(nj.bind(nj.signal.colored, std=1.0, exponent=4.0, axis=axis), x)
     rough = [np.mean(np.diff(y, axis=a) ** 2) for a in range(3)]
     assert int(np.argmin(rough)) == (1 if axis is None else axis % 3)
     assert sorted(rough)[1] > 1.5  # independent along the others
@@ -261,20 +261,20 @@ def test_colored_axis(axis):
 def test_colored_amounts_and_bad_input():
     x, key = jnp.zeros((4, 60, 2)), jax.random.key(0)
     exponent = jnp.array([0.0, 1.0, 2.0, 3.0]).reshape(4, 1, 1)
-    y = nj.colored(key, x, 1.0, exponent)
+    y = nj.signal.colored(key, x, 1.0, exponent)
     for i in range(4):
-        np.testing.assert_allclose(y[i], nj.colored(key, x, 1.0, exponent[i, 0, 0])[i], rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(y[i], nj.signal.colored(key, x, 1.0, exponent[i, 0, 0])[i], rtol=1e-5, atol=1e-6)
     ramp = np.linspace(0, 1, 60, dtype=np.float32).reshape(60, 1)
-    expected = ramp * np.asarray(nj.colored(key, x, 1.0))
-    np.testing.assert_allclose(nj.colored(key, x, ramp), expected, rtol=1e-6, atol=1e-7)
+    expected = ramp * np.asarray(nj.signal.colored(key, x, 1.0))
+    np.testing.assert_allclose(nj.signal.colored(key, x, ramp), expected, rtol=1e-6, atol=1e-7)
     with pytest.raises(ValueError, match="exponent must not vary along axis 1"):
-        nj.colored(key, x, 1.0, ramp)
+        nj.signal.colored(key, x, 1.0, ramp)
     with pytest.raises(ValueError, match="axis 3"):
-        nj.colored(key, x, 1.0, axis=3)
+        nj.signal.colored(key, x, 1.0, axis=3)
     with pytest.raises(ValueError, match="exponent must be finite"):
-        nj.colored(key, x, 1.0, np.inf)
-    assert nj.colored(key, jnp.zeros(50), 1.0).shape == (50,)
-    assert nj.colored(key, jnp.zeros((3, 0)), 1.0).shape == (3, 0)
-    slope = jax.grad(lambda e: (nj.colored(key, x, 1.0, e) ** 3).sum())(1.5)
-    low, high = ((nj.colored(key, x, 1.0, e) ** 3).sum() for e in (1.49, 1.51))
+        nj.signal.colored(key, x, 1.0, np.inf)
+    assert nj.signal.colored(key, jnp.zeros(50), 1.0).shape == (50,)
+    assert nj.signal.colored(key, jnp.zeros((3, 0)), 1.0).shape == (3, 0)
+    slope = jax.grad(lambda e: (nj.signal.colored(key, x, 1.0, e) ** 3).sum())(1.5)
+    low, high = ((nj.signal.colored(key, x, 1.0, e) ** 3).sum() for e in (1.49, 1.51))
     np.testing.assert_allclose(slope, (high - low) / 0.02, rtol=1e-2)

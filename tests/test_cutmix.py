@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 import noisejax as nj
-from noisejax._cutmix import _box
+from noisejax._noises.cutmix import _box
 from test_mixing import P_VALUE, images
 
 

@@ -14,14 +14,14 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec as P
 
 import hosts_worker
 import noisejax as nj
-from noisejax._generators import GENERATORS
+from noisejax._random.generators import GENERATORS
 
 WORKER = Path(hosts_worker.__file__)
 DRAWS = {
     "dropout": nj.bind(nj.dropout, rate=0.5),
     "gaussian": nj.bind(nj.gaussian, std=0.1),
     "chain": nj.chain(
-        nj.bind(nj.dropout, rate=0.5), nj.bind(nj.speckle, std=0.1), nj.bind(nj.channel_dropout, rate=0.2)
+        nj.bind(nj.dropout, rate=0.5), nj.bind(nj.speckle, std=0.1), nj.bind(nj.image.channel_dropout, rate=0.2)
     ),
 }
 

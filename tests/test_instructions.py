@@ -13,7 +13,7 @@ import pytest
 import noisejax as nj
 from benchmarks import _h200, candidates, compiled, generators, instructions
 from benchmarks.quality import trees
-from noisejax._stream import fold, words
+from noisejax._random.stream import fold, words
 
 # (k0, k1, tag, index) -> the word of the programs in C, benchmarks/quality/generators.h, with `second` of the tag.
 INPUTS = ((0, 0, 0, 0), (0x12345678, 0x9ABCDEF0, 0xDEADBEEF, 0xFFFFFFFF), (0, 42, 0x6A09E667, 12345))

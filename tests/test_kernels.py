@@ -11,7 +11,7 @@ from scipy import stats
 from benchmarks.kernels.dropout_norm import dropout_norm
 from benchmarks.kernels.noisy_matmul import noisy_matmul
 from benchmarks.kernels.normal_pairs import normal_pairs, pair
-from noisejax import _stream
+from noisejax._random.stream import words
 
 BOTH = pytest.mark.parametrize("implementation", ["xla", "interpret"])
 DTYPES = pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
@@ -51,7 +51,7 @@ def test_normal_pairs_agree_with_their_specification(dtype, key):
 
 
 def test_normal_pairs_are_two_independent_normals(key):
-    sine, cosine = (np.asarray(n) for n in jax.jit(pair)(_stream.words(key, "test", (2**20,))))
+    sine, cosine = (np.asarray(n) for n in jax.jit(pair)(words(key, "test", (2**20,))))
     assert stats.kstest(sine, "norm").pvalue > 1e-4
     assert stats.kstest(cosine, "norm").pvalue > 1e-4
     assert stats.kstest((sine + cosine) / np.sqrt(2), "norm").pvalue > 1e-4

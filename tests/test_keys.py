@@ -14,7 +14,7 @@ from scipy import stats
 
 import noisejax as nj
 import twin
-from noisejax._generators import GENERATORS
+from noisejax._random.generators import GENERATORS
 
 every = pytest.mark.parametrize("generator", GENERATORS)
 data = jax.random.key_data

@@ -102,7 +102,7 @@ def test_the_contract(noise, key):
     assert noise(key, jnp.int32(2)).shape == ()
     for dtype in (jnp.int8, jnp.int16):
         np.testing.assert_array_equal(noise(key, x.astype(dtype)), y.astype(dtype))
-    batch = nj.entries({"y": noise})(key, {"x": jnp.ones(1000), "y": x})
+    batch = nj.on_entries({"y": noise})(key, {"x": jnp.ones(1000), "y": x})
     assert bool((batch["y"] != x).any())
 
 
@@ -232,7 +232,9 @@ def test_a_missing_label_has_no_mass_to_spread():
 
 def test_smoothing_as_a_stage_with_a_traced_share(key):
     stage = nj.keyless(labels.smooth, alpha=0.2, num_classes=3)
-    _, y = nj.chain(nj.entries((None, stage)), nj.bind(nj.mixup, alpha=0.0))(key, (jnp.ones((4, 2)), jnp.arange(4) % 3))
+    _, y = nj.chain(nj.on_entries((None, stage)), nj.bind(nj.mixup, alpha=0.0))(
+        key, (jnp.ones((4, 2)), jnp.arange(4) % 3)
+    )
     np.testing.assert_allclose(y, labels.smooth(jnp.arange(4) % 3, 0.2, num_classes=3), atol=1e-7)
     traces = []
 
@@ -256,7 +258,7 @@ Y = np.arange(8) % 4
     [
         (lambda key: labels.flip(key, Y, -0.1, num_classes=4), ValueError, "rate must be in"),
         (lambda key: labels.flip(key, Y, 1.2, num_classes=4), ValueError, "rate must be in"),
-        (lambda key: labels.flip(key, Y, 0.1), ValueError, "num_classes"),
+        (lambda key: labels.flip(key, Y, 0.1), TypeError, "option 'num_classes' is missing"),
         (lambda key: labels.flip(key, Y, 0.1, num_classes=1), ValueError, "num_classes.*at least 2"),
         (lambda key: labels.flip(key, Y, 0.1, num_classes=3), ValueError, r"\[0, 3\), got 3"),
         (lambda key: labels.flip_pairs(key, Y - 1, 0.1, num_classes=4), ValueError, "got -1.*where"),

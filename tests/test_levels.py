@@ -17,8 +17,11 @@ import noisejax as nj
 
 def test_a_whole_run_along_a_schedule_is_one_trace(key):
     noise = nj.chain(
-        nj.bind(nj.gaussian, std=optax.linear_schedule(0.0, 1.0, 10)),
-        nj.sometimes(nj.bind(nj.mask, rate=optax.cosine_decay_schedule(0.5, 10)), optax.linear_schedule(0.2, 1.0, 10)),
+        nj.bind(nj.gaussian, std=nj.scheduled(optax.linear_schedule(0.0, 1.0, 10))),
+        nj.sometimes(
+            nj.bind(nj.mask, rate=nj.scheduled(optax.cosine_decay_schedule(0.5, 10))),
+            nj.scheduled(optax.linear_schedule(0.2, 1.0, 10)),
+        ),
     )
     x, traces = jnp.ones((4, 3)), []
 
@@ -38,7 +41,7 @@ def test_a_whole_run_along_a_schedule_is_one_trace(key):
 
 
 def test_a_schedule_runs_inside_scan(key):
-    noise = nj.bind(nj.gaussian, std=optax.linear_schedule(0.0, 1.0, 10))
+    noise = nj.bind(nj.gaussian, std=nj.scheduled(optax.linear_schedule(0.0, 1.0, 10)))
 
     def body(carry, step):
         return carry, nj.at_step(noise, step)(key, jnp.zeros(100)).std()
@@ -56,7 +59,7 @@ def test_at_step_takes_what_schedules_return():
         "jax": lambda step: jnp.asarray(0.5 * step),
         "row": lambda step: 0.5 * step * row,
     }
-    noises = {name: nj.bind(nj.gaussian, std=schedule) for name, schedule in schedules.items()}
+    noises = {name: nj.bind(nj.gaussian, std=nj.scheduled(schedule)) for name, schedule in schedules.items()}
     assert not jax.tree.leaves(noises), "schedules are static"
     for name, noise in nj.at_step(noises, 3).items():
         std = noise.amounts["std"]
@@ -69,7 +72,9 @@ def test_at_step_takes_what_schedules_return():
 def test_a_schedule_in_the_weights_of_a_choice(key):
     # Nothing of the second noise at step 0, nothing of the first at step 10.
     noise = nj.choose(
-        nj.bind(nj.gaussian, std=0.0), nj.bind(nj.mask, rate=1.0), weights=lambda step: jnp.array([10.0 - step, step])
+        nj.bind(nj.gaussian, std=0.0),
+        nj.bind(nj.mask, rate=1.0),
+        weights=nj.scheduled(lambda step: jnp.array([10.0 - step, step])),
     )
     x = jnp.ones((50, 2))
     shares = [float((nj.at_step(noise, step)(key, x) == 0).mean()) for step in (0, 5, 10)]
@@ -80,9 +85,9 @@ def test_a_schedule_in_the_weights_of_a_choice(key):
 
 def test_a_noise_on_a_schedule_asks_for_its_step(key):
     with pytest.raises(ValueError, match=r"nj.at_step\(noise, step\)"):
-        nj.bind(nj.gaussian, std=optax.linear_schedule(0.0, 1.0, 10))(key, jnp.zeros(3))
+        nj.bind(nj.gaussian, std=nj.scheduled(optax.linear_schedule(0.0, 1.0, 10)))(key, jnp.zeros(3))
     with pytest.raises(ValueError, match="std must be at least 0"):
-        nj.at_step(nj.bind(nj.gaussian, std=lambda step: -0.1 * step), 1)(key, jnp.zeros(3))
+        nj.at_step(nj.bind(nj.gaussian, std=nj.scheduled(lambda step: -0.1 * step)), 1)(key, jnp.zeros(3))
 
 
 # The adaptive level

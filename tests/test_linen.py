@@ -32,7 +32,7 @@ LAYERS = {
         lambda **k: njl.ActivationNoise(nj.bind(nj.speckle, std=0.3), **k),
         nj.bind(nj.speckle, std=0.3),
     ),
-    "NEFTune": (lambda **k: njl.NEFTune(5.0, **k), nj.bind(nj.uniform, scale=np.float32(5 / np.sqrt(6 * 8)))),
+    "NEFTune": (lambda **k: njl.NEFTune(5.0, **k), nj.bind(nj.uniform, half_width=np.float32(5 / np.sqrt(6 * 8)))),
 }
 
 

@@ -9,12 +9,12 @@ import pytest
 from scipy import stats
 
 import noisejax as nj
-from noisejax._stream import words
+from noisejax._random.stream import words
 
 ALPHA = 1e-4
 KEY = jax.random.key(11)
 SCALED = [nj.dropout, nj.spatial_dropout, nj.drop_path]
-FILLED = [nj.mask, nj.channel_dropout, nj.pixel_dropout]
+FILLED = [nj.mask, nj.image.channel_dropout, nj.image.pixel_dropout]
 FAMILY = [*SCALED, nj.gaussian_dropout, nj.alpha_dropout, nj.drop_block]
 
 
@@ -45,8 +45,8 @@ def test_the_draw_is_the_word_below_the_rate():
         (nj.alpha_dropout, (5, 6, 7)),
         (nj.drop_path, (5, 1, 1)),
         (nj.mask, (5, 6, 7)),
-        (nj.channel_dropout, (5, 1, 7)),
-        (nj.pixel_dropout, (5, 6, 1)),
+        (nj.image.channel_dropout, (5, 1, 7)),
+        (nj.image.pixel_dropout, (5, 6, 1)),
     ):
         expected = np.asarray(words(KEY, noise.__name__, shape)) < np.uint32(0.25 * 2**32)
         np.testing.assert_array_equal(drawn(noise, x, rate=0.25), np.broadcast_to(expected, x.shape))
@@ -227,7 +227,7 @@ def test_marginals_of_rows_with_several_axes():
 
 def test_marginals_are_a_value_of_a_noise():
     noise = nj.bind(nj.mask, rate=0.5, fill=nj.marginals(TABLE))
-    assert repr(noise) == "mask(rate=0.5, fill=marginals(8x4))"
+    assert repr(noise) == "nj.bind(nj.mask, rate=0.5, fill=nj.marginals(float32[8,4]))"
     x = jnp.full((6, 4), -1.0)
     y = noise(KEY, x)
     for other in (pickle.loads(pickle.dumps(noise)), jax.tree.map(lambda leaf: leaf, noise)):
@@ -244,11 +244,11 @@ def test_marginals_are_a_value_of_a_noise():
 def test_marginals_of_some_columns():
     x = jnp.full((50, 4), -1.0)
     for columns in ((1, 3), (2,)):
-        noise = nj.at(nj.bind(nj.mask, rate=0.5, fill=nj.marginals(TABLE[:, list(columns)])), columns)
-        y = np.asarray(noise(KEY, x))
-        whole = np.asarray(nj.at(nj.bind(nj.mask, rate=0.5, fill=nj.marginals(TABLE)), columns)(KEY, x))
-        np.testing.assert_array_equal(y, whole)
+        y = np.asarray(nj.on_columns(nj.bind(nj.mask, rate=0.5, fill=nj.marginals(TABLE)), columns)(KEY, x))
+        assert np.isin(y[:, columns], [*np.unique(TABLE[:, columns]), -1]).all()
         assert (y[:, columns] != -1).any() and (np.delete(y, columns, 1) == -1).all()
+    with pytest.raises(ValueError, match="fit marginals on all of x's columns"):
+        nj.on_columns(nj.bind(nj.mask, rate=0.5, fill=nj.marginals(TABLE[:, [1, 3]])), (1, 3))(KEY, x)
 
 
 def test_marginals_keep_evenly_spaced_rows():

@@ -258,14 +258,15 @@ def test_as_a_bound_noise(mixing, key):
             np.testing.assert_allclose(a[n], b, atol=1e-6)
     first, second = nj.chain(noise, nj.bind(mixing, alpha=0.4))(key, batch), noise(key, batch)
     assert bool((first[0] != second[0]).any())
-    whole = nj.chain(nj.entries((nj.bind(nj.gaussian, std=0.1), None)), noise)(key, batch)
+    whole = nj.chain(nj.on_entries((nj.bind(nj.gaussian, std=0.1), None)), noise)(key, batch)
     assert whole[1].shape == (6, 3)
 
 
 def test_alpha_learns_on_request(key):
     x = images()
     for learn in (False, True):
-        noise = nj.bind(nj.mixup, alpha=0.5, learn=learn)
+        noise = nj.bind(nj.mixup, alpha=0.5)
+        noise = nj.learnable(noise) if learn else noise
         gradient = jax.grad(lambda noise: (noise(key, x) ** 2).sum())(noise)
         assert (float(gradient.amounts["alpha"]) != 0) == learn
 
@@ -301,7 +302,7 @@ def test_switching_between_mixup_and_cutmix(mode, key):
 
 
 def test_a_schedule_moves_alpha(key):
-    noise = nj.bind(nj.mixup, alpha=lambda step: 0.1 * step)
+    noise = nj.bind(nj.mixup, alpha=nj.scheduled(lambda step: 0.1 * step))
     x = images()
     np.testing.assert_array_equal(nj.at_step(noise, 0)(key, x), x)
     assert bool((nj.at_step(noise, 5)(key, x) != x).any())
@@ -345,8 +346,10 @@ def test_other_bad_input_is_refused(key):
     for bad in (0, 0.5, jnp.ones(3)):
         with pytest.raises(TypeError, match="key"):
             nj.mixup(bad, X, 0.2)
-    with pytest.raises(TypeError, match="padding"):
+    with pytest.raises(TypeError, match="Padded"):
         nj.bind(nj.mixup, alpha=0.2)(key, X, lengths=Y)
+    with pytest.raises(TypeError, match="takes no padding"):
+        nj.bind(nj.mixup, alpha=0.2)(key, X, where=Y > 2)
     with pytest.raises(ValueError, match="alpha"):
         nj.bind(nj.mixup, alpha=-1.0)
     with pytest.raises(TypeError, match="changed"):

@@ -35,7 +35,7 @@ def programs(shards):
     return {
         "mixup, rolled": nj.bind(nj.mixup, alpha=0.4, mode="batch", pairing="roll", **options),
         "mixup and cutmix": nj.choose(mixup, cutmix),
-        "swap": nj.entries((nj.bind(nj.swap, rate=0.3, shards=shards, groups=(0, 1, 1)), None)),
+        "swap": nj.on_entries((nj.bind(nj.swap, rate=0.3, shards=shards, groups=(0, 1, 1)), None)),
     }
 
 

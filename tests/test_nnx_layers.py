@@ -38,7 +38,7 @@ LAYERS = {
         lambda **k: njx.ActivationNoise(nj.chain(nj.bind(nj.speckle, std=0.3), nj.bind(nj.mask, rate=0.2)), **k),
         nj.chain(nj.bind(nj.speckle, std=0.3), nj.bind(nj.mask, rate=0.2)),
     ),
-    "NEFTune": (lambda **k: njx.NEFTune(5.0, **k), nj.bind(nj.uniform, scale=np.float32(5 / np.sqrt(6 * 8)))),
+    "NEFTune": (lambda **k: njx.NEFTune(5.0, **k), nj.bind(nj.uniform, half_width=np.float32(5 / np.sqrt(6 * 8)))),
 }
 each_layer = pytest.mark.parametrize("name", LAYERS)
 
@@ -150,9 +150,9 @@ def test_amounts_out_of_range_raise():
     with pytest.raises(ValueError, match="DropPath: rate must be in"):
         layer.rate = -0.1
     with pytest.raises(TypeError, match="knows no step"):
-        njx.Dropout(lambda step: 0.1 * step)
+        njx.Dropout(nj.scheduled(lambda step: 0.1 * step))
     with pytest.raises(TypeError, match="knows no step"):
-        njx.ActivationNoise(nj.bind(nj.gaussian, std=lambda step: 0.1 * step))
+        njx.ActivationNoise(nj.bind(nj.gaussian, std=nj.scheduled(lambda step: 0.1 * step)))
     with pytest.raises(TypeError, match="sets the result's shape"):
         njx.PatchDropout(jnp.float32(0.5))
 
@@ -222,7 +222,7 @@ def test_activation_noise_takes_functions_batches_and_learned_amounts(key):
     _, y = batch((X, jnp.array([0, 1, 2, 0])), rngs=key)
     assert y.shape == (4, 3)
     learned = njx.ActivationNoise(
-        nj.chain(nj.bind(nj.gaussian, std=0.5, learn=True), nj.bind(nj.gaussian, std=0.5)), rngs=nnx.Rngs(0)
+        nj.chain(nj.learnable(nj.bind(nj.gaussian, std=0.5)), nj.bind(nj.gaussian, std=0.5)), rngs=nnx.Rngs(0)
     )
     gradient = jax.tree.leaves(nnx.grad(lambda layer: (layer(X) ** 2).sum())(learned))
     assert len(gradient) == 1

@@ -50,13 +50,13 @@ def test_static_part_is_compared_by_value():
 def test_repr_reads_like_the_code():
     noise = nj.chain(
         nj.bind(nj.gaussian, std=0.1),
-        nj.sometimes(nj.bind(nj.mask, rate=jnp.ones((8, 1)), fill=-1.0), 0.5),
+        nj.sometimes(nj.bind(nj.mask, rate=jnp.ones((32, 1)), fill=-1.0), 0.5),
         nj.keyless(jnp.tanh),
-        nj.bind(scaled, scale=2.0, flip=True, learn=True),
+        nj.learnable(nj.bind(scaled, scale=2.0, flip=True)),
     )
     assert repr(noise) == (
-        "chain(gaussian(std=0.1), sometimes(mask(rate=float32[8,1], fill=-1), p=0.5, mode='example'), "
-        "keyless(tanh), scaled(scale=2, flip=True, learn=True))"
+        "nj.chain(nj.bind(nj.gaussian, std=0.1), nj.sometimes(nj.bind(nj.mask, rate=float32[32,1], fill=-1.0), "
+        "rate=0.5), nj.keyless(tanh), nj.learnable(nj.bind(scaled, scale=2.0, flip=True)))"
     )
 
 
@@ -150,7 +150,7 @@ def test_learned_amounts_follow_their_gradient(key):
         return jnp.mean(noise(key, x) ** 2)
 
     stopped = jax.grad(spread)(nj.bind(nj.gaussian, std=0.5))
-    learned = jax.grad(spread)(nj.bind(nj.gaussian, std=0.5, learn=True))
+    learned = jax.grad(spread)(nj.learnable(nj.bind(nj.gaussian, std=0.5)))
     assert float(stopped.amounts["std"]) == 0
     np.testing.assert_allclose(learned.amounts["std"], 2 * 0.5, rtol=0.15)
     direct = jax.grad(lambda std: jnp.mean(nj.gaussian(key, x, std) ** 2))(0.5)
@@ -158,7 +158,7 @@ def test_learned_amounts_follow_their_gradient(key):
 
 
 def test_an_amount_on_a_schedule_needs_its_step_and_traces_once(key):
-    schedule = optax.linear_schedule(0.0, 1.0, 10)
+    schedule = nj.scheduled(optax.linear_schedule(0.0, 1.0, 10))
     noise = nj.chain(nj.bind(nj.gaussian, std=schedule), nj.bind(nj.mask, rate=0.5))
     with pytest.raises(ValueError, match=r"std follows a schedule.*at_step"):
         noise(key, jnp.ones(3))

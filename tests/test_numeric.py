@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 import noisejax as nj
-from noisejax._numeric import straight_through
+from noisejax._noises.numeric import straight_through
 
 N = 2**18
 ALPHA = 1e-4
@@ -40,7 +40,7 @@ def test_salt_and_pepper_hits_are_independent_of_each_other():
 
 def test_salt_and_pepper_of_pixels():
     x = np.random.default_rng(0).random((3, 40, 40), np.float32) * 0.8 + 0.1
-    noise = nj.bind(nj.salt_and_pepper, amount=0.3, channel_axis=0)
+    noise = nj.bind(nj.salt_and_pepper, rate=0.3, channel_axis=0)
     y, mask = noise(jax.random.key(2), x), nj.hits(noise)(jax.random.key(2), x)
     assert mask.shape == x.shape
     np.testing.assert_array_equal(mask, (y == 0) | (y == 1))

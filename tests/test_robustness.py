@@ -141,7 +141,7 @@ def test_regression_by_a_metric_and_pytrees():
     def error(outputs, y):
         return -jnp.abs(outputs - y)
 
-    families = {"g": (lambda std: nj.entries({"a": gaussian(std)}), (0.0, 1.0))}
+    families = {"g": (lambda std: nj.on_entries({"a": gaussian(std)}), (0.0, 1.0))}
     found = sweep(lambda x: x["a"].sum(1) + x["b"].sum(1), data, families, metric=error)
     mean = found.interval("g").mean
     np.testing.assert_allclose(mean, [0, -np.sqrt(2) * np.sqrt(2 / np.pi)], atol=0.25)  # 60 examples, 5 standard errors
@@ -150,7 +150,7 @@ def test_regression_by_a_metric_and_pytrees():
 
 def test_on_batch_acts_on_labels():
     def flips(rate):
-        return robustness.on_batch(nj.entries((None, nj.bind(nj.labels.flip, rate=rate, num_classes=2))))
+        return robustness.on_batch(nj.on_entries((None, nj.bind(nj.labels.flip, rate=rate, num_classes=2))))
 
     found = sweep(families={"flip": (flips, (0.0, 1.0))})
     assert found.interval("flip", 0.0).mean == 1 > found.interval("flip", 1.0).mean

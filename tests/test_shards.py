@@ -141,8 +141,8 @@ def test_what_cannot_be_right_is_refused(key):
     cases = [
         (lambda key, x: x + jax.random.normal(key, x.shape), P("a"), "draws from a JAX key"),
         (nj.bind(nj.mixup, alpha=0.2), P("a"), "mixup: sees the whole batch"),
-        (nj.bind(nj.colored, std=0.1, axis=0), P("a"), "along axis 0"),
-        (nj.bind(nj.cutout, size=2.0, axes=(0, 1)), P("a"), "along axis 0"),
+        (nj.bind(nj.signal.colored, std=0.1, axis=0), P("a"), "along axis 0"),
+        (nj.bind(nj.image.cutout, size=2.0, axes=(0, 1)), P("a"), "along axis 0"),
         (nj.in_shard_map(nj.bind(nj.gaussian, std=0.1), P("a")), P("a"), "one around another"),
         (nj.bind(nj.gaussian, std=0.1), P("a", None, None), "x must be one array with the axes"),
     ]
@@ -150,18 +150,20 @@ def test_what_cannot_be_right_is_refused(key):
         with pytest.raises(ValueError, match=words):
             in_shards(noise, P(*spec[:2]), key, x) if len(spec) < 3 else nj.in_shard_map(noise, spec)(key, x)
     with pytest.raises(ValueError, match="along axis 0"):
-        in_shards(nj.bind(nj.colored, std=0.1), P("a"), key, jnp.ones(8))
+        in_shards(nj.bind(nj.signal.colored, std=0.1), P("a"), key, jnp.ones(8))
     with pytest.raises(TypeError, match="PartitionSpec"):
         nj.in_shard_map(nj.bind(nj.gaussian, std=0.1), "a")
-    with pytest.raises(ValueError, match=r"one by one: nj\.entries"):
+    with pytest.raises(ValueError, match=r"one by one: nj\.on_entries"):
         nj.in_shard_map(nj.bind(nj.gaussian, std=0.1), P("a"))(key, (x, x))
 
 
 def test_entries_of_a_batch_and_the_value_itself(key):
-    noise = nj.entries((nj.in_shard_map(nj.bind(nj.gaussian, std=0.1), P("a")), None))
+    noise = nj.on_entries((nj.in_shard_map(nj.bind(nj.gaussian, std=0.1), P("a")), None))
     assert pickle.loads(pickle.dumps(noise)) is not noise
-    assert "in_shard_map(gaussian(std=0.1)" in repr(noise)
+    assert repr(noise) == (
+        "nj.on_entries((nj.in_shard_map(nj.bind(nj.gaussian, std=0.1), jax.sharding.PartitionSpec('a')), None))"
+    )
     batch = (jnp.ones((8, 6)), jnp.arange(8))
     run = jax.shard_map(noise, mesh=mesh_of(), in_specs=(P(), (P("a"), P("a"))), out_specs=(P("a"), P("a")))
-    expected = nj.entries((nj.bind(nj.gaussian, std=0.1), None))(key, batch)
+    expected = nj.on_entries((nj.bind(nj.gaussian, std=0.1), None))(key, batch)
     jax.tree.map(np.testing.assert_array_equal, jax.jit(run)(key, batch), expected)

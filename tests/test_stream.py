@@ -6,9 +6,8 @@ from scipy import stats
 
 import noisejax as nj
 import twin
-from noisejax import _stream
-from noisejax._generators import GENERATORS, hash_words, threefry2x32
-from noisejax._stream import Stream, fold, jax_key, multiply_wide, stage, words
+from noisejax._random.generators import GENERATORS, hash_words, threefry2x32
+from noisejax._random.stream import Stream, fold, jax_key, multiply_wide, stage, words
 
 # (64-bit index, key word 0, key word 1, the two constants of a place) -> word, by an independent program in C.
 KNOWN = [
@@ -92,7 +91,7 @@ def test_words_are_those_of_the_twin(shape):
 @pytest.mark.parametrize(("inputs", "word"), KNOWN)
 def test_known_answers(inputs, word, monkeypatch):
     index, k0, k1, *place = inputs
-    monkeypatch.setattr(_stream, "_place", lambda path, name: place)
+    monkeypatch.setattr("noisejax._random.stream._place", lambda path, name: place)
     assert int(words(raw(k0, k1), "t", (), offset=index)) == word == int(twin.mix(index, k0, k1, place))
 
 

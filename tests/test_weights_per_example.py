@@ -308,7 +308,7 @@ def test_errors_name_the_argument(call, error, message, key):
 
 def test_streams_are_noises_keys_too(key):
     """A layer's stream, made of a path, draws another sample."""
-    from noisejax._stream import stage
+    from noisejax._random.stream import stage
 
     x, w = jnp.ones((2, 3)), jnp.ones((3, 4))
     assert bool((nj.weights.flipout(stage(key, "a"), x, w, 0.1) != flipout(stage(key, "b"), x, w, 0.1)).any())

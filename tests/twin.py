@@ -49,7 +49,7 @@ def threefry2x32(key: tuple, counter: tuple) -> list:
 
 
 def words(generator: str, index: np.ndarray, k0: int, k1: int, path: tuple, tag: str) -> np.ndarray:
-    """What `noisejax._stream.words` gives for a key of these two words."""
+    """What `noisejax._random.stream.words` gives for a key of these two words."""
     if generator == "mix":
         return mix(index, k0, k1, place(path, tag))
     index = np.asarray(index, np.uint64)

@@ -20,7 +20,7 @@ from benchmarks import measure
 from benchmarks.adversarial import models
 from benchmarks.adversarial.models import Model, bound, from_torch, to_torch
 from noisejax import adversarial
-from noisejax.adversarial._boundary import rivals
+from noisejax.adversarial._attacks.boundary import rival_classes
 
 BALLS = {"linf": adversarial.Linf, "l2": adversarial.L2, "l1": adversarial.L1}
 OFFICIAL = {"linf": "Linf", "l2": "L2", "l1": "L1"}
@@ -56,7 +56,7 @@ def single(model: Model, norm: str, steps: int, losses: dict) -> Iterator[dict]:
     x, y = jnp.asarray(model.x), jnp.asarray(model.y)
     threat = BALLS[norm](model.eps[norm], (0, 1))
     start = threat.boundary(key, x)
-    third = rivals(predict(x), y, 2)[:, 1]
+    third = rival_classes(predict(x), y, 2)[:, 1]
     for name, loss in losses.items():
         args = (y, third) if name == "targeted dlr" else (y,)
 

@@ -19,6 +19,7 @@ import optax
 from benchmarks import measure
 from benchmarks.adversarial import models
 from benchmarks.adversarial.models import Model
+from benchmarks.flops import flops
 from noisejax import adversarial
 
 K = 10
@@ -49,7 +50,7 @@ def ratios(model: Model, budget: float, unroll: int = 1) -> Iterator[dict]:
     params = jax.tree.map(jnp.asarray, model.params)
     arguments = params, optax.sgd(0.01, 0.9).init(params), jnp.zeros_like(jnp.asarray(model.x))
     key, eps = jax.random.key(0), jnp.float32(model.eps["linf"])
-    counted = {name: adversarial.flops(way, key, *arguments, eps) for name, way in ways.items()}
+    counted = {name: flops(way, key, *arguments, eps) for name, way in ways.items()}
     compiled = {name: jax.jit(way) for name, way in ways.items()}
     rivals = {name: functools.partial(way, key, *arguments, eps) for name, way in compiled.items()}
     times = measure.samples(rivals, budget=budget)
@@ -102,7 +103,7 @@ def steps(model: Model, unroll: int) -> dict[str, Callable]:
         def loss(params, x, y):
             return adversarial.cross_entropy(model.predict(params, x), y)
 
-        _, grads, delta = adversarial.free(loss, params, x, adversarial.Linf(eps, BOUNDS), delta, args=(y,))
+        _, grads, delta = adversarial.free_step(loss, params, x, adversarial.Linf(eps, BOUNDS), delta, args=(y,))
         return updated(params, state, grads, delta)
 
     def fgsm(key, loss, threat):

@@ -13,7 +13,8 @@ from jax.experimental.pallas import triton
 
 from benchmarks.kernels.dispatch import dispatch
 from benchmarks.kernels.draws import key_words, word_at
-from noisejax import _sample, _stream
+from noisejax._random.stream import words
+from noisejax._random import sample
 
 TAG = "dropout_norm"
 
@@ -23,7 +24,7 @@ def dropout_norm(key, x, residual, scale, rate, *, epsilon: float = 1e-6, implem
     rate = jnp.asarray(rate, jnp.float32)
 
     def specification():
-        return _rows(_stream.words(key, TAG, x.shape), x, residual, scale, rate, epsilon)
+        return _rows(words(key, TAG, x.shape), x, residual, scale, rate, epsilon)
 
     kernel = functools.partial(_call, key, x, residual, scale, rate, epsilon)
     return dispatch(TAG, implementation, why_not(x, residual), specification, kernel)
@@ -41,7 +42,7 @@ def why_not(x, residual) -> str | None:
 
 
 def _rows(word, x, residual, scale, rate, epsilon):
-    kept = jnp.where(_sample.bernoulli(word, rate), 0, x.astype(jnp.float32) / (1 - rate))
+    kept = jnp.where(sample.bernoulli(word, rate), 0, x.astype(jnp.float32) / (1 - rate))
     h = residual.astype(jnp.float32) + kept
     scale = scale.astype(jnp.float32).reshape((1,) * (x.ndim - 1) + scale.shape)
     y = h * jax.lax.rsqrt(jnp.mean(h * h, axis=-1, keepdims=True) + jnp.float32(epsilon)) * scale

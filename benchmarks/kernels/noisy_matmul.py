@@ -15,7 +15,8 @@ from jax.experimental.pallas import triton
 
 from benchmarks.kernels.dispatch import dispatch
 from benchmarks.kernels.draws import key_words, word_at
-from noisejax import _sample, _stream
+from noisejax._random.stream import words
+from noisejax._random import sample
 
 TAG = "noisy_matmul"
 COLUMNS, DEPTH = 64, 64  # of a tile of w
@@ -26,7 +27,7 @@ def noisy_matmul(key, x, w, std, *, implementation: str | None = None) -> jax.Ar
     std = jnp.asarray(std, jnp.float32)
 
     def specification():
-        noise = _sample.normal(_stream.words(key, TAG, w.shape))
+        noise = sample.normal(words(key, TAG, w.shape))
         noisy = (w.astype(jnp.float32) + std * noise).astype(w.dtype)
         return jnp.dot(x, noisy, preferred_element_type=jnp.float32).astype(x.dtype)
 
@@ -59,7 +60,7 @@ def _call(key, x, w, std, *, interpret):
             i = jax.lax.broadcasted_iota(jnp.int32, (DEPTH, COLUMNS), 0) + step * DEPTH
             j = jax.lax.broadcasted_iota(jnp.int32, (DEPTH, COLUMNS), 1) + first
             index = i.astype(jnp.uint32) * jnp.uint32(m) + j.astype(jnp.uint32)
-            noise = _sample.normal(word(keys[0], keys[1], index))
+            noise = sample.normal(word(keys[0], keys[1], index))
             noisy = (w[depth, :].astype(jnp.float32) + std[0] * noise).astype(w.dtype)
             return total + jnp.dot(x[:, depth], noisy, preferred_element_type=jnp.float32)
 

@@ -15,7 +15,8 @@ from jax.experimental.pallas import triton
 
 from benchmarks.kernels.dispatch import dispatch
 from benchmarks.kernels.draws import key_words, word_at
-from noisejax import _sample, _stream
+from noisejax._random.stream import words
+from noisejax._random import sample
 
 TAG = "normal_pairs"
 BLOCK = 1024
@@ -26,7 +27,7 @@ def normal_pairs(key, x, std, *, implementation: str | None = None) -> jax.Array
     std = jnp.asarray(std, jnp.float32)
 
     def specification():
-        word = _stream.words(key, TAG, (x.size // 2,))
+        word = words(key, TAG, (x.size // 2,))
         return _add(x, jnp.concatenate(pair(word)), std)
 
     kernel = functools.partial(_call, key, x, std)
@@ -36,12 +37,12 @@ def normal_pairs(key, x, std, *, implementation: str | None = None) -> jax.Array
 def pair(word: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Two standard normals: the angle runs over half a turn, and the cosine's sign is a bit that the radius shares."""
     turn = word * jnp.uint32(0x9E3779B1)
-    radius = jnp.sqrt(_sample.exponential(word) * 2)
+    radius = jnp.sqrt(sample.exponential(word) * 2)
     # cos(pi x / 2) = sin(pi (1 - |x|) / 2) is never negative on the half turn; a bit of the product gives its sign.
     signed = turn.astype(jnp.int32)
     complement = jnp.uint32(0x7FFFFFFF) - jnp.where(signed < 0, ~turn, turn)
-    cosine = radius * _sample._sine(complement)
-    return radius * _sample._sine(turn), jnp.where(turn & jnp.uint32(1) == 0, cosine, -cosine)
+    cosine = radius * sample._sine(complement)
+    return radius * sample._sine(turn), jnp.where(turn & jnp.uint32(1) == 0, cosine, -cosine)
 
 
 def why_not(x) -> str | None:

@@ -314,7 +314,7 @@ def check(folder: Path) -> None:
     import jax
     import jax.numpy as jnp
 
-    from noisejax._generators import hash_words
+    from noisejax._random.generators import hash_words
 
     inputs, library = [], []
     for n in range(64):

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.special import ndtr
 
-from noisejax import _sample
+from noisejax._random import sample
 
 BINS, WIDTH = 2**17, 16.0
 APART = (0.003, 0.006)
@@ -25,7 +25,7 @@ RESULT = pathlib.Path(__file__).parent.parent / "results" / "normals.json"
 def places(first: jax.Array, into: str) -> tuple[jax.Array, ...]:
     """The bins of the normals of 2**24 consecutive words, the largest magnitude among them, their sum and square."""
     rows, columns = (jax.lax.broadcasted_iota(jnp.uint32, (4096, 4096), axis) for axis in (0, 1))
-    z = _sample.normal(first + rows * jnp.uint32(4096) + columns, into)
+    z = sample.normal(first + rows * jnp.uint32(4096) + columns, into)
     return jnp.floor((z + WIDTH / 2) * (BINS / WIDTH)).astype(jnp.int32), jnp.abs(z).max(), z.sum(), (z * z).sum()
 
 
@@ -51,7 +51,7 @@ def count(into: str) -> dict:
 def distances(first: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Of 2**24 consecutive words, how many give normals that are further apart than each of APART, and the largest."""
     w = first + jnp.arange(2**24, dtype=jnp.uint32)
-    away = jnp.abs(_sample.normal(w) - _sample.normal(w, "bfloat16"))
+    away = jnp.abs(sample.normal(w) - sample.normal(w, "bfloat16"))
     return (away > jnp.array(APART)[:, None]).sum(1), away.max()
 
 

@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import noisejax as nj
-from noisejax._stream import fold, words
+from noisejax._random.stream import fold, words
 
 WORDS, KEYS = 2**26, 2**20  # in all, and keys at a time
 

@@ -1,23 +1,46 @@
-"""Adversarial noise: threats, attacks as `optax` chains of transforms, and losses for them to maximise.
+"""Adversarial noise: threats, attacks as chains of `optax` transforms, adversarial training and certificates.
 
-A whole attack is a function of a key and arrays: inside one `jax.jit`, with traced radii, over batches that may be
-sharded. Needs optax: ``pip install noisejax[optax]``.
+An attack is a function of a key and arrays. It runs inside one `jax.jit`, with traced radii, on batches that may be
+sharded. Requires optax: ``pip install noisejax[optax]``.
 """
 
-from noisejax.adversarial._adaptive_norm import ddn as ddn, fmn as fmn
-from noisejax.adversarial._apgd import (
+from noisejax.adversarial._attacks.adaptive_norm import ddn as ddn, fmn as fmn
+from noisejax.adversarial._attacks.apgd import (
     apgd as apgd,
     scale_by_apgd as scale_by_apgd,
     scale_by_sparse_apgd as scale_by_sparse_apgd,
 )
-from noisejax.adversarial._attack import attack as attack
-from noisejax.adversarial._autoattack import Robustness as Robustness, autoattack as autoattack
-from noisejax.adversarial._bounds import (
+from noisejax.adversarial._attacks.driver import attack as attack
+from noisejax.adversarial._attacks.fab import fab as fab
+from noisejax.adversarial._attacks.minimum_norm import cw as cw, deepfool as deepfool
+from noisejax.adversarial._attacks.pgd import (
+    adam_pgd as adam_pgd,
+    bim as bim,
+    fgsm as fgsm,
+    mi_fgsm as mi_fgsm,
+    ni_fgsm as ni_fgsm,
+    pgd as pgd,
+)
+from noisejax.adversarial._attacks.spatial import spatial as spatial
+from noisejax.adversarial._attacks.square import square as square
+from noisejax.adversarial._attacks.transforms import (
+    for_each_example as for_each_example,
+    project_onto as project_onto,
+    scale_by_norm as scale_by_norm,
+    scale_by_reach as scale_by_reach,
+    scale_by_steepest as scale_by_steepest,
+    scale_by_step as scale_by_step,
+    scale_by_top_sign as scale_by_top_sign,
+)
+from noisejax.adversarial._attacks.universal import universal as universal
+from noisejax.adversarial._autoattack.evaluate import Evaluation as Evaluation, evaluate as evaluate
+from noisejax.adversarial._autoattack.run import AutoAttackResult as AutoAttackResult, autoattack as autoattack
+from noisejax.adversarial._certificates.bounds import (
     interval_bounds as interval_bounds,
     margin_bounds as margin_bounds,
     worst_case_logits as worst_case_logits,
 )
-from noisejax.adversarial._certify import (
+from noisejax.adversarial._certificates.certify import (
     Certificates as Certificates,
     Decisions as Decisions,
     Guarantee as Guarantee,
@@ -25,14 +48,9 @@ from noisejax.adversarial._certify import (
     certify_at as certify_at,
     guarantee as guarantee,
 )
-from noisejax.adversarial._embeddings import freelb as freelb, smart as smart, symmetric_kl as symmetric_kl
-from noisejax.adversarial._evaluate import Evaluation as Evaluation, evaluate as evaluate
-from noisejax.adversarial._fab import fab as fab
-from noisejax.adversarial._guard import (
-    OverfittingGuard as OverfittingGuard,
-    OverfittingState as OverfittingState,
-    gradient_alignment as gradient_alignment,
-    overfitting_guard as overfitting_guard,
+from noisejax.adversarial._certificates.smoothing import (
+    smoothed_counts as smoothed_counts,
+    smoothed_predict as smoothed_predict,
 )
 from noisejax.adversarial._losses import (
     classified_as as classified_as,
@@ -46,55 +64,25 @@ from noisejax.adversarial._losses import (
     targeted_dlr as targeted_dlr,
     untargeted as untargeted,
 )
-from noisejax.adversarial._meter import flops as flops, overhead as overhead
-from noisejax.adversarial._minimum_norm import cw as cw, deepfool as deepfool
-from noisejax.adversarial._patch import patch as patch
-from noisejax.adversarial._pgd import (
-    adam_pgd as adam_pgd,
-    bim as bim,
-    fgsm as fgsm,
-    mi_fgsm as mi_fgsm,
-    ni_fgsm as ni_fgsm,
-    pgd as pgd,
+from noisejax.adversarial._threats.balls import L2 as L2, Linf as Linf, Threat as Threat
+from noisejax.adversarial._threats.patch import patch_mask as patch_mask
+from noisejax.adversarial._threats.sparse import L0 as L0, L1 as L1
+from noisejax.adversarial._threats.tabular import Tabular as Tabular
+from noisejax.adversarial._training.embeddings import freelb as freelb, smart as smart, symmetric_kl as symmetric_kl
+from noisejax.adversarial._training.losses import alp as alp, free_step as free_step, mart as mart, trades as trades
+from noisejax.adversarial._training.overfitting import (
+    OverfittingGuard as OverfittingGuard,
+    OverfittingState as OverfittingState,
+    gradient_alignment as gradient_alignment,
+    overfitting_guard as overfitting_guard,
 )
-from noisejax.adversarial._sharpness import (
-    asam as asam,
-    awp as awp,
-    gsam as gsam,
-    sam as sam,
-)
-from noisejax.adversarial._smoothing import (
-    clopper_pearson as clopper_pearson,
-    smoothed_counts as smoothed_counts,
-    smoothed_predict as smoothed_predict,
-)
-from noisejax.adversarial._sparse import L0 as L0, L1 as L1
-from noisejax.adversarial._spatial import spatial as spatial
-from noisejax.adversarial._square import square as square
-from noisejax.adversarial._tabular import Tabular as Tabular
-from noisejax.adversarial._threats import L2 as L2, Linf as Linf, Threat as Threat
-from noisejax.adversarial._training import alp as alp, free as free, mart as mart, trades as trades
-from noisejax.adversarial._transforms import (
-    per_example as per_example,
-    project_onto as project_onto,
-    scale_by_norm as scale_by_norm,
-    scale_by_reach as scale_by_reach,
-    scale_by_steepest as scale_by_steepest,
-    scale_by_step as scale_by_step,
-    scale_by_top_sign as scale_by_top_sign,
-)
-from noisejax.adversarial._universal import universal as universal
-from noisejax.adversarial._virtual import vat as vat
-from noisejax.adversarial._weights import (
-    AdversarialWeightsState as AdversarialWeightsState,
-    adversarial_weights as adversarial_weights,
-)
+from noisejax.adversarial._training.virtual import vat as vat
 
 __all__ = [
     "L0",
     "L1",
     "L2",
-    "AdversarialWeightsState",
+    "AutoAttackResult",
     "Certificates",
     "Decisions",
     "Evaluation",
@@ -102,22 +90,17 @@ __all__ = [
     "Linf",
     "OverfittingGuard",
     "OverfittingState",
-    "Robustness",
     "Tabular",
     "Threat",
     "adam_pgd",
-    "adversarial_weights",
     "alp",
     "apgd",
-    "asam",
     "attack",
     "autoattack",
-    "awp",
     "bim",
     "certify",
     "certify_at",
     "classified_as",
-    "clopper_pearson",
     "cross_entropy",
     "cw",
     "ddn",
@@ -126,12 +109,11 @@ __all__ = [
     "evaluate",
     "fab",
     "fgsm",
-    "flops",
     "fmn",
-    "free",
+    "for_each_example",
+    "free_step",
     "freelb",
     "gradient_alignment",
-    "gsam",
     "guarantee",
     "interval_bounds",
     "kl",
@@ -143,12 +125,9 @@ __all__ = [
     "ni_fgsm",
     "normalized",
     "overfitting_guard",
-    "overhead",
-    "patch",
-    "per_example",
+    "patch_mask",
     "pgd",
     "project_onto",
-    "sam",
     "scale_by_apgd",
     "scale_by_norm",
     "scale_by_reach",

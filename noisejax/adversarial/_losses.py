@@ -1,4 +1,4 @@
-"""Losses of each example, for attacks to maximise: functions of logits, and what makes a loss of a model."""
+"""Losses for attacks to maximise, one number per example: functions of logits, and wrappers for models."""
 
 import inspect
 from collections.abc import Callable
@@ -11,8 +11,8 @@ import numpy as np
 def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
     """``log sum_j exp(z_j) - z_y``, computed as ``log(1 + sum_{j != y} exp(z_j - z_y))``.
 
-    So the gradient keeps its digits where the softmax of the label rounds to 1: what models that are very sure of
-    themselves would otherwise hide from an attack.
+    This form keeps the gradient accurate where the softmax of the label rounds to 1. Otherwise very confident models
+    would hide their gradient from an attack.
 
     Args:
       logits: floats of shape (B, classes).
@@ -27,13 +27,13 @@ def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
       >>> adversarial.cross_entropy(jnp.zeros((1, 2)), jnp.array([0])).round(3).tolist()
       [0.6930000185966492]
     """
-    logits = _checked("cross_entropy", logits, labels)
-    others = jax.nn.logsumexp(jnp.where(_is(logits, labels), -jnp.inf, logits), axis=-1)
-    return jax.nn.softplus(others - _at(logits, labels))
+    logits = _check_logits("cross_entropy", logits, labels)
+    others = jax.nn.logsumexp(jnp.where(is_label(logits, labels), -jnp.inf, logits), axis=-1)
+    return jax.nn.softplus(others - _logit_of(logits, labels))
 
 
 def margin(logits: jax.Array, labels: jax.Array) -> jax.Array:
-    """``max_{j != y} z_j - z_y``: above 0 where the label is not the prediction.
+    """``max_{j != y} z_j - z_y``: above 0 where the prediction differs from the label.
 
     Clipped from above, ``jnp.minimum(margin(logits, labels), kappa)``, it is the loss of Carlini and Wagner.
 
@@ -45,7 +45,7 @@ def margin(logits: jax.Array, labels: jax.Array) -> jax.Array:
       float32 of shape (B,).
 
     References:
-      Carlini and Wagner, "Towards evaluating the robustness of neural networks", S&P 2017, f_6 with its sign turned.
+      Carlini and Wagner, "Towards evaluating the robustness of neural networks", S&P 2017, f_6 with the opposite sign.
 
     Example:
       >>> import jax.numpy as jnp
@@ -53,14 +53,14 @@ def margin(logits: jax.Array, labels: jax.Array) -> jax.Array:
       >>> adversarial.margin(jnp.array([[3.0, 1.0, 2.0]]), jnp.array([0])).tolist()
       [-1.0]
     """
-    logits = _checked("margin", logits, labels)
-    return _others(logits, labels) - _at(logits, labels)
+    logits = _check_logits("margin", logits, labels)
+    return _others(logits, labels) - _logit_of(logits, labels)
 
 
 def dlr(logits: jax.Array, labels: jax.Array) -> jax.Array:
     """Difference of logits ratio: ``-(z_y - max_{j != y} z_j) / (z_(1) - z_(3) + 1e-12)``, z_(i) the i-th largest.
 
-    Unlike the cross-entropy it does not change when the logits are scaled or shifted.
+    Unlike the cross-entropy, it does not change when the logits are scaled or shifted.
 
     Args:
       logits: floats of shape (B, classes), at least 3 classes.
@@ -79,9 +79,9 @@ def dlr(logits: jax.Array, labels: jax.Array) -> jax.Array:
       >>> adversarial.dlr(jnp.array([[3.0, 1.0, 2.0]]), jnp.array([0])).tolist()
       [-0.5]
     """
-    logits = _checked("dlr", logits, labels, classes=3)
+    logits = _check_logits("dlr", logits, labels, classes=3)
     first, _, third = _largest(logits, 3)
-    return (_others(logits, labels) - _at(logits, labels)) / (first - third + 1e-12)
+    return (_others(logits, labels) - _logit_of(logits, labels)) / (first - third + 1e-12)
 
 
 def targeted_dlr(logits: jax.Array, labels: jax.Array, targets: jax.Array) -> jax.Array:
@@ -104,20 +104,20 @@ def targeted_dlr(logits: jax.Array, labels: jax.Array, targets: jax.Array) -> ja
       >>> adversarial.targeted_dlr(jnp.array([[3.0, 1.0, 2.0, 0.0]]), jnp.array([0]), jnp.array([2])).tolist()
       [-0.4000000059604645]
     """
-    logits = _checked("targeted_dlr", logits, labels, classes=4)
-    _check_labels("targeted_dlr", "targets", logits, targets)
+    logits = _check_logits("targeted_dlr", logits, labels, classes=4)
+    check_labels("targeted_dlr", "targets", logits, targets)
     first, _, third, fourth = _largest(logits, 4)
-    return (_at(logits, targets) - _at(logits, labels)) / (first - (third + fourth) / 2 + 1e-12)
+    return (_logit_of(logits, targets) - _logit_of(logits, labels)) / (first - (third + fourth) / 2 + 1e-12)
 
 
 def kl(logits: jax.Array, clean_logits: jax.Array) -> jax.Array:
-    """``KL(softmax(clean) || softmax(logits))``: what TRADES and virtual adversarial training maximise.
+    """``KL(softmax(clean) || softmax(logits))``, the loss of the attacks in TRADES and virtual adversarial training.
 
-    Its gradient at the clean point itself is 0: start at random.
+    Its gradient is 0 at the clean point, so start at random.
 
     Args:
       logits: floats of shape (B, classes).
-      clean_logits: those of the clean examples, of the same shape.
+      clean_logits: the logits of the clean examples, of the same shape.
 
     Returns:
       float32 of shape (B,).
@@ -140,12 +140,12 @@ def kl(logits: jax.Array, clean_logits: jax.Array) -> jax.Array:
 
 
 def untargeted(predict: Callable, loss: Callable = cross_entropy) -> Callable:
-    """The loss of a model, away from the labels: ``loss(predict(x), labels)``, as attacks take it.
+    """The loss of an untargeted attack on a model: ``loss(predict(x), labels)``.
 
     Args:
       predict: ``predict(x) -> logits``, or ``predict(key, x)`` for attacks with eot.
-      loss: a function of logits and of what the attack's args hold: `cross_entropy`, `margin`, `dlr`, `targeted_dlr`
-        (labels, targets), `kl` (clean logits), or one's own, of shape (B,).
+      loss: a function of logits and the attack's args, of shape (B,): `cross_entropy`, `margin`, `dlr`, `targeted_dlr`
+        (labels, targets), `kl` (clean logits), or a custom function.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -158,7 +158,7 @@ def untargeted(predict: Callable, loss: Callable = cross_entropy) -> Callable:
 
 
 def targeted(predict: Callable, loss: Callable = cross_entropy) -> Callable:
-    """The loss of a model, towards targets: ``-loss(predict(x), targets)``; give the attack args=(targets,).
+    """The loss of a targeted attack on a model: ``-loss(predict(x), targets)``. Pass args=(targets,) to the attack.
 
     Args:
       predict: ``predict(x) -> logits``, or ``predict(key, x)`` for attacks with eot.
@@ -175,7 +175,7 @@ def targeted(predict: Callable, loss: Callable = cross_entropy) -> Callable:
 
 
 def misclassified(predict: Callable) -> Callable:
-    """Whether the prediction is not the label: the `success` of an untargeted attack. NaN logits are no success.
+    """Whether the prediction differs from the label: `success` for untargeted attacks. NaN logits never succeed.
 
     Example:
       >>> import jax.numpy as jnp
@@ -187,7 +187,7 @@ def misclassified(predict: Callable) -> Callable:
 
 
 def classified_as(predict: Callable) -> Callable:
-    """Whether the prediction is the target: the `success` of a targeted attack. NaN logits are no success.
+    """Whether the prediction equals the target: `success` for targeted attacks. NaN logits never succeed.
 
     Example:
       >>> import jax.numpy as jnp
@@ -199,11 +199,11 @@ def classified_as(predict: Callable) -> Callable:
 
 
 def normalized(predict: Callable, mean, std) -> Callable:
-    """``predict((x - mean) / std)``: a model of normalized inputs as one of pixels, where the threat is stated.
+    """``predict((x - mean) / std)``: turns a model of normalized inputs into a model of pixels, the threat's units.
 
     Args:
-      predict: ``predict(x)``, or ``predict(key, x)``: x is its last argument.
-      mean, std: numbers, or one per channel, the last axis.
+      predict: ``predict(x)``, or ``predict(key, x)``; x is its last argument.
+      mean, std: numbers, or one number per channel (the last axis).
 
     Example:
       >>> import jax.numpy as jnp
@@ -227,7 +227,7 @@ def _composed(predict: Callable, loss: Callable, sign: int | None) -> Callable:
     def composed(*inputs):
         if len(inputs) - trailing not in (1, 2):
             raise TypeError(
-                f"{getattr(loss, '__name__', 'loss')} takes logits and {trailing} more: give the attack as many in "
+                f"{getattr(loss, '__name__', 'loss')} takes logits and {trailing} more arguments. Pass that many in "
                 f"args; got {len(inputs)} arguments (x, or a key and x, and args)."
             )
         split = len(inputs) - trailing
@@ -237,51 +237,51 @@ def _composed(predict: Callable, loss: Callable, sign: int | None) -> Callable:
     return composed
 
 
-def _checked(name: str, logits, labels, classes: int = 2) -> jax.Array:
+def _check_logits(name: str, logits, labels, classes: int = 2) -> jax.Array:
     if logits.ndim != 2 or logits.shape[1] < classes:
-        hint = " With fewer, attack with cross_entropy or margin." if classes > 2 else ""
+        hint = " With fewer classes, use cross_entropy or margin." if classes > 2 else ""
         raise ValueError(
-            f"{name}: logits must have shape (B, classes), of at least {classes} classes, got {logits.shape}.{hint}"
+            f"{name}: logits must have shape (B, classes) with at least {classes} classes, got {logits.shape}.{hint}"
         )
-    _check_labels(name, "labels", logits, labels)
+    check_labels(name, "labels", logits, labels)
     return logits.astype(jnp.float32)
 
 
-def _check_labels(name: str, what: str, logits, labels) -> None:
+def check_labels(name: str, what: str, logits, labels) -> None:
     if not jnp.issubdtype(labels.dtype, jnp.integer) or labels.shape != logits.shape[:1]:
         got = f"{labels.dtype}{list(labels.shape)}"
-        hint = " Of one-hot rows take labels.argmax(-1)." if labels.ndim == 2 else ""
+        hint = " For one-hot labels, use labels.argmax(-1)." if labels.ndim == 2 else ""
         raise TypeError(f"{name}: {what} must be integers of shape {logits.shape[:1]}, got {got}.{hint}")
     if isinstance(labels, np.ndarray) and labels.size and (labels.min() < 0 or labels.max() >= logits.shape[1]):
         raise ValueError(f"{name}: {what} must lie in [0, {logits.shape[1]}), got {labels.min()} to {labels.max()}.")
 
 
-def _is(logits, labels) -> jax.Array:
-    """One-hot by comparison: no gather over sharded examples."""
+def is_label(logits, labels) -> jax.Array:
+    """The one-hot mask of the labels, by comparison: no gather over sharded examples."""
     classes = jax.lax.broadcasted_iota(jnp.int32, (1, logits.shape[1]), 1)
     return jnp.expand_dims(labels, 1).astype(jnp.int32) == classes
 
 
-def _at(logits, labels) -> jax.Array:
-    return jnp.sum(jnp.where(_is(logits, labels), logits, 0), axis=-1)
+def _logit_of(logits, labels) -> jax.Array:
+    return jnp.sum(jnp.where(is_label(logits, labels), logits, 0), axis=-1)
 
 
 def _others(logits, labels) -> jax.Array:
-    return jnp.max(jnp.where(_is(logits, labels), -jnp.inf, logits), axis=-1)
+    return jnp.max(jnp.where(is_label(logits, labels), -jnp.inf, logits), axis=-1)
 
 
 def _largest(logits, count: int) -> list[jax.Array]:
-    """The largest logits in their order: a few passes cost less than sorting, and gather nothing."""
+    """The largest logits in descending order. A few passes are cheaper than a sort, and gather nothing."""
     found, rest = [], logits
     for _ in range(count):
-        place = _is(logits, jnp.argmax(rest, axis=-1))
+        place = is_label(logits, jnp.argmax(rest, axis=-1))
         found.append(jnp.sum(jnp.where(place, logits, 0), axis=-1))
         rest = jnp.where(place, -jnp.inf, rest)
     return found
 
 
 def _wins(logits, labels) -> jax.Array:
-    logits = _checked("misclassified", logits, labels)
+    logits = _check_logits("misclassified", logits, labels)
     return (jnp.argmax(logits, axis=-1).astype(jnp.int32) == labels.astype(jnp.int32)).astype(jnp.int32)
 
 

@@ -6,8 +6,10 @@ from typing import Any
 import flax.linen as nn
 import jax
 
-from noisejax import _blocks, _checks, _continuous, _hidden, _masking, _noise
-from noisejax._hidden import HiddenMix
+from noisejax import _checks, _noise
+from noisejax._layers import activations
+from noisejax._layers.activations import HiddenMix
+from noisejax._noises import additive, blocks, masking
 from noisejax.linen._layer import ArrayNoiseModule, NoiseModule
 
 
@@ -37,7 +39,7 @@ class Dropout(ArrayNoiseModule):
 
     @nn.compact
     def __call__(self, inputs, deterministic=None, rng=None, *, where=None, lengths=None):
-        return self._run(_masking.dropout, inputs, deterministic, rng, where, lengths, "broadcast_dims")
+        return self._run(masking.dropout, inputs, deterministic, rng, where, lengths, "broadcast_dims")
 
 
 class GaussianDropout(ArrayNoiseModule):
@@ -56,7 +58,7 @@ class GaussianDropout(ArrayNoiseModule):
 
     @nn.compact
     def __call__(self, inputs, deterministic=None, rng=None, *, where=None, lengths=None):
-        return self._run(_masking.gaussian_dropout, inputs, deterministic, rng, where, lengths)
+        return self._run(masking.gaussian_dropout, inputs, deterministic, rng, where, lengths)
 
 
 class AlphaDropout(ArrayNoiseModule):
@@ -75,7 +77,7 @@ class AlphaDropout(ArrayNoiseModule):
 
     @nn.compact
     def __call__(self, inputs, deterministic=None, rng=None, *, where=None, lengths=None):
-        return self._run(_masking.alpha_dropout, inputs, deterministic, rng, where, lengths)
+        return self._run(masking.alpha_dropout, inputs, deterministic, rng, where, lengths)
 
 
 class SpatialDropout(ArrayNoiseModule):
@@ -95,7 +97,7 @@ class SpatialDropout(ArrayNoiseModule):
 
     @nn.compact
     def __call__(self, inputs, deterministic=None, rng=None, *, where=None, lengths=None):
-        return self._run(_masking.spatial_dropout, inputs, deterministic, rng, where, lengths)
+        return self._run(masking.spatial_dropout, inputs, deterministic, rng, where, lengths)
 
 
 class DropPath(ArrayNoiseModule):
@@ -116,7 +118,7 @@ class DropPath(ArrayNoiseModule):
 
     @nn.compact
     def __call__(self, inputs, deterministic=None, rng=None, *, where=None, lengths=None):
-        return self._run(_masking.drop_path, inputs, deterministic, rng, where, lengths, "mode", "scale_by_keep")
+        return self._run(masking.drop_path, inputs, deterministic, rng, where, lengths, "mode", "scale_by_keep")
 
 
 class DropBlock(ArrayNoiseModule):
@@ -140,7 +142,7 @@ class DropBlock(ArrayNoiseModule):
     @nn.compact
     def __call__(self, inputs, deterministic=None, rng=None, *, where=None, lengths=None):
         options = ("block_size", "broadcast_dims", "axes", "scale_by_keep")
-        return self._run(_blocks.drop_block, inputs, deterministic, rng, where, lengths, *options)
+        return self._run(blocks.drop_block, inputs, deterministic, rng, where, lengths, *options)
 
 
 class PatchDropout(NoiseModule):
@@ -164,7 +166,7 @@ class PatchDropout(NoiseModule):
         if key is None:
             return inputs
         static = {"rate": self.rate, "num_prefix_tokens": self.num_prefix_tokens}
-        return _blocks.patch_dropout(key, inputs, lengths=lengths, **static)
+        return blocks.patch_dropout(key, inputs, lengths=lengths, **static)
 
 
 class GaussianNoise(ArrayNoiseModule):
@@ -183,7 +185,7 @@ class GaussianNoise(ArrayNoiseModule):
 
     @nn.compact
     def __call__(self, inputs, deterministic=None, rng=None, *, where=None, lengths=None):
-        return self._run(_continuous.gaussian, inputs, deterministic, rng, where, lengths)
+        return self._run(additive.gaussian, inputs, deterministic, rng, where, lengths)
 
 
 class ActivationNoise(NoiseModule):
@@ -211,7 +213,7 @@ class ActivationNoise(NoiseModule):
         if key is None:
             return inputs
         (noise,) = _noise.stages("ActivationNoise", (self.noise,))
-        return _noise.apply(noise, key, inputs, where=where, lengths=lengths)[0]
+        return _noise.call(noise, key, inputs, where, lengths)
 
 
 class NEFTune(NoiseModule):
@@ -238,7 +240,7 @@ class NEFTune(NoiseModule):
         if key is None:
             return inputs
         alpha = self._amount("alpha", {"alpha": _checks.nonnegative})
-        return _hidden.neftune(key, inputs, alpha, where, lengths)
+        return activations.neftune(key, inputs, alpha, where, lengths)
 
 
 class ManifoldMixup(NoiseModule):
@@ -275,4 +277,4 @@ class ManifoldMixup(NoiseModule):
         if key is None:
             return HiddenMix(None, None, None, self.places, self.shards)
         alpha = self._amount("alpha", {"alpha": _checks.nonnegative})
-        return _hidden.draw_hidden_mix(key, batch, alpha, self.places, self.mode, self.pairing, self.shards)
+        return activations.draw_hidden_mix(key, batch, alpha, self.places, self.mode, self.pairing, self.shards)

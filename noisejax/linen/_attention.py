@@ -7,7 +7,8 @@ import jax
 from flax.linen.attention import dot_product_attention_weights
 from flax.linen.dtypes import promote_dtype
 
-from noisejax import _checks, _hidden
+from noisejax import _checks
+from noisejax._layers import activations
 from noisejax.linen._layer import NoiseModule
 
 
@@ -65,8 +66,8 @@ def dot_product_attention(
     if not (deterministic or (isinstance(dropout_rate, (int, float)) and dropout_rate == 0)):
         if dropout_rng is None:
             raise ValueError("dot_product_attention: dropout needs a key: give dropout_rng, or deterministic=True.")
-        weights = _hidden.attention_dropout(dropout_rng, weights, dropout_rate, broadcast_dropout)
-    return _hidden.attend(weights, value, precision)
+        weights = activations.attention_dropout(dropout_rng, weights, dropout_rate, broadcast_dropout)
+    return activations.attend(weights, value, precision)
 
 
 class AttentionDropout(NoiseModule):

@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 from flax.linen.dtypes import promote_dtype
 
-from noisejax import _checks, _hooks, _noise, weights
+from noisejax import _checks, _noise, weights
+from noisejax._layers import noisy_products
 from noisejax.linen._layer import NoiseModule
 
 
@@ -86,12 +87,12 @@ class PerExampleWeightNoise(NoiseModule):
         key = self._key(deterministic, rng, 1 if self.has_variable("amounts", "std") else self.std)
         if key is None:
             return self.layer(inputs, *args, **kwargs)  # pyright: ignore[reportCallIssue]
-        _hooks.check_method("PerExampleWeightNoise", self.method, self.mode)
+        noisy_products.check_method("PerExampleWeightNoise", self.method, self.mode)
         std = self._amount("std", {"std": _checks.nonnegative})
         if isinstance(self.layer, (nn.Dense, nn.DenseGeneral)):
-            hook, make = "dot_general", _hooks.dot_general
+            hook, make = "dot_general", noisy_products.dot_general
         elif isinstance(self.layer, nn.Conv):
-            hook, make = "conv_general_dilated", _hooks.conv_general_dilated
+            hook, make = "conv_general_dilated", noisy_products.conv_general_dilated
         else:
             raise TypeError(
                 "PerExampleWeightNoise: layer must be an nn.Dense, nn.DenseGeneral or nn.Conv, got a "
@@ -141,7 +142,9 @@ class DropConnectLinear(NoiseModule):
     @nn.compact
     def __call__(self, inputs, deterministic=None, rng=None):
         key = self._key(deterministic, rng, 1 if self.has_variable("amounts", "rate") else self.rate)
-        product = None if key is None else _hooks.dropped(None, key, self._amount("rate", {"rate": _checks.rate}))
+        product = (
+            None if key is None else noisy_products.dropped(None, key, self._amount("rate", {"rate": _checks.rate}))
+        )
         same = ("features", "use_bias", "dtype", "param_dtype", "precision", "kernel_init", "bias_init")
         return nn.Dense(**{name: getattr(self, name) for name in same}, dot_general=product, name="dense")(inputs)
 
@@ -182,7 +185,7 @@ class NoisyLinear(NoiseModule):
         bound, shape = inputs.shape[-1] ** -0.5, (inputs.shape[-1], self.features)
 
         def uniform(key, shape, dtype):
-            return _hooks.uniform_start(key, shape, bound, dtype)
+            return noisy_products.uniform_start(key, shape, bound, dtype)
 
         def constant(key, shape, dtype):
             return jnp.full(shape, self.sigma * bound, dtype)

@@ -5,7 +5,9 @@ from typing import Any, ClassVar
 
 import jax
 
-from noisejax import _checks, _continuous, _hidden, _noise
+from noisejax import _checks, _noise
+from noisejax._layers import activations
+from noisejax._noises import additive
 from noisejax.nnx._bound import BoundNoiseLayer
 from noisejax.nnx._layer import ArrayNoiseLayer, NoiseLayer, Streams
 
@@ -70,7 +72,7 @@ class ActivationNoise(BoundNoiseLayer):
         key = self._key(deterministic, rngs)
         if key is None:
             return inputs
-        return _noise.apply(self._bound(), key, inputs, where=where, lengths=lengths)[0]
+        return _noise.call(self._bound(), key, inputs, where, lengths)
 
 
 class GaussianNoise(ArrayNoiseLayer):
@@ -89,7 +91,7 @@ class GaussianNoise(ArrayNoiseLayer):
       (2, 3)
     """
 
-    _function = staticmethod(_continuous.gaussian)
+    _function = staticmethod(additive.gaussian)
 
     def __init__(
         self,
@@ -161,4 +163,4 @@ class NEFTune(NoiseLayer):
         key = self._key(deterministic, rngs)
         if key is None:
             return inputs
-        return _hidden.neftune(key, inputs, self._amount("alpha"), where, lengths)
+        return activations.neftune(key, inputs, self._amount("alpha"), where, lengths)

@@ -7,7 +7,8 @@ from flax import nnx
 from flax.nnx.nn.attention import dot_product_attention_weights
 from flax.nnx.nn.dtypes import promote_dtype
 
-from noisejax import _checks, _hidden
+from noisejax import _checks
+from noisejax._layers import activations
 from noisejax.nnx._layer import NoiseLayer, Streams
 
 
@@ -61,8 +62,8 @@ def dot_product_attention(
     query, key, value = promote((query, key, value), dtype=dtype)
     static = {"dtype": dtype, "precision": precision, "module": module, "deterministic": True, **keywords}
     weights = dot_product_attention_weights(query, key, bias, mask, **static)
-    weights = _hidden.attention_dropout(dropout_rng, weights, dropout_rate, broadcast_dropout)
-    return _hidden.attend(weights, value, precision)
+    weights = activations.attention_dropout(dropout_rng, weights, dropout_rate, broadcast_dropout)
+    return activations.attend(weights, value, precision)
 
 
 class AttentionDropout(NoiseLayer):

@@ -40,7 +40,7 @@ class BoundNoiseLayer(NoiseLayer):
 
 def _held(layer: str, noise: Noise) -> Noise:
     """The noise with its amounts in Variables: Params where it was bound to learn, and Amounts elsewhere."""
-    if _noise._is_combinator(noise.function):
+    if isinstance(noise.function, _noise.Combinator):
         amounts = {
             name: jax.tree.map(lambda part: _part(layer, part), value, is_leaf=_is_noise)
             for name, value in noise.amounts.items()

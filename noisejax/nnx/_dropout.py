@@ -6,7 +6,8 @@ from typing import ClassVar
 import jax
 from flax import nnx
 
-from noisejax import _blocks, _checks, _masking
+from noisejax import _checks
+from noisejax._noises import blocks, masking
 from noisejax.nnx._layer import ArrayNoiseLayer, NoiseLayer, RateLayer, Streams
 
 
@@ -38,7 +39,7 @@ class Dropout(ArrayNoiseLayer, nnx.Dropout):
       [1.0, 1.0]
     """
 
-    _function = staticmethod(_masking.dropout)
+    _function = staticmethod(masking.dropout)
     options = ("broadcast_dims",)
     collections: ClassVar = ("dropout",)
 
@@ -73,7 +74,7 @@ class GaussianDropout(RateLayer):
       (2, 3)
     """
 
-    _function = staticmethod(_masking.gaussian_dropout)
+    _function = staticmethod(masking.gaussian_dropout)
 
 
 class AlphaDropout(RateLayer):
@@ -93,7 +94,7 @@ class AlphaDropout(RateLayer):
       2
     """
 
-    _function = staticmethod(_masking.alpha_dropout)
+    _function = staticmethod(masking.alpha_dropout)
 
 
 class SpatialDropout(RateLayer):
@@ -114,7 +115,7 @@ class SpatialDropout(RateLayer):
       True
     """
 
-    _function = staticmethod(_masking.spatial_dropout)
+    _function = staticmethod(masking.spatial_dropout)
 
 
 class DropPath(ArrayNoiseLayer):
@@ -146,7 +147,7 @@ class DropPath(ArrayNoiseLayer):
       (4, 3)
     """
 
-    _function = staticmethod(_masking.drop_path)
+    _function = staticmethod(masking.drop_path)
     options = ("mode", "scale_by_keep")
     collections: ClassVar = ("dropout",)
 
@@ -187,7 +188,7 @@ class DropBlock(ArrayNoiseLayer):
       (2, 14, 14, 8)
     """
 
-    _function = staticmethod(_blocks.drop_block)
+    _function = staticmethod(blocks.drop_block)
     options = ("block_size", "broadcast_dims", "axes", "scale_by_keep")
     collections: ClassVar = ("dropout",)
 
@@ -272,4 +273,4 @@ class PatchDropout(NoiseLayer):
         if key is None:
             return inputs
         static = {"rate": self.rate, "num_prefix_tokens": self.num_prefix_tokens}
-        return _blocks.patch_dropout(key, inputs, lengths=lengths, **static)
+        return blocks.patch_dropout(key, inputs, lengths=lengths, **static)

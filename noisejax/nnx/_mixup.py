@@ -4,8 +4,9 @@ from typing import Any, ClassVar
 
 import jax
 
-from noisejax import _checks, _hidden
-from noisejax._hidden import HiddenMix
+from noisejax import _checks
+from noisejax._layers import activations
+from noisejax._layers.activations import HiddenMix
 from noisejax.nnx._layer import NoiseLayer, Streams
 
 
@@ -74,4 +75,4 @@ class ManifoldMixup(NoiseLayer):
         if key is None:
             return HiddenMix(None, None, None, self.places, self.shards)
         static = (self.places, self.mode, self.pairing, self.shards)
-        return _hidden.draw_hidden_mix(key, batch, self._amount("alpha"), *static)
+        return activations.draw_hidden_mix(key, batch, self._amount("alpha"), *static)

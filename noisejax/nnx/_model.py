@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from noisejax import _checks
-from noisejax._stream import stage, words
+from noisejax._random.stream import stage, words
 from noisejax.nnx._layer import NoiseLayer
 
 

@@ -9,7 +9,8 @@ import jax.numpy as jnp
 from flax import nnx
 from flax.nnx.nn.dtypes import promote_dtype
 
-from noisejax import _checks, _hooks, weights
+from noisejax import _checks, weights
+from noisejax._layers import noisy_products
 from noisejax.nnx._bound import BoundNoiseLayer
 from noisejax.nnx._layer import NoiseLayer, Streams
 
@@ -123,7 +124,7 @@ class PerExampleWeightNoise(NoiseLayer):
         rngs: Streams = None,
     ):
         super().__init__(deterministic=deterministic, rng_collection=rng_collection, rngs=rngs)
-        _hooks.check_method("PerExampleWeightNoise", method, mode)
+        noisy_products.check_method("PerExampleWeightNoise", method, mode)
         if _hook_of(layer) is None:
             raise TypeError(
                 "PerExampleWeightNoise: layer must be an nnx.Linear, nnx.LinearGeneral, nnx.Einsum or nnx.Conv, got a "
@@ -211,7 +212,7 @@ class DropConnectLinear(NoiseLayer, nnx.Linear):
         """
         key, layer = self._key(deterministic, rngs), self
         if key is not None:
-            product = _hooks.dropped(self.dot_general, key, self._amount("rate"))
+            product = noisy_products.dropped(self.dot_general, key, self._amount("rate"))
             layer = nnx.with_attributes(self, dot_general=product)
         return nnx.Linear.__call__(layer, inputs, **options)
 
@@ -262,7 +263,7 @@ class NoisyLinear(NoiseLayer):
         bound = in_features**-0.5
 
         def uniform(shape):
-            return _hooks.uniform_start(rngs.params(), shape, bound, param_dtype)
+            return noisy_products.uniform_start(rngs.params(), shape, bound, param_dtype)
 
         self.kernel = nnx.Param(uniform((in_features, out_features)))
         self.kernel_std = nnx.Param(jnp.full((in_features, out_features), sigma * bound, param_dtype))
@@ -294,9 +295,9 @@ class NoisyLinear(NoiseLayer):
 def _hook_of(layer: Any) -> tuple[str, Callable] | None:
     """The attribute by which a layer names the product that it calls, and what makes a noisy one."""
     if isinstance(layer, (nnx.Linear, nnx.LinearGeneral)):
-        return "dot_general", _hooks.dot_general
+        return "dot_general", noisy_products.dot_general
     if isinstance(layer, nnx.Einsum):
-        return "einsum_op", _hooks.einsum
+        return "einsum_op", noisy_products.einsum
     if isinstance(layer, nnx.Conv):
-        return "conv_general_dilated", _hooks.conv_general_dilated
+        return "conv_general_dilated", noisy_products.conv_general_dilated
     return None

@@ -1,9 +1,9 @@
-"""Noise on the optimizer's side, as `optax` transforms: on gradients, in updates, in weights, and in rounding.
+"""Noise and adversaries around an optimizer, as `optax` transforms: on gradients, updates and weights, and in rounding.
 
-Every transform is a `GradientTransformationExtraArgs` that starts with the key. Its state is the key's data and a count
-of its steps: plain arrays, which any checkpoint stores and gives back to the bit. The draw at an element depends on the
-key, the step, the path of the parameter in its tree and the element's index, and on nothing else: adding a parameter
-moves no other's noise, and a sharded tree has the noise of an unsharded one.
+Every noise transform is a `GradientTransformationExtraArgs` whose first argument is the key. Its state holds the key's
+data and the number of steps: plain arrays, which any checkpoint stores and restores exactly. The draw at an element
+depends only on the key, the step, the path of the parameter in its tree and the element's index. So adding a parameter
+does not change the noise of others, and sharded trees have the same noise as unsharded ones.
 """
 
 from noisejax.optim._additive import (
@@ -12,6 +12,10 @@ from noisejax.optim._additive import (
     add_noise as add_noise,
     annealed_std as annealed_std,
     apply_noise as apply_noise,
+)
+from noisejax.optim._adversary import (
+    AdversarialWeightsState as AdversarialWeightsState,
+    adversarial_weights as adversarial_weights,
 )
 from noisejax.optim._langevin import (
     PreconditionedSGLDState as PreconditionedSGLDState,
@@ -30,9 +34,11 @@ from noisejax.optim._rounding import (
     stochastic_round as stochastic_round,
     stochastic_rounding as stochastic_rounding,
 )
+from noisejax.optim._sharpness import asam as asam, awp as awp, gsam as gsam, sam as sam
 from noisejax.optim._streams import NoiseState as NoiseState
 
 __all__ = [
+    "AdversarialWeightsState",
     "AnticorrelatedNoiseState",
     "NoiseState",
     "PreconditionedSGLDState",
@@ -40,13 +46,18 @@ __all__ = [
     "add_langevin_noise",
     "add_noise",
     "add_private_noise",
+    "adversarial_weights",
     "annealed_std",
     "apply_noise",
     "apply_updates",
+    "asam",
+    "awp",
     "clipped_sum",
     "differentially_private_aggregate",
+    "gsam",
     "perturbed_gradients",
     "preconditioned_sgld",
+    "sam",
     "sgld",
     "stochastic_round",
     "stochastic_rounding",

@@ -1,4 +1,4 @@
-"""Noise added to gradients, independent from step to step, and to parameters, anticorrelated."""
+"""Additive noise: on gradients, independent between steps, and on parameters, anticorrelated."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -7,10 +7,11 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from noisejax import _checks, _sample
+from noisejax import _checks
 from noisejax._levels import at_step
-from noisejax._noise import apply
-from noisejax._stream import words_like
+from noisejax._noise import call
+from noisejax._random import sample
+from noisejax._random.stream import words_like
 from noisejax.optim import _streams
 from noisejax.optim._streams import ScalarOrSchedule
 
@@ -20,10 +21,10 @@ def annealed_std(eta: float | jax.Array, gamma: float | jax.Array = 0.55) -> Cal
 
     Args:
       eta: the variance at step 0; at least 0. The paper tries 0.01, 0.3 and 1.
-      gamma: how fast the variance decays; 0 keeps it.
+      gamma: the rate at which the variance decays; 0 keeps it constant.
 
     Returns:
-      A function of the step, for `add_noise` and wherever optax takes a schedule.
+      A function of the step, for `add_noise` and for any argument of optax that accepts a schedule.
 
     References:
       Neelakantan et al., "Adding gradient noise improves learning for very deep networks", arXiv:1511.06807, 2015.
@@ -47,20 +48,20 @@ def annealed_std(eta: float | jax.Array, gamma: float | jax.Array = 0.55) -> Cal
 def add_noise(key: jax.Array, std: ScalarOrSchedule) -> optax.GradientTransformationExtraArgs:
     """Adds Gaussian noise to the updates: ``g + std(t) * n``, with n standard normal for each element.
 
-    It draws in float32 and rounds once, to the dtype of the updates: noise drawn in bfloat16 has 128 different values.
-    First in a chain, it is the gradient noise of the paper.
+    Noise is drawn in float32 and the sum is rounded once, to the dtype of the updates: noise drawn in bfloat16 has only
+    128 different values. Placed first in a chain, this is the gradient noise of the paper.
 
     Args:
       key: a JAX key.
-      std: the standard deviation, at least 0: a number (traced or not) or a schedule, as of `annealed_std`. 0 is the
+      std: the standard deviation, at least 0: a number (traced or not) or a schedule such as `annealed_std`. 0 is the
         identity.
 
     Returns:
-      A `optax.GradientTransformationExtraArgs`, with a `NoiseState`.
+      An `optax.GradientTransformationExtraArgs`, with a `NoiseState`.
 
     References:
       Neelakantan et al., "Adding gradient noise improves learning for very deep networks", arXiv:1511.06807, 2015.
-      ``add_noise(key, annealed_std(eta, gamma))`` is ``optax.add_noise(eta, gamma, key)``, with other draws.
+      ``add_noise(key, annealed_std(eta, gamma))`` is ``optax.add_noise(eta, gamma, key)`` with different draws.
 
     Example:
       >>> import jax, jax.numpy as jnp, optax, noisejax.optim
@@ -93,15 +94,15 @@ def apply_noise(key: jax.Array, noise: Callable) -> optax.GradientTransformation
 
     Args:
       key: a JAX key.
-      noise: a bound noise or any function ``(key, x) -> x``. Amounts that follow a schedule take their value at the
-        step, as `noisejax.at_step` gives it.
+      noise: a bound noise or any function ``(key, x) -> x``. Amounts that follow a schedule are evaluated at each step,
+        as by `noisejax.at_step`.
 
     Returns:
-      A `optax.GradientTransformationExtraArgs`, with a `NoiseState`.
+      An `optax.GradientTransformationExtraArgs`, with a `NoiseState`.
 
     Example:
       >>> import jax, jax.numpy as jnp, optax, noisejax as nj, noisejax.optim
-      >>> noise = nj.bind(nj.student_t, scale=optax.linear_schedule(0.1, 0.0, 100), df=3.0)
+      >>> noise = nj.bind(nj.student_t, scale=nj.scheduled(optax.linear_schedule(0.1, 0.0, 100)), df=3.0)
       >>> optimizer = optax.chain(noisejax.optim.apply_noise(jax.random.key(0), noise), optax.sgd(0.1))
       >>> state = optimizer.init(jnp.ones(3))
       >>> updates, state = optimizer.update(jnp.ones(3), state)
@@ -115,7 +116,7 @@ def apply_noise(key: jax.Array, noise: Callable) -> optax.GradientTransformation
         now = at_step(noise, state.count)
 
         def noisy(stream, g):
-            return apply(now, stream, g)[0]
+            return call(now, stream, g, None, None)
 
         updates = _streams.leafwise(noisy, "apply_noise", (_streams.at_step(key, state),), updates)
         return updates, state._replace(count=_streams.following(state.count))
@@ -124,7 +125,7 @@ def apply_noise(key: jax.Array, noise: Callable) -> optax.GradientTransformation
 
 
 class AnticorrelatedNoiseState(NamedTuple):
-    """The state of `add_anticorrelated_noise`: a `NoiseState`, and the std of the perturbation that params carry."""
+    """The state of `add_anticorrelated_noise`: a `NoiseState`, and the std of the parameters' current perturbation."""
 
     count: jax.Array
     key: jax.Array
@@ -135,12 +136,12 @@ def add_anticorrelated_noise(key: jax.Array, std: ScalarOrSchedule) -> optax.Gra
     """Adds the increments of a perturbation of the parameters: ``u_t + xi_{t+1} - xi_t``.
 
     Here xi_0 = 0 and xi_{t+1} = std(t) * n_{t+1}, with n standard normal for each element and step.
-    It stands last in a chain, after the learning rate. The sum of the increments is the last perturbation alone, so the
-    parameters are w_t = z_t + xi_t, and z_t moves by the update at its perturbed place, ``z - lr * grad(z + xi)``:
-    it is also a way to take gradients at noisy weights in an unchanged train step. Where std falls to 0 at the end, the
-    parameters end as the clean z. Nothing of the size of the parameters is kept: the last perturbation is drawn again.
+    Place it last in a chain, after the learning rate. The increments sum to the last perturbation. So the parameters
+    are w_t = z_t + xi_t, where z_t is updated with the gradient at the perturbed point, ``z - lr * grad(z + xi)``. This
+    also takes gradients at noisy weights without changing the train step. If std decays to 0, the parameters end at the
+    clean z. No copy of the parameters is stored: the last perturbation is drawn again.
 
-    In bfloat16 parameters the increments round, and what they leave behind does not cancel.
+    In bfloat16 parameters the increments are rounded, and the rounding errors do not cancel.
 
     Args:
       key: a JAX key.
@@ -148,7 +149,7 @@ def add_anticorrelated_noise(key: jax.Array, std: ScalarOrSchedule) -> optax.Gra
         not) or a schedule. 0 is the identity.
 
     Returns:
-      A `optax.GradientTransformationExtraArgs`, with an `AnticorrelatedNoiseState`.
+      An `optax.GradientTransformationExtraArgs`, with an `AnticorrelatedNoiseState`.
 
     References:
       Orvieto, Kersting, Proske, Bach and Lucchi, "Anticorrelated noise injection for improved generalization", ICML
@@ -188,8 +189,8 @@ def add_anticorrelated_noise(key: jax.Array, std: ScalarOrSchedule) -> optax.Gra
 
 
 def normal(stream: Any, g: jax.Array) -> jax.Array:
-    """Standard normals of g's shape and sharding, to float32's precision whatever g's dtype."""
-    return _sample.normal(words_like(stream, "normal", g))
+    """Standard normals of g's shape and sharding, in float32 precision for any dtype of g."""
+    return sample.normal(words_like(stream, "normal", g))
 
 
 def add(g: jax.Array, noise: jax.Array, scale: jax.Array | None = None) -> jax.Array:

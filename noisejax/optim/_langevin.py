@@ -1,4 +1,4 @@
-"""Stochastic gradient Langevin dynamics: noise that makes an optimizer sample from a posterior."""
+"""Stochastic gradient Langevin dynamics: noise with which an optimizer samples from a posterior."""
 
 from typing import NamedTuple
 
@@ -20,7 +20,7 @@ def sgld(
     For small learning rates the parameters sample from the density ``exp(-U / temperature)``, where g is an unbiased
     gradient of U. For a posterior, U is the negative log-likelihood *summed* over the N records plus the negative log
     prior. With the *mean* loss over the records (and the prior's term divided by N), temperature = 1 / N gives the same
-    posterior. In the words of the paper, lr is half of its step size epsilon.
+    posterior. In the paper's notation, lr is half of the step size epsilon.
 
     Args:
       key: a JAX key.
@@ -28,7 +28,8 @@ def sgld(
       temperature: at least 0: a number (traced or not) or a schedule. 0 is gradient descent.
 
     Returns:
-      A `optax.GradientTransformationExtraArgs`, with a `NoiseState`: a whole optimizer, nothing stands behind it.
+      An `optax.GradientTransformationExtraArgs`, with a `NoiseState`. It is a complete optimizer: chain nothing
+        after it.
 
     References:
       Welling and Teh, "Bayesian learning via stochastic gradient Langevin dynamics", ICML 2011.
@@ -56,17 +57,17 @@ def add_langevin_noise(
 ) -> optax.GradientTransformationExtraArgs:
     """The noise of `sgld` alone: ``u + sqrt(2 * lr * temperature) * n``.
 
-    It stands *after* the scaling by the learning rate, last in a chain, and is given the same learning rate, number or
-    schedule: ``optax.chain(optax.sgd(lr), add_langevin_noise(key, lr))`` is ``sgld(key, lr)``. Behind an optimizer that
-    rescales the gradient by element (Adam, RMSProp) it samples from no known density: see `preconditioned_sgld`.
+    Place it last in a chain, *after* the scaling by the learning rate, and pass the same learning rate or schedule:
+    ``optax.chain(optax.sgd(lr), add_langevin_noise(key, lr))`` equals ``sgld(key, lr)``. After an optimizer that
+    rescales gradients by element (Adam, RMSProp) it samples from no known density; see `preconditioned_sgld`.
 
     Args:
       key: a JAX key.
-      learning_rate: that of the chain, at least 0: a number (traced or not) or a schedule.
+      learning_rate: the learning rate of the chain, at least 0: a number (traced or not) or a schedule.
       temperature: at least 0: a number (traced or not) or a schedule. 0 is the identity.
 
     Returns:
-      A `optax.GradientTransformationExtraArgs`, with a `NoiseState`.
+      An `optax.GradientTransformationExtraArgs`, with a `NoiseState`.
 
     References:
       Welling and Teh, "Bayesian learning via stochastic gradient Langevin dynamics", ICML 2011.
@@ -119,19 +120,19 @@ def preconditioned_sgld(
 ) -> optax.GradientTransformationExtraArgs:
     """SGLD with RMSProp's preconditioner G: ``-lr * G * g + sqrt(2 * lr * temperature * G) * n``, for each element.
 
-    G = 1 / (eps + sqrt(nu)), with ``nu = decay * nu + (1 - decay) * g**2``. The drift term of G's change, which the
-    paper calls Gamma and its experiments leave out, is left out; the density is that of `sgld` as far as G is constant.
+    G = 1 / (eps + sqrt(nu)), with ``nu = decay * nu + (1 - decay) * g**2``. The drift term from the change of G (Gamma
+    in the paper) is omitted, as in the paper's experiments. The density is that of `sgld` as long as G is constant.
 
     Args:
       key: a JAX key.
       learning_rate: at least 0: a number (traced or not) or a schedule.
-      temperature: as for `sgld`. The paper divides by the average of the gradient over the records, not by its sum: to
-        follow it, give the mean loss, and temperature = 1 / N.
-      decay: of the running mean, in [0, 1].
-      eps: what bounds G, above 0.
+      temperature: as in `sgld`. The paper divides by the average of the gradient over the records, not by its sum. To
+        follow it, use the mean loss and temperature = 1 / N.
+      decay: the decay of the running mean, in [0, 1].
+      eps: a constant above 0 that bounds G.
 
     Returns:
-      A `optax.GradientTransformationExtraArgs`, with a `PreconditionedSGLDState`: a whole optimizer.
+      An `optax.GradientTransformationExtraArgs`, with a `PreconditionedSGLDState`: a complete optimizer.
 
     References:
       Li, Chen, Carlson and Carin, "Preconditioned stochastic gradient Langevin dynamics for deep neural networks", AAAI

@@ -1,4 +1,4 @@
-"""Weight noise before the gradient: it is taken at noisy weights, and moves the clean ones."""
+"""Gradients at noisy weights, to update the clean ones."""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,8 +6,8 @@ from typing import Any
 import jax
 
 from noisejax import _checks
-from noisejax._continuous import gaussian
 from noisejax._noise import bind
+from noisejax._noises.additive import gaussian
 from noisejax.optim import _streams
 from noisejax.weights import perturb
 
@@ -20,21 +20,21 @@ def perturbed_gradients(
 ) -> Callable:
     """Turns ``grad_fn(params, *args)`` into ``f(key, params, *args)``, which evaluates it at noisy parameters.
 
-    The noisy parameters are made once, so that forward and backward see the same sample, and live as long as the
-    gradient is computed. The gradient is that in the noisy parameters, also where the noise depends on the clean ones;
-    given to an optimizer it moves the clean ones, so that noise never adds up. An average over several samples is a
-    `jax.vmap` over keys.
+    The noisy parameters are drawn once, so the forward and the backward pass see the same sample. They only exist while
+    the gradient is computed. The gradient is taken with respect to the noisy parameters, even if the noise depends on
+    the clean ones. The optimizer then updates the clean parameters, so noise never accumulates. To average over several
+    samples, use `jax.vmap` over keys.
 
     Args:
       grad_fn: ``jax.grad(loss)``, ``jax.value_and_grad(loss, has_aux=True)``, ``nnx.grad(loss)``, or any function whose
-        first argument is what holds the parameters: a dict, linen variables, an nnx state or module.
+        first argument holds the parameters: a dict, linen variables, an nnx state or module.
       noise: the standard deviation of Gaussian noise, a number (traced or not), or a bound noise or function
         ``(key, x) -> x`` of one array.
-      only: which leaves take noise, as for `noisejax.weights.perturb`: a pattern of the path such as ``"*/kernel"``, a
-        tuple of them, or a function of the path and the leaf. None for all.
+      only: the leaves that receive noise, as in `noisejax.weights.perturb`: a path pattern such as ``"*/kernel"``, a
+        tuple of patterns, or a function of the path and the leaf. None for all leaves.
 
     Returns:
-      The function of a key and grad_fn's arguments.
+      A function of a key and grad_fn's arguments.
 
     References:
       An, "The effects of adding noise during backpropagation training on a
@@ -50,8 +50,8 @@ def perturbed_gradients(
       >>> params = {"w": jnp.zeros((3, 1)), "scale": jnp.ones(1)}
       >>> value, grads = value_and_grad(jax.random.key(0), params, jnp.ones((4, 3)), jnp.ones((4, 1)))
 
-    An nnx module is noised as a copy, whose other variables are its own: where the forward pass writes to them (batch
-    statistics, random streams), split the parameters off, and write the rest back::
+    An nnx module is copied before noise is added, together with its other variables. If the forward pass writes to them
+    (batch statistics, random streams), split the parameters off and write the rest back::
 
         graphdef, params, rest = nnx.split(model, nnx.Param, ...)
         def loss(params, x, y):
@@ -62,7 +62,7 @@ def perturbed_gradients(
         optimizer.update(model, grads)
     """
     if not callable(grad_fn):
-        raise TypeError(f"perturbed_gradients: grad_fn must be a function, as jax.grad(loss) is, got {grad_fn!r}.")
+        raise TypeError(f"perturbed_gradients: grad_fn must be a function such as jax.grad(loss), got {grad_fn!r}.")
     if hasattr(noise, "__noise__"):
         raise TypeError(
             f"perturbed_gradients: bind the noise first: nj.bind(nj.{getattr(noise, '__name__', '...')}, ...)."

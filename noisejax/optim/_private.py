@@ -1,4 +1,4 @@
-"""A bridge to differential privacy: per-example clipping and Gaussian noise in float32, for an accountant of yours."""
+"""Differential privacy: per-example clipping and Gaussian noise, to be used with a privacy accountant of your choice."""
 
 from typing import Any
 
@@ -13,17 +13,18 @@ from noisejax.optim._streams import ScalarOrSchedule
 
 
 def clipped_sum(grads: optax.Updates, l2_norm_clip: float | jax.Array, *, where: jax.Array | None = None) -> Any:
-    """The sum over examples of their gradients, each scaled down to norm `l2_norm_clip` where it is longer: float32.
+    """The float32 sum of per-example gradients, each scaled down to norm `l2_norm_clip` if it is longer.
 
-    The norm is that of an example's whole tree. One example added or removed changes the sum by at most l2_norm_clip,
-    up to the rounding of float32, and so does an example whose norm is not finite: it counts 0. The sums of
-    microbatches add up to that of the batch, so noise is to be added once, to the total.
+    The norm is taken over the whole tree of an example. Adding or removing one example changes the sum by at most
+    l2_norm_clip, up to float32 rounding. An example whose norm is not finite counts as 0. The sums of microbatches add
+    up to the sum of the batch, so add noise once, to the total.
 
     Args:
-      grads: a tree of gradients with a leading axis of examples, as ``jax.vmap(jax.grad(loss), (None, 0))`` gives them.
-      l2_norm_clip: above 0.
-      where: booleans of shape (B,), False for examples that are padding and count 0, as where Poisson sampling fills a
-        batch of fixed size.
+      grads: a tree of gradients with a leading axis of examples, such as the result of
+        ``jax.vmap(jax.grad(loss), (None, 0))``.
+      l2_norm_clip: the maximum norm of an example's gradient, above 0.
+      where: booleans of shape (B,), False for padding examples, which count as 0. Use it to fill a Poisson sample to a
+        fixed batch size.
 
     Returns:
       A tree of float32 sums, without the leading axis.
@@ -53,7 +54,7 @@ def clipped_sum(grads: optax.Updates, l2_norm_clip: float | jax.Array, *, where:
 
     def total(g):
         column = (size,) + (1,) * (g.ndim - 1)
-        kept = jnp.where(counted.reshape(column), g.astype(jnp.float32), 0)  # not times 0: a NaN must go
+        kept = jnp.where(counted.reshape(column), g.astype(jnp.float32), 0)  # times 0 would keep NaN
         return jnp.sum(kept * jnp.where(counted, factor, 0).reshape(column), axis=0)
 
     return jax.tree.map(total, grads)
@@ -67,18 +68,19 @@ def add_private_noise(
 ) -> optax.GradientTransformationExtraArgs:
     """The Gaussian mechanism on a *sum* of clipped gradients, then the mean: ``(g + clip * multiplier * n) / batch``.
 
-    For gradients accumulated over microbatches by `clipped_sum`; `differentially_private_aggregate` does both at once
-    and says what its privacy rests on.
+    Use it with gradients that `clipped_sum` accumulates over microbatches. `differentially_private_aggregate` combines
+    both steps, and documents the assumptions behind the privacy guarantee.
 
     Args:
-      key: a JAX key, never used for anything else, and kept secret.
-      l2_norm_clip: that of `clipped_sum`, above 0.
-      noise_multiplier: the noise's standard deviation in units of l2_norm_clip, at least 0; the accountant's word.
-      batch_size: what the sum is divided by, above 0: the *expected* number of examples, a constant. Not the number
-        that a Poisson sample happens to have, which is private.
+      key: a JAX key. Keep it secret, and use it for nothing else.
+      l2_norm_clip: the same as in `clipped_sum`, above 0.
+      noise_multiplier: the standard deviation of the noise in units of l2_norm_clip, at least 0, as accountants use the
+        term.
+      batch_size: the sum is divided by it, above 0. It is the *expected* number of examples, a constant, and not the
+        actual size of a Poisson sample, which is private.
 
     Returns:
-      A `optax.GradientTransformationExtraArgs`, with a `NoiseState`. It keeps the dtype of the sums.
+      An `optax.GradientTransformationExtraArgs`, with a `NoiseState`. It keeps the dtype of the sums.
 
     References:
       Abadi et al., "Deep learning with differential privacy", CCS 2016.
@@ -112,39 +114,40 @@ def differentially_private_aggregate(
 ) -> optax.GradientTransformationExtraArgs:
     """DP-SGD's private mean of per-example gradients: clip each, sum, add Gaussian noise, divide by the batch size.
 
-    ``(sum_i g_i * min(1, clip / |g_i|) + clip * noise_multiplier * n) / batch_size``. First in a chain; it takes
-    gradients with a leading axis of examples, and ``where`` as an extra argument of `update` (see `clipped_sum`).
-    Norms, sums and noise are float32 whatever the dtype of the gradients, to which the result is rounded once: rounding
-    after the noise costs no privacy, but noise drawn in bfloat16 would be no Gaussian.
+    ``(sum_i g_i * min(1, clip / |g_i|) + clip * noise_multiplier * n) / batch_size``. Place it first in a chain. It
+    takes gradients with a leading axis of examples, and ``where`` as an extra argument of `update` (see `clipped_sum`).
+    Norms, sums and noise are float32 for any dtype of the gradients, and the result is rounded once. Rounding after the
+    noise costs no privacy, but noise drawn in bfloat16 would not be Gaussian.
 
-    This is the mechanism, not the proof. What the proof needs from elsewhere:
+    This is the mechanism, not the proof. The proof also needs:
 
-    - An accountant (of dp-accounting, jax-privacy, opacus) is given noise_multiplier, the number of steps and the
-      sampling: nothing else here affects epsilon. The sensitivity is l2_norm_clip for the *sum*, under adding or
+    - An accountant (from dp-accounting, jax-privacy or opacus) that knows noise_multiplier, the number of steps and the
+      sampling. Nothing else here affects epsilon. The sensitivity of the *sum* is l2_norm_clip, under adding or
       removing one record.
-    - Amplification by sampling assumes Poisson sampling, each record independently with rate q. Shuffled batches of
-      fixed size are not that. Fill a Poisson sample to a fixed size, mark the filling in `where`, and give
-      ``batch_size = q * N``.
-    - The whole tree in one transform: per-group clipping under `optax.multi_transform` has another sensitivity, and
-      under `optax.MultiSteps` gradients would be averaged before they are clipped (accumulate with `clipped_sum`).
-    - Floating point: Gaussian noise of finite precision can leak what the real one hides (Mironov 2012). Draws here
-      have 2**32 values, none beyond 6.66 standard deviations, from a generator that is fast and *not
-      cryptographic*. For a release against a determined adversary, add the noise of a secure generator to
-      `clipped_sum` instead.
+    - Poisson sampling, where each record is drawn independently with rate q, for amplification by sampling. Shuffled
+      batches of fixed size do not satisfy this. Fill a Poisson sample to a fixed size, mark the filling in `where`, and
+      pass ``batch_size = q * N``.
+    - The whole tree in one transform. Clipping per group under `optax.multi_transform` has a different sensitivity, and
+      `optax.MultiSteps` averages gradients before they are clipped (accumulate with `clipped_sum` instead).
+    - A secure generator, if the adversary is determined. Gaussian noise of finite precision can leak information that
+      ideal noise would hide (Mironov 2012). Draws here take 2**32 values, none beyond 6.66 standard deviations, from a
+      generator that is fast and *not cryptographic*. For such a release, add the noise of a secure generator to
+      `clipped_sum`.
 
     Args:
-      key: a JAX key, never used for anything else, and kept secret.
+      key: a JAX key. Keep it secret, and use it for nothing else.
       l2_norm_clip: above 0: a number (traced or not) or a schedule.
-      noise_multiplier: the noise's standard deviation in units of l2_norm_clip, at least 0: a number or a schedule.
-      batch_size: what the sum is divided by, the expected number of examples; None for the length of the leading axis,
+      noise_multiplier: the standard deviation of the noise in units of l2_norm_clip, at least 0: a number or a
+        schedule.
+      batch_size: the expected number of examples, by which the sum is divided; None for the length of the leading axis,
         1 for the sum itself.
 
     Returns:
-      A `optax.GradientTransformationExtraArgs`, with a `NoiseState`.
+      An `optax.GradientTransformationExtraArgs`, with a `NoiseState`.
 
     References:
       Abadi et al., "Deep learning with differential privacy", CCS 2016; Mironov, "On significance of the least
-      significant bits for differential privacy", CCS 2012. In the words of
+      significant bits for differential privacy", CCS 2012. The names follow
       `optax.contrib.differentially_private_aggregate`.
 
     Example:

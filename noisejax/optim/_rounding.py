@@ -1,32 +1,32 @@
-"""Stochastic rounding: low-precision parameters that keep small updates, in expectation."""
+"""Stochastic rounding, with which low-precision parameters keep small updates in expectation."""
 
 import jax
 import jax.numpy as jnp
 import optax
 from jax import lax
 
-from noisejax import _checks, _sample
-from noisejax._stream import Stream, stream as stream_of, words_like
+from noisejax import _checks
+from noisejax._random import sample
+from noisejax._random.stream import Stream, enter, stream as stream_of, words_like
 from noisejax.optim import _streams
 
 _NARROW = (jnp.bfloat16, jnp.float16)
 
 
 def stochastic_round(key: jax.Array | Stream, x: jax.Array, dtype: jax.typing.DTypeLike = jnp.bfloat16) -> jax.Array:
-    """x in a narrower dtype: one of its two neighbours there, so that the expectation is x.
+    """Rounds x to one of its two neighbours in a narrower dtype, at random, so that the expectation is x.
 
-    A value at the share p of the way from the neighbour below to the one above becomes the one above with probability
-    p, exactly; a value that the dtype has stays as it is, -0 included. Subnormal numbers round in the same way. What no
-    average can hold stays on this side of it: a finite x beyond the largest finite number becomes that number.
-    Infinities and NaN stay what they are. No gradient passes.
+    A value at a fraction p of the way from the lower to the upper neighbour is rounded up with probability exactly p.
+    Values that the dtype represents stay unchanged, including -0. Subnormal numbers are rounded in the same way. A
+    finite x beyond the largest finite number becomes that number. Infinities and NaN stay unchanged. No gradient flows.
 
     Args:
       key: a JAX key.
-      x: an array of float32 (float64 is rounded to it first), bfloat16 or float16.
+      x: an array of float32, bfloat16 or float16. float64 is first rounded to float32.
       dtype: bfloat16 or float16.
 
     Returns:
-      An array of x's shape, of that dtype.
+      An array of x's shape and of the given dtype.
 
     References:
       Gupta, Agrawal, Gopalakrishnan and Narayanan, "Deep learning with limited numerical precision", ICML 2015; Croci,
@@ -40,8 +40,7 @@ def stochastic_round(key: jax.Array | Stream, x: jax.Array, dtype: jax.typing.DT
       >>> sorted(set(y.tolist())), bool(abs(y.astype(float).mean() - 1.001) < 1e-4)
       ([1.0, 1.0078125], True)
     """
-    if not isinstance(key, Stream):
-        _checks.key("stochastic_round", key)
+    key = enter("stochastic_round", key)
     _checks.array("stochastic_round", x, _checks.floats)
     if dtype not in _NARROW:
         raise ValueError(f"stochastic_round: dtype must be bfloat16 or float16, got {dtype!r}.")
@@ -55,8 +54,8 @@ def stochastic_round(key: jax.Array | Stream, x: jax.Array, dtype: jax.typing.DT
 
 
 def _to_bfloat16(w: jax.Array, x: jax.Array) -> jax.Array:
-    # bfloat16 is the upper half of float32: 16 random bits, added to the lower half, carry with the right probability,
-    # for either sign and for subnormals. In integers, since processors may flush subnormal floats to 0.
+    # bfloat16 is the upper half of float32. Adding 16 random bits to the lower half carries with the right probability,
+    # for both signs and for subnormals. In integers, since processors may flush subnormal floats to 0.
     u = jnp.uint32
     bits = lax.bitcast_convert_type(x, u) + (w >> u(16))
     upper = (bits >> u(16)).astype(jnp.uint16)
@@ -72,7 +71,7 @@ def _to_float16(w: jax.Array, x: jax.Array) -> jax.Array:
     low, high = (
         lax.bitcast_convert_type(bits, jnp.float16).astype(jnp.float32) for bits in (below, below + jnp.uint16(1))
     )
-    up = (size > low) & _sample.bernoulli(w, (size - low) / (high - low))
+    up = (size > low) & sample.bernoulli(w, (size - low) / (high - low))
     sign = (lax.bitcast_convert_type(x, jnp.uint32) >> jnp.uint32(16)).astype(jnp.uint16) & jnp.uint16(0x8000)
     return lax.bitcast_convert_type(below + up.astype(jnp.uint16) | sign, jnp.float16)
 
@@ -80,13 +79,13 @@ def _to_float16(w: jax.Array, x: jax.Array) -> jax.Array:
 def apply_updates(key: jax.Array, params: optax.Params, updates: optax.Updates) -> optax.Params:
     """`optax.apply_updates` with stochastic rounding: ``params + updates`` in float32, then `stochastic_round`.
 
-    Nearest rounding loses every update below half a unit in the last place, a 512th to a 256th of a bfloat16 parameter;
-    here it is kept in expectation. Parameters of other dtypes are updated as optax does.
+    Rounding to nearest loses every update below half a unit in the last place, 1/512 to 1/256 of a bfloat16 parameter.
+    Stochastic rounding keeps such updates in expectation. Parameters of other dtypes are updated as in optax.
 
     Args:
-      key: a JAX key, a new one for every step.
+      key: a JAX key. Use a different key in every step.
       params: a tree of parameters.
-      updates: a tree of the same structure; its dtypes may be wider than those of the parameters.
+      updates: a tree of the same structure. Its dtypes may be wider than those of the parameters.
 
     Returns:
       The new parameters, in the dtypes of the old ones.
@@ -112,20 +111,20 @@ def apply_updates(key: jax.Array, params: optax.Params, updates: optax.Updates) 
 
 
 def stochastic_rounding(key: jax.Array) -> optax.GradientTransformationExtraArgs:
-    """Stochastic rounding of the parameters where the train step calls `optax.apply_updates`, as Flax's steps do.
+    """Stochastic rounding of parameters in train steps that call `optax.apply_updates`, such as those of Flax.
 
     For bfloat16 and float16 parameters it replaces the update u by the float32 difference ``q - p``, where q is p + u
-    rounded by `stochastic_round`: optax adds it in float32 and casts, which gives q. Updates of other parameters pass.
+    rounded by `stochastic_round`. optax adds it in float32 and casts, which gives q. Other updates are unchanged.
 
-    It stands last, outside of every other wrapper: ``optax.chain(optax.MultiSteps(...).gradient_transformation(),
-    stochastic_rounding(key))``. An update of 0 leaves the parameter as it is. Where jax_numpy_dtype_promotion is
-    "strict", optax cannot add float32 to bfloat16: use `apply_updates`, which also saves the float32 differences.
+    Place it last, outside every other wrapper: ``optax.chain(optax.MultiSteps(...).gradient_transformation(),
+    stochastic_rounding(key))``. An update of 0 leaves the parameter unchanged. If jax_numpy_dtype_promotion is
+    "strict", optax cannot add float32 to bfloat16. Use `apply_updates` then, which also avoids the float32 differences.
 
     Args:
       key: a JAX key.
 
     Returns:
-      A `optax.GradientTransformationExtraArgs` with a `NoiseState`; its update needs the parameters.
+      An `optax.GradientTransformationExtraArgs` with a `NoiseState`; its update needs the parameters.
 
     Example:
       >>> import jax, jax.numpy as jnp, optax, noisejax.optim
@@ -144,7 +143,7 @@ def stochastic_rounding(key: jax.Array) -> optax.GradientTransformationExtraArgs
         del extra_args
         if params is None:
             raise ValueError(
-                "stochastic_rounding: it rounds params + updates, so it needs the parameters: update(g, state, params)."
+                "stochastic_rounding: update needs the parameters, to round params + updates: update(g, state, params)."
             )
 
         def difference(stream, u, p):

@@ -1,4 +1,4 @@
-"""What all transforms share: a state that holds a key and a count, and a stream for every leaf of every step."""
+"""Shared by all transforms: a state with a key and a count, and one stream for each leaf and step."""
 
 import dataclasses
 from collections.abc import Callable
@@ -11,16 +11,16 @@ import numpy as np
 from noisejax import _checks
 from noisejax._contract import host_amount
 from noisejax._noise import Noise
-from noisejax._stream import Stream, fold, stage, stream
+from noisejax._random.stream import Stream, fold, stage, stream
 
 ScalarOrSchedule = float | jax.Array | Callable[[jax.Array], Any]
 
 
 class NoiseState(NamedTuple):
-    """The state of a transform that draws: how many steps it has made, and the data of its key.
+    """The state of a transform that draws noise: its number of steps, and the data of its key.
 
-    The key is kept as its data, uint32, and not as a typed key: so every checkpoint format stores it, and every wrapper
-    of optax takes it.
+    The key is stored as uint32 data instead of a typed key, so that every checkpoint format and every optax wrapper
+    supports it.
     """
 
     count: jax.Array
@@ -28,7 +28,7 @@ class NoiseState(NamedTuple):
 
 
 def init(key: jax.Array) -> NoiseState:
-    """A fresh state. The key is copied, so that a train step may donate its state and the caller keep the key."""
+    """The initial state. The key is copied, so that a train step may donate its state while the caller keeps the key."""
     data = jax.random.key_data(key) if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) else key
     return NoiseState(count=jnp.zeros((), jnp.int32), key=jnp.array(data, copy=True))
 
@@ -36,7 +36,7 @@ def init(key: jax.Array) -> NoiseState:
 def leafwise(function: Callable, tag: str, steps: tuple[Stream, ...], tree: Any, *others: Any) -> Any:
     """``function(*streams, leaf, *other_leaves)`` on every float leaf: one stream per step, by tag and path.
 
-    Leaves of other dtypes stay as they are, as do None and what optax masks.
+    Leaves of other dtypes, None and leaves that optax masks stay unchanged.
     """
 
     def at_leaf(path, leaf, *rest):
@@ -48,12 +48,12 @@ def leafwise(function: Callable, tag: str, steps: tuple[Stream, ...], tree: Any,
 
 
 def at_step(key: jax.Array, state: Any) -> Stream:
-    """The stream of the step that the state's count names: the state has the words, the key its generator."""
+    """The stream of the step in the state's count. The state holds the key's words, and the key its generator."""
     return fold(dataclasses.replace(stream(key), key=state.key), state.count)
 
 
 def at_path(step: Stream, tag: str, path: tuple) -> Stream:
-    """A leaf's stream, from the bare names along its path, so that a dict and an nnx state of one model agree."""
+    """The stream of a leaf, from the names along its path, so that a dict and an nnx state of the same model agree."""
     if path and getattr(path[-1], "name", None) == "value":  # the inside of an nnx variable
         path = path[:-1]
     return stage(step, tag, *(jax.tree_util.keystr((entry,), simple=True) for entry in path))
@@ -65,12 +65,12 @@ def is_float(leaf: Any) -> bool:
 
 
 def following(count: jax.Array) -> jax.Array:
-    """The next count; the largest int32 stays."""
+    """The next count, at most the largest int32."""
     return jnp.where(count < jnp.iinfo(jnp.int32).max, count + 1, count)
 
 
 def checked(function: str, name: str, value: Any, inside: Callable) -> Any:
-    """A number checked and made float32, a scalar array as it is, or a schedule: a function of the step's count."""
+    """Checks an amount: a number becomes float32; a scalar array or a schedule, a function of the step, is kept."""
     if isinstance(value, Noise):
         raise TypeError(
             f"{function}: {name} must be a number or a schedule, got {value!r}. See apply_noise(key, noise)."
@@ -80,14 +80,14 @@ def checked(function: str, name: str, value: Any, inside: Callable) -> Any:
     value = host_amount(function, name, value, inside)
     if getattr(value, "shape", None) != ():
         raise ValueError(
-            f"{function}: {name} must be one number or a function of the step, got {value!r}. For other amounts in "
-            "other parameters use optax.multi_transform."
+            f"{function}: {name} must be one number or a function of the step, got {value!r}. To use different amounts "
+            "for different parameters, use optax.multi_transform."
         )
     return value
 
 
 def at_count(value: Any, count: jax.Array) -> jax.Array:
-    """An amount at one step, in float32 whatever a schedule or optax.inject_hyperparams made of it."""
+    """An amount at one step, in float32 whatever the result of a schedule or optax.inject_hyperparams."""
     return jnp.asarray(value(count) if callable(value) else value).astype(jnp.float32)
 
 

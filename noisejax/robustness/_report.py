@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from noisejax._statistics import crossed_interval
+
 
 class Interval(NamedTuple):
     """A mean with the bounds of its confidence interval: numbers, or arrays with one entry per level."""
@@ -103,12 +105,12 @@ class Report:
                 f"here models and examples are {self.clean_scores.shape} and {other.clean_scores.shape}."
             )
         if family is None:
-            return _crossed(self.clean_scores - other.clean_scores, confidence)
+            return Interval(*crossed_interval(self.clean_scores - other.clean_scores, confidence))
         for report in (self, other):
             report._known(family)
         if not np.array_equal(self.levels[family], other.levels[family]) or self.draws != other.draws:
             raise ValueError(f"difference: the reports have other levels or draws of {family!r}.")
-        return _crossed(self._at(family, level) - other._at(family, level), confidence)
+        return Interval(*crossed_interval(self._at(family, level) - other._at(family, level), confidence))
 
     def passes(self, threshold: float, confidence: float = 0.95) -> dict[str, Passes]:
         """For each family, up to which level the score is at least a threshold: linear between levels.
@@ -222,40 +224,7 @@ class Report:
         return self.scores[family][near[0]]
 
     def _interval(self, scores, confidence):
-        return _crossed(scores, confidence, self.draws if self.metric == "accuracy" else 0)
-
-
-def _crossed(scores: np.ndarray, confidence: float, shares: int = 0) -> Interval:
-    """Mean over models and examples (the last two axes), with its interval; `shares`: scores are shares of draws."""
-    from scipy import special
-
-    if not 0 < confidence < 1:
-        raise ValueError(f"confidence must be between 0 and 1, got {confidence!r}.")
-    scores = np.asarray(scores, np.float64)
-    models, examples = scores.shape[-2:]
-    mean, by_model, by_example = scores.mean((-1, -2)), scores.mean(-1), scores.mean(-2)
-    z, seeds, shared = special.ndtri(0.5 + confidence / 2), 0.0, 0.0
-    if models > 1:
-        seeds = special.stdtrit(models - 1, 0.5 + confidence / 2) * by_model.std(-1, ddof=1) / models**0.5
-    if models > 1 and examples > 1:
-        single = scores - by_example[..., None, :] - by_model[..., None] + mean[..., None, None]
-        shared = z**2 * np.square(single).sum((-1, -2)) / ((models - 1) * (examples - 1) * models * examples)
-    variance = by_example.var(-1, ddof=1) if examples > 1 else np.full(mean.shape, np.inf)
-
-    def with_seeds(rows):
-        return np.sqrt(seeds**2 + np.maximum(rows**2 - shared, 0))
-
-    if not shares:
-        half = with_seeds(z * np.sqrt(variance / examples))
-        return Interval(mean, mean - half, mean + half)
-    # Wilson's, for as many yes-or-no examples as would vary as much: at least the examples there are, since models
-    # that agree tell nothing new, and at most the number of single answers.
-    n = examples * mean * (1 - mean) / np.where(variance > 0, variance, np.inf)
-    n = np.clip(n, examples, models * shares * examples) if models * shares > 1 else examples
-    centre = (mean + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * np.sqrt(mean * (1 - mean) / n + (z / n) ** 2 / 4)
-    lower, upper = mean - with_seeds(mean - (centre - half)), mean + with_seeds(centre + half - mean)
-    return Interval(mean, np.clip(lower, 0, 1), np.clip(upper, 0, 1))
+        return Interval(*crossed_interval(scores, confidence, self.draws if self.metric == "accuracy" else 0))
 
 
 def _crossing(levels: np.ndarray, curve: np.ndarray, threshold: float) -> float:

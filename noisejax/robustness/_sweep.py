@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from noisejax import _checks, _stream
+from noisejax import _checks
+from noisejax._random.stream import keys, stage
 from noisejax.robustness._report import Report, fingerprint
 
 
@@ -32,7 +33,7 @@ def on_batch(noise: Callable) -> Callable:
       >>> import jax, jax.numpy as jnp, noisejax as nj
       >>> from noisejax import robustness
       >>> flip = lambda rate: nj.bind(nj.labels.flip, rate=rate, num_classes=2)
-      >>> flips = lambda rate: robustness.on_batch(nj.entries((None, flip(rate))))
+      >>> flips = lambda rate: robustness.on_batch(nj.on_entries((None, flip(rate))))
       >>> x = jnp.arange(1000.0)
       >>> report = robustness.sweep(
       ...     jax.random.key(0), lambda x: x % 2 > 0, (x, (x % 2).astype(int)), {"flipped labels": (flips, [0.0, 0.2])}
@@ -116,8 +117,8 @@ def sweep(
     _refuse("", np.asarray(bad), None)
     scores, levels = {}, {}
     for name, (level_to_noise, at) in checked.items():
-        keys = _stream.keys(_stream.stage(key, name), jnp.arange(draws))
-        result, bad = run(level_to_noise)(model, x, y, keys, jnp.asarray(at, jnp.float32))
+        of_draws = keys(stage(key, name), jnp.arange(draws))
+        result, bad = run(level_to_noise)(model, x, y, of_draws, jnp.asarray(at, jnp.float32))
         _refuse(name, np.asarray(bad), at)
         scores[name], levels[name] = np.asarray(result), at
     return Report(

@@ -10,7 +10,7 @@ from noisejax.weights._analog import (
     phase_change as phase_change,
     programming_noise as programming_noise,
     read_noise as read_noise,
-    relative as relative,
+    relative_gaussian as relative_gaussian,
 )
 from noisejax.weights._digital import (
     bit_flips as bit_flips,
@@ -48,7 +48,7 @@ __all__ = [
     "programming_noise",
     "quant_noise",
     "read_noise",
-    "relative",
+    "relative_gaussian",
     "stuck_at",
     "ternary_mask",
 ]

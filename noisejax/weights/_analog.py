@@ -6,13 +6,15 @@ conductance (25 microsiemens). Each cell has noise of its own. The constants are
 phase-change memory cells (Joshi et al. 2020; Nandakumar et al. 2019), as IBM's aihwkit 1.1 has them.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
-from noisejax import _checks, _sample
-from noisejax._contract import array_noise
-from noisejax._numeric import straight_through
-from noisejax._stream import words_like
+from noisejax import _checks
+from noisejax._contract import Amount, Mask, array_noise, straight_through
+from noisejax._random import sample
+from noisejax._random.stream import words_like
 from noisejax.weights import _scale
 
 _FIRST_READ = 20.0  # seconds from programming to the reading that drift is counted from
@@ -20,18 +22,19 @@ _READ_TIME = 250e-9  # seconds
 
 
 def _relative_to(x: jax.Array, to, channel_axis) -> None:
-    _checks.one_of("relative", "to", to, ("absmax", "std"))
+    _checks.one_of("relative_gaussian", "to", to, ("absmax", "std"))
 
 
-@array_noise(_checks.floats, sees="batch", options=_relative_to, std=_checks.nonnegative)
-def relative(
+@array_noise(_checks.floats, sees="batch", options=_relative_to, ranges={"std": _checks.nonnegative})
+def relative_gaussian(
     key: jax.Array,
     x: jax.Array,
-    std: float | jax.Array,
+    std: Amount,
     *,
     to: str = "absmax",
     channel_axis: int | None = None,
-    where: jax.Array | None = None,
+    where: Mask = None,
+    lengths: Mask = None,
 ) -> jax.Array:
     """Gaussian noise relative to the scale of the weights: ``w + std * scale * n``, with n standard normal.
 
@@ -57,25 +60,29 @@ def relative(
     Example:
       >>> import jax, jax.numpy as jnp, noisejax as nj
       >>> w = jnp.array([[1.0, 100.0], [-2.0, 50.0]])
-      >>> nj.weights.relative(jax.random.key(0), w, 0.05, channel_axis=-1).shape
+      >>> nj.weights.relative_gaussian(jax.random.key(0), w, 0.05, channel_axis=-1).shape
       (2, 2)
     """
     measure = _scale.absmax if to == "absmax" else _scale.spread
-    scale = measure(x, _scale.axes("relative", x, channel_axis), where)
+    scale = measure(x, _scale.axes("relative_gaussian", x, channel_axis), where)
     return x + std * scale * _normal(key, "relative", x)
 
 
 @array_noise(
-    _checks.floats, sees="element", time=_checks.nonnegative, nu=_checks.nonnegative, nu_std=_checks.nonnegative
+    _checks.floats,
+    sees="element",
+    ranges={"time": _checks.nonnegative, "nu": _checks.nonnegative, "nu_std": _checks.nonnegative},
 )
 def conductance_drift(
     key: jax.Array,
     x: jax.Array,
-    time: float | jax.Array,
-    nu: float | jax.Array,
-    nu_std: float | jax.Array = 0.0,
+    time: Amount,
+    nu: Amount,
+    nu_std: Amount = 0.0,
     *,
     first_read: float = _FIRST_READ,
+    where: Mask = None,
+    lengths: Mask = None,
 ) -> jax.Array:
     """Conductance drift: ``w * ((time + t0) / t0)**-v``, with ``v = |nu + nu_std * n|`` for each weight.
 
@@ -105,14 +112,15 @@ def conductance_drift(
     return x * jnp.exp(-exponent * jnp.log1p(jnp.maximum(time, 0) / first_read))
 
 
-@array_noise(_checks.floats, sees="batch", scale=_checks.nonnegative)
+@array_noise(_checks.floats, sees="batch", ranges={"scale": _checks.nonnegative})
 def programming_noise(
     key: jax.Array,
     x: jax.Array,
-    scale: float | jax.Array = 1.0,
+    scale: Amount = 1.0,
     *,
     channel_axis: int | None = None,
-    where: jax.Array | None = None,
+    where: Mask = None,
+    lengths: Mask = None,
 ) -> jax.Array:
     """Programming noise of phase-change memory: each cell of a pair is ``max(g + scale * s(g) n, 0)``.
 
@@ -146,15 +154,16 @@ def programming_noise(
     return _pair(x, _scale.axes("programming_noise", x, channel_axis), where, cell)
 
 
-@array_noise(_checks.floats, sees="batch", time=_checks.nonnegative, scale=_checks.nonnegative)
+@array_noise(_checks.floats, sees="batch", ranges={"time": _checks.nonnegative, "scale": _checks.nonnegative})
 def read_noise(
     key: jax.Array,
     x: jax.Array,
-    time: float | jax.Array,
-    scale: float | jax.Array = 1.0,
+    time: Amount,
+    scale: Amount = 1.0,
     *,
     channel_axis: int | None = None,
-    where: jax.Array | None = None,
+    where: Mask = None,
+    lengths: Mask = None,
 ) -> jax.Array:
     """Read noise of phase-change memory, of spectrum 1/f: each cell of a pair is ``max(g (1 + scale q(g) r n), 0)``.
 
@@ -191,16 +200,17 @@ def read_noise(
     return _pair(x, _scale.axes("read_noise", x, channel_axis), where, cell)
 
 
-@array_noise(_checks.floats, sees="batch", time=_checks.nonnegative, scale=_checks.nonnegative)
+@array_noise(_checks.floats, sees="batch", ranges={"time": _checks.nonnegative, "scale": _checks.nonnegative})
 def phase_change(
     key: jax.Array,
     x: jax.Array,
-    time: float | jax.Array,
-    scale: float | jax.Array = 1.0,
+    time: Amount,
+    scale: Amount = 1.0,
     *,
     compensate: bool = False,
     channel_axis: int | None = None,
-    where: jax.Array | None = None,
+    where: Mask = None,
+    lengths: Mask = None,
 ) -> jax.Array:
     """Weights in phase-change memory, `time` seconds later: programming noise, drift and read noise of every cell.
 
@@ -274,11 +284,11 @@ def _pair(x: jax.Array, over: tuple[int, ...], where, cell) -> jax.Array:
     return x + largest * jnp.where(g < 0, -change, change)
 
 
-def _programmed(g: jax.Array, noise: jax.Array) -> jax.Array:
+def _programmed(g: jax.Array, noise: Any) -> jax.Array:
     return jnp.maximum(g + (0.26348 + 1.9650 * g - 1.1731 * g * g) / 25 * noise, 0)
 
 
-def _read(g: jax.Array, start: jax.Array, time, noise: jax.Array) -> jax.Array:
+def _read(g: jax.Array, start: jax.Array, time, noise: Any) -> jax.Array:
     """A cell as read that was programmed to `start` and has g now."""
     q = jnp.minimum(0.0088 * jnp.exp(-0.65 * jnp.log(jnp.maximum(start, 1e-4))), 0.2)  # 0.2 below 0.008 already
     seconds = jnp.maximum(time, 0) + _FIRST_READ
@@ -286,4 +296,4 @@ def _read(g: jax.Array, start: jax.Array, time, noise: jax.Array) -> jax.Array:
 
 
 def _normal(key, tag: str, x: jax.Array) -> jax.Array:
-    return _sample.normal(words_like(key, tag, x)).astype(x.dtype)
+    return sample.normal(words_like(key, tag, x)).astype(x.dtype)

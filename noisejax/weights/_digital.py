@@ -5,25 +5,26 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from noisejax import _checks, _sample
-from noisejax._contract import Hit, array_noise
-from noisejax._numeric import straight_through
-from noisejax._stream import along, words, words_like
+from noisejax import _checks
+from noisejax._contract import Amount, Hit, Mask, array_noise, straight_through
+from noisejax._random import sample
+from noisejax._random.stream import along, words, words_like
 from noisejax.weights import _scale
 
 _bits = _checks.Range("at least 2", lambda v: v >= 2, "inf, and every number from 24 on, is the identity.")
 
 
-@array_noise(_checks.floats, sees="batch", bits=_bits)
+@array_noise(_checks.floats, sees="batch", ranges={"bits": _bits})
 def fake_quantize(
     key: jax.Array,
     x: jax.Array,
-    bits: float | jax.Array,
+    bits: Amount,
     *,
     symmetric: bool = True,
     channel_axis: int | None = None,
     rounding: str = "nearest",
-    where: jax.Array | None = None,
+    where: Mask = None,
+    lengths: Mask = None,
 ) -> jax.Array:
     """Uniform quantization of weights to `bits` bits over their own range, in floats, with a straight-through gradient.
 
@@ -68,18 +69,19 @@ def _blocks(x: jax.Array, block_size, axis, **_) -> None:
         raise TypeError(f"quant_noise: axis must be an integer, got {axis!r}.")
 
 
-@array_noise(_checks.floats, sees="batch", options=_blocks, rate=_checks.rate, bits=_bits)
+@array_noise(_checks.floats, sees="batch", options=_blocks, ranges={"rate": _checks.rate, "bits": _bits})
 def quant_noise(
     key: jax.Array,
     x: jax.Array,
-    rate: float | jax.Array,
-    bits: float | jax.Array = 8.0,
+    rate: Amount,
+    bits: Amount = 8.0,
     *,
     block_size: int = 1,
     axis: int = -2,
     symmetric: bool = True,
     channel_axis: int | None = None,
-    where: jax.Array | None = None,
+    where: Mask = None,
+    lengths: Mask = None,
 ) -> Hit:
     """Quantization noise: a random fraction of the blocks of weights is quantized, the others stay as they are.
 
@@ -115,10 +117,10 @@ def quant_noise(
     over = _scale.axes("quant_noise", x, channel_axis)
     value = _quantized(key, "quant_noise", x, bits, symmetric, over, "nearest", where)
     if block_size == 1 or x.ndim == 0:
-        return Hit(_sample.bernoulli(words_like(key, "quant_noise", x), rate), value)
+        return Hit(sample.bernoulli(words_like(key, "quant_noise", x), rate), value)
     (axis,) = _checks.axes("quant_noise", "axis", (-1 if x.ndim == 1 and axis == -2 else axis,), x.ndim)
     word = _repeated(words(key, "quant_noise", **_with_blocks(x, axis, block_size)), axis, block_size, x.shape[axis])
-    return Hit(_sample.bernoulli(word, rate), value)
+    return Hit(sample.bernoulli(word, rate), value)
 
 
 _FIELDS = ("sign", "exponent", "mantissa")
@@ -146,8 +148,18 @@ def _positions(x: jax.Array, bits) -> int:
     return mask
 
 
-@array_noise(_checks.numbers, sees="element", options=lambda x, bits: _positions(x, bits) and None, rate=_checks.rate)
-def bit_flips(key: jax.Array, x: jax.Array, rate: float | jax.Array, *, bits: str | int | tuple = "all") -> Hit:
+@array_noise(
+    _checks.numbers, sees="element", options=lambda x, bits: _positions(x, bits) and None, ranges={"rate": _checks.rate}
+)
+def bit_flips(
+    key: jax.Array,
+    x: jax.Array,
+    rate: Amount,
+    *,
+    bits: str | int | tuple = "all",
+    where: Mask = None,
+    lengths: Mask = None,
+) -> Hit:
     """Memory faults: every bit of every weight flips with probability `rate`, independently of all others.
 
     It acts on the bits of x's own dtype, whatever they mean: float32, bfloat16, float16 and integers. Flips of the
@@ -221,7 +233,7 @@ def _flips(key, tag: str, x: jax.Array, rate, width: int, mask: int) -> jax.Arra
         undecided = undecided & ~(random ^ wanted)
     for n in range(_REST):
         lane = undecided & (u(0) - undecided)
-        hit = hit | jnp.where(_sample.bernoulli(words_like(key, f"{tag}.rest{n}", x), rest), lane, 0)
+        hit = hit | jnp.where(sample.bernoulli(words_like(key, f"{tag}.rest{n}", x), rest), lane, 0)
         undecided = undecided ^ lane
     return jnp.where(rate >= 1, full, hit)
 
@@ -247,7 +259,7 @@ def _quantized(key, tag, x, bits, symmetric, over, rounding, where) -> jax.Array
         q = jnp.round(q)
     else:
         below = jnp.floor(q)
-        q = below + _sample.bernoulli(words_like(key, f"{tag}.rounding", x), q - below).astype(x.dtype)
+        q = below + sample.bernoulli(words_like(key, f"{tag}.rounding", x), q - below).astype(x.dtype)
     y = step * (jnp.clip(q + zero, low, high) - zero)
     return straight_through(jnp.where(ok, y, x), x)
 

@@ -3,14 +3,17 @@
 import jax
 import jax.numpy as jnp
 
-from noisejax import _checks, _sample
-from noisejax._contract import Hit, array_noise
-from noisejax._stream import words_like
+from noisejax import _checks
+from noisejax._contract import Amount, Hit, Mask, array_noise
+from noisejax._random import sample
+from noisejax._random.stream import words_like
 from noisejax.weights import _scale
 
 
-@array_noise(_checks.floats, sees="element", rate=_checks.rate)
-def drop_connect(key: jax.Array, x: jax.Array, rate: float | jax.Array, *, rescale: bool = True) -> Hit:
+@array_noise(_checks.floats, sees="element", ranges={"rate": _checks.rate})
+def drop_connect(
+    key: jax.Array, x: jax.Array, rate: Amount, *, rescale: bool = True, where: Mask = None, lengths: Mask = None
+) -> Hit:
     """DropConnect: each weight is 0 with probability `rate`.
 
     The paper leaves the other weights as they are, ``M * w`` with M of mean 1 - rate, and corrects at inference:
@@ -37,13 +40,15 @@ def drop_connect(key: jax.Array, x: jax.Array, rate: float | jax.Array, *, resca
       >>> sorted(set(w.tolist()))
       [0.0, 1.0]
     """
-    hit = _sample.bernoulli(words_like(key, "drop_connect", x), rate)
+    hit = sample.bernoulli(words_like(key, "drop_connect", x), rate)
     keep = 1 - jnp.clip(rate, 0, 1)
     return Hit(hit, 0.0, x / jnp.where(keep > 0, keep, 1) if rescale else None)
 
 
-@array_noise(_checks.floats, sees="element", rate=_checks.rate, flip=_checks.rate)
-def ternary_mask(key: jax.Array, x: jax.Array, rate: float | jax.Array, flip: float | jax.Array = 0.0) -> Hit:
+@array_noise(_checks.floats, sees="element", ranges={"rate": _checks.rate, "flip": _checks.rate})
+def ternary_mask(
+    key: jax.Array, x: jax.Array, rate: Amount, flip: Amount = 0.0, *, where: Mask = None, lengths: Mask = None
+) -> Hit:
     """A mask of -1, 0 and 1 on the weights: 0 with probability `rate`; of the rest, -1 with probability `flip`.
 
     The expectation is ``(1 - rate) (1 - 2 flip) x``.
@@ -68,8 +73,8 @@ def ternary_mask(key: jax.Array, x: jax.Array, rate: float | jax.Array, flip: fl
       >>> sorted(set(nj.weights.ternary_mask(jax.random.key(0), jnp.ones(100), 0.5, 0.2).tolist()))
       [-1.0, 0.0, 1.0]
     """
-    zero = _sample.bernoulli(words_like(key, "ternary_mask", x), rate)
-    negative = _sample.bernoulli(words_like(key, "ternary_mask.flip", x), flip)
+    zero = sample.bernoulli(words_like(key, "ternary_mask", x), rate)
+    negative = sample.bernoulli(words_like(key, "ternary_mask.flip", x), flip)
     return Hit(zero | negative, jnp.where(zero, 0, -x))
 
 
@@ -81,15 +86,16 @@ def _stuck(x: jax.Array, value, channel_axis) -> None:
         _checks.one_of("stuck_at", "value", each, _STUCK)
 
 
-@array_noise(_checks.floats, sees="batch", options=_stuck, rate=_checks.rate)
+@array_noise(_checks.floats, sees="batch", options=_stuck, ranges={"rate": _checks.rate})
 def stuck_at(
     key: jax.Array,
     x: jax.Array,
-    rate: float | jax.Array,
+    rate: Amount,
     *,
     value: str | tuple[str, ...] = "zero",
     channel_axis: int | None = None,
-    where: jax.Array | None = None,
+    where: Mask = None,
+    lengths: Mask = None,
 ) -> Hit:
     """Stuck cells: each weight, with probability `rate`, has a value that does not depend on it any more.
 
@@ -127,7 +133,7 @@ def stuck_at(
     values = [{"zero": 0.0, "min": low, "max": high}[kind] for kind in kinds]
     stuck = jnp.asarray(values[0]).astype(x.dtype)
     if len(values) > 1:
-        chosen = _sample.uniform(words_like(key, "stuck_at.value", x)) * len(values)
+        chosen = sample.uniform(words_like(key, "stuck_at.value", x)) * len(values)
         for n, other in enumerate(values[1:], 1):
             stuck = jnp.where(chosen >= n, other, stuck)
-    return Hit(_sample.bernoulli(words_like(key, "stuck_at", x), rate), stuck)
+    return Hit(sample.bernoulli(words_like(key, "stuck_at", x), rate), stuck)

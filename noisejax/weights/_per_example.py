@@ -14,9 +14,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from noisejax import _checks, _sample
+from noisejax import _checks
 from noisejax._contract import host_amount
-from noisejax._stream import Stream, along, words, words_like
+from noisejax._random import sample
+from noisejax._random.stream import along, enter, words, words_like
 from noisejax.weights._product import DENSE, Conv, plan
 
 
@@ -231,7 +232,7 @@ def _factors(key, x, w, rank, product, mode):
     y = p.multiply(x, w)  # for its shape and sharding; nothing reads its values, so it is not computed
 
     def stacked(draw, like, kept):
-        columns = jnp.stack([_sample.normal(words(key, f"low_rank.{draw}{k}", **like)) for k in range(rank)], axis=-1)
+        columns = jnp.stack([sample.normal(words(key, f"low_rank.{draw}{k}", **like)) for k in range(rank)], axis=-1)
         return lax.squeeze(columns, [axis for axis in range(columns.ndim - 1) if axis not in kept])
 
     (ins, kept_in), (outs, kept_out) = _inputs(p, x, mode), _outputs(p, y, mode)
@@ -279,8 +280,8 @@ def _rank_one(x, w, y, p, std, a, b):
 
 
 def _vectors(key, tag_in, tag_out, x, y, p, mode, function):
-    a = function(_sample.normal(words(key, tag_in, **_inputs(p, x, mode)[0])))
-    b = function(_sample.normal(words(key, tag_out, **_outputs(p, y, mode)[0])))
+    a = function(sample.normal(words(key, tag_in, **_inputs(p, x, mode)[0])))
+    b = function(sample.normal(words(key, tag_out, **_outputs(p, y, mode)[0])))
     return a.astype(y.dtype), b.astype(y.dtype)
 
 
@@ -302,7 +303,7 @@ def _one_sample(tag, key, x, w, p, std):
 
 def _normal(key, tag, like, dtype=None):
     into = dtype or like.dtype
-    return _sample.normal(words_like(key, tag, like), into).astype(into)
+    return sample.normal(words_like(key, tag, like), into).astype(into)
 
 
 def _signs(w: jax.Array, dtype) -> jax.Array:
@@ -353,8 +354,7 @@ def _fit(name: str, amount: str, value: jax.Array, of: str, shape: tuple[int, ..
 
 
 def _check(name: str, key, x, w, mode: str) -> None:
-    if not isinstance(key, Stream):
-        _checks.key(name, key)
+    key = enter(name, key)
     _checks.array(name, x, _checks.floats)
     if not hasattr(w, "dtype") or w.dtype != x.dtype:
         raise TypeError(f"{name}: w must have x's dtype, {x.dtype}, got {getattr(w, 'dtype', w)}. Cast one of them.")

@@ -7,9 +7,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from noisejax import _checks
 from noisejax._noise import stages
-from noisejax._stream import Stream, stage
+from noisejax._random.stream import enter, stage
 
 
 def perturb(
@@ -52,8 +51,7 @@ def perturb(
       >>> noisy["dense"]["bias"] is params["dense"]["bias"]
       True
     """
-    if not isinstance(key, Stream):
-        _checks.key("perturb", key)
+    stream = enter("perturb", key)
     (noise,) = stages("perturb", (noise,))
     leaves, structure = jax.tree_util.tree_flatten_with_path(tree)
     names = paths(tree)
@@ -64,7 +62,7 @@ def perturb(
             f"{', ...' if len(names) > 8 else ''}."
         )
     noisy = [
-        noise(stage(key, name), leaf) if take else leaf
+        noise(stage(stream, name), leaf) if take else leaf
         for (name, _), (_, leaf), take in zip(names, leaves, chosen, strict=True)
     ]
     return jax.tree_util.tree_unflatten(structure, noisy)

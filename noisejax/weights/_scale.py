@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from noisejax import _checks
+from noisejax._checks import Mask
 
 
 def axes(function: str, x: jax.Array, channel_axis: int | None) -> tuple[int, ...]:
@@ -19,11 +20,11 @@ def axes(function: str, x: jax.Array, channel_axis: int | None) -> tuple[int, ..
     return tuple(axis for axis in range(x.ndim) if axis != kept)
 
 
-def absmax(x: jax.Array, over: tuple[int, ...], where: jax.Array | None) -> jax.Array:
+def absmax(x: jax.Array, over: tuple[int, ...], where: Mask) -> jax.Array:
     return jnp.max(jnp.abs(_valid(x, where)[0]), axis=over, keepdims=True, initial=0)
 
 
-def ends(x: jax.Array, over: tuple[int, ...], where: jax.Array | None) -> tuple[jax.Array, jax.Array]:
+def ends(x: jax.Array, over: tuple[int, ...], where: Mask) -> tuple[jax.Array, jax.Array]:
     """The least and the largest value; (0, 0) where there is none."""
     x, valid = _valid(x, where)
     some = jnp.any(valid, axis=over, keepdims=True)
@@ -32,7 +33,7 @@ def ends(x: jax.Array, over: tuple[int, ...], where: jax.Array | None) -> tuple[
     return jnp.where(some, low, 0), jnp.where(some, high, 0)
 
 
-def spread(x: jax.Array, over: tuple[int, ...], where: jax.Array | None) -> jax.Array:
+def spread(x: jax.Array, over: tuple[int, ...], where: Mask) -> jax.Array:
     """The standard deviation, of the population."""
     x, valid = _valid(x, where)
     count = jnp.maximum(jnp.sum(valid, axis=over, keepdims=True, dtype=x.dtype), 1)
@@ -40,7 +41,7 @@ def spread(x: jax.Array, over: tuple[int, ...], where: jax.Array | None) -> jax.
     return jnp.sqrt(jnp.sum(deviation * deviation, axis=over, keepdims=True) / count)
 
 
-def _valid(x: jax.Array, where: jax.Array | None) -> tuple[jax.Array, jax.Array]:
+def _valid(x: jax.Array, where: Mask) -> tuple[jax.Array, jax.Array]:
     x = lax.stop_gradient(x)
     valid = jnp.isfinite(x) if where is None else jnp.isfinite(x) & where
     return jnp.where(valid, x, 0), valid

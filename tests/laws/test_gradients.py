@@ -65,7 +65,7 @@ def test_gradients_at_the_ends_of_the_ranges_are_finite(case, key):
 def test_amounts_get_gradients_only_on_request(case, key):
     x = case.array()
     for learn in (False, True):
-        noise = nj.bind(case.function, **case.amounts, **case.options, learn=learn)
+        noise = nj.learnable(case.bind()) if learn else case.bind()
         gradient = jax.jit(jax.grad(lambda noise: jnp.sum(noise(key, x) ** 2)))(noise)
         leaves = jax.tree.leaves(gradient)
         assert all(bool(jnp.isfinite(g).all()) for g in leaves)

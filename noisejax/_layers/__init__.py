@@ -1,0 +1,1 @@
+"""What the layers of `noisejax.nnx` and `noisejax.linen` share."""

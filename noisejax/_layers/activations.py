@@ -1,0 +1,86 @@
+"""Noise on what a network computes inside: what the layers of both doors to Flax share."""
+
+import dataclasses
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from noisejax._contract import padding
+from noisejax._noises.additive import uniform
+from noisejax._noises.masking import dropout
+from noisejax._noises.mixing import blend, mixup_pairs
+from noisejax._padded import Padded, values_of
+from noisejax._random.sample import integers
+from noisejax._random.stream import words
+
+
+def neftune(key, x: jax.Array, alpha: jax.Array, where, lengths) -> jax.Array:
+    """x + u, u uniform within alpha / sqrt(L d): L is each example's true length, d the number of features."""
+    values = values_of(x)
+    if values.ndim < 2:
+        raise ValueError(f"NEFTune: embeddings must be (..., length, features), got shape {values.shape}.")
+    mask = padding("NEFTune", values, where, x.lengths if isinstance(x, Padded) else lengths)
+    length = jnp.float32(values.shape[-2])
+    if mask is not None:
+        tokens = mask.any(-1, keepdims=True)
+        tokens = jnp.broadcast_to(tokens, (*tokens.shape[:-2], values.shape[-2], 1))
+        length = jnp.sum(tokens, -2, keepdims=True, dtype=jnp.float32)
+    scale = jnp.maximum(alpha, 0) * jax.lax.rsqrt(jnp.maximum(length, 1) * jnp.float32(values.shape[-1]))
+    return uniform(key, x, scale, where=where, lengths=lengths)
+
+
+def attention_dropout(key, weights: jax.Array, rate: float | jax.Array, broadcast: bool) -> jax.Array:
+    """Dropout of attention probabilities (..., heads, queries, keys); `broadcast` shares one draw, as Flax does."""
+    return dropout(key, weights, rate, broadcast_dims=tuple(range(weights.ndim - 2)) if broadcast else ())
+
+
+def attend(weights: jax.Array, value: jax.Array, precision: Any = None) -> jax.Array:
+    """The mean of the values (..., keys, heads, features) under attention weights; fewer heads of values are shared."""
+    heads, shared = weights.shape[-3], value.shape[-2]
+    if heads % shared:
+        raise ValueError(f"attention: {heads} heads of queries cannot share {shared} heads of values.")
+    value = value if heads == shared else jnp.repeat(value, heads // shared, axis=-2)
+    return jnp.einsum("...hqk,...khd->...qhd", weights, value, precision=precision)
+
+
+@functools.partial(
+    jax.tree_util.register_dataclass, data_fields=["lam", "partner", "place"], meta_fields=["places", "shards"]
+)
+@dataclasses.dataclass(frozen=True)
+class HiddenMix:
+    """What manifold mixup draws for one batch: a place in the network, each example's partner and its weight.
+
+    A pytree of arrays, so that it passes through any transform: call it at every place on the hidden batch there, then
+    blend the labels alike.
+    """
+
+    lam: jax.Array | None  # (B,); None, as the two others, where there is no noise now
+    partner: Any
+    place: Any
+    places: int
+    shards: int
+
+    def __call__(self, hidden: Any, place: int) -> Any:
+        """The hidden batch of one place, blended if it is the one that was drawn."""
+        if not isinstance(place, int) or not 0 <= place < self.places:
+            raise ValueError(f"ManifoldMixup: place must be in [0, {self.places}), got {place!r}.")
+        if self.lam is None:
+            return hidden
+        lam = jnp.where(self.place == place, self.lam, 1)
+        return blend(hidden, lam, self.partner, shards=self.shards)
+
+    def labels(self, labels: Any, *, num_classes: int | None = None) -> Any:
+        """The labels, blended as the hidden batch was; integers of shape (B,) become rows of `num_classes`."""
+        if self.lam is None:
+            return blend(labels, 1.0, 0, num_classes=num_classes)
+        return blend(labels, self.lam, self.partner, num_classes=num_classes, shards=self.shards)
+
+
+def draw_hidden_mix(key, batch: Any, alpha: jax.Array, places: int, mode: str, pairing: str, shards: int) -> HiddenMix:
+    """Draws for a batch (any pytree of arrays with a leading axis of examples)."""
+    n = jax.tree.leaves(batch)[0].shape[0]
+    lam, partner = mixup_pairs(key, n, alpha, mode=mode, pairing=pairing, shards=shards)
+    place = integers(words(key, "manifold_mixup.high", ()), words(key, "manifold_mixup.low", ()), places)
+    return HiddenMix(lam, partner, place, places, shards)

@@ -1,0 +1,184 @@
+"""Continuous noise: additive and multiplicative, each by its published definition."""
+
+import jax
+import jax.numpy as jnp
+
+from noisejax import _checks
+from noisejax._contract import Amount, Mask, array_noise, straight_through, wide
+from noisejax._random import sample
+from noisejax._random.stream import words_like
+
+_photons = _checks.Range("above 0", lambda v: v > 0, "It is the mean count where x is 1; +inf is the identity.")
+_freedom = _checks.Range("above 0", lambda v: v > 0, "Small ones have heavy tails; +inf is the Gaussian.")
+
+
+@array_noise(sees="element", ranges={"std": _checks.nonnegative}, widen=False)
+def gaussian(key: jax.Array, x: jax.Array, std: Amount, *, where: Mask = None, lengths: Mask = None) -> jax.Array:
+    """Additive Gaussian noise: ``x + std * n``, with n standard normal for each element.
+
+    Args:
+      key: a JAX key.
+      x: floats or uint8/uint16 images of any shape; a uint8 result is rounded and saturates.
+      std: the standard deviation, in the units of x; at least 0, broadcastable to x. 0 is the identity.
+      where, lengths: padding, see `noisejax.Noise`.
+
+    Returns:
+      An array of x's shape and dtype.
+
+    References:
+      Bishop, "Training with noise is equivalent to Tikhonov regularization", Neural Computation 7(1), 1995.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, noisejax as nj
+      >>> nj.gaussian(jax.random.key(0), jnp.zeros((2, 3)), 0.1).shape
+      (2, 3)
+    """
+    noise = sample.normal(words_like(key, "gaussian", x), into=x.dtype)
+    x = wide(x)
+    return x + std * noise.astype(x.dtype)
+
+
+@array_noise(sees="element", ranges={"half_width": _checks.nonnegative})
+def uniform(key: jax.Array, x: jax.Array, half_width: Amount, *, where: Mask = None, lengths: Mask = None) -> jax.Array:
+    """Additive uniform noise: ``x + u``, with u uniform on [-half_width, half_width] for each element.
+
+    Args:
+      key: a JAX key.
+      x: floats or uint8/uint16 images of any shape; a uint8 result is rounded and saturates.
+      half_width: half the width of the interval, in the units of x; at least 0, broadcastable to x. 0 is the identity.
+        The standard deviation is half_width / sqrt(3).
+      where, lengths: padding, see `noisejax.Noise`.
+
+    Returns:
+      An array of x's shape and dtype.
+
+    References:
+      Schuchman, "Dither signals and their effect on quantization noise", IEEE Trans. Communication Technology 12(4),
+      1964: with half_width = step / 2 it is the dither for `noisejax.quantize`.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, noisejax as nj
+      >>> y = nj.uniform(jax.random.key(0), jnp.zeros(100), 0.5)
+      >>> bool((abs(y) <= 0.5).all())
+      True
+    """
+    return x + half_width * sample.symmetric_uniform(words_like(key, "uniform", x)).astype(x.dtype)
+
+
+@array_noise(sees="element", ranges={"scale": _checks.nonnegative})
+def laplace(key: jax.Array, x: jax.Array, scale: Amount, *, where: Mask = None, lengths: Mask = None) -> jax.Array:
+    """Additive Laplace noise: ``x + scale * n``, with n of density ``exp(-|n|) / 2`` for each element.
+
+    Args:
+      key: a JAX key.
+      x: floats or uint8/uint16 images of any shape; a uint8 result is rounded and saturates.
+      scale: the mean absolute value of the noise, in the units of x; at least 0, broadcastable to x. 0 is the
+        identity. The standard deviation is scale * sqrt(2).
+      where, lengths: padding, see `noisejax.Noise`.
+
+    Returns:
+      An array of x's shape and dtype.
+
+    References:
+      Dwork et al., "Calibrating noise to sensitivity in private data analysis", TCC 2006. These draws are floating
+      point and no privacy mechanism by themselves (Mironov, CCS 2012).
+
+    Example:
+      >>> import jax, jax.numpy as jnp, noisejax as nj
+      >>> nj.laplace(jax.random.key(0), jnp.zeros((2, 3)), 0.1).shape
+      (2, 3)
+    """
+    return x + scale * sample.laplace(words_like(key, "laplace", x)).astype(x.dtype)
+
+
+@array_noise(sees="element", ranges={"scale": _checks.nonnegative, "df": _freedom})
+def student_t(
+    key: jax.Array, x: jax.Array, scale: Amount, df: Amount, *, where: Mask = None, lengths: Mask = None
+) -> jax.Array:
+    """Additive heavy-tailed noise: ``x + scale * t``, with t of Student's distribution for each element.
+
+    Args:
+      key: a JAX key.
+      x: floats or uint8/uint16 images of any shape; a uint8 result is rounded and saturates.
+      scale: the factor of the draws, in the units of x; at least 0, broadcastable to x. 0 is the identity. The
+        standard deviation is scale * sqrt(df / (df - 2)) where df > 2, and there is none below.
+      df: the degrees of freedom, above 0, broadcastable to x; 1 is the Cauchy distribution and inf the Gaussian.
+        Draws beyond the range of float32, which occur below 0.5, are held at its ends.
+      where, lengths: padding, see `noisejax.Noise`.
+
+    Returns:
+      An array of x's shape and dtype.
+
+    References:
+      Bailey, "Polar generation of random variates with the t-distribution", Mathematics of Computation 62, 1994.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, noisejax as nj
+      >>> nj.student_t(jax.random.key(0), jnp.zeros((2, 3)), 0.1, df=3).shape
+      (2, 3)
+    """
+    df = jnp.minimum(jnp.asarray(df).astype(jnp.float32), 1e7)  # the Gaussian to 1e-7, and no inf * 0 at inf
+    w = jnp.minimum(words_like(key, "student_t", x), jnp.uint32(2**32 - 256))  # a radius of 0 has no gradient in df
+    t = sample.student_t(w, words_like(key, "student_t.angle", x), df)
+    return x + scale * jnp.clip(t, -3e38, 3e38).astype(x.dtype)
+
+
+@array_noise(sees="element", ranges={"std": _checks.nonnegative}, widen=False)
+def speckle(key: jax.Array, x: jax.Array, std: Amount, *, where: Mask = None, lengths: Mask = None) -> jax.Array:
+    """Multiplicative Gaussian noise: ``x + x * std * n``, with n standard normal for each element.
+
+    Args:
+      key: a JAX key.
+      x: floats or uint8/uint16 images of any shape; a uint8 result is rounded and saturates. Zeros stay zeros.
+      std: the standard deviation relative to x; at least 0, broadcastable to x. 0 is the identity.
+      where, lengths: padding, see `noisejax.Noise`.
+
+    Returns:
+      An array of x's shape and dtype.
+
+    References:
+      Hendrycks and Dietterich, "Benchmarking neural network robustness to common corruptions and perturbations", ICLR
+      2019 (speckle_noise, before its clipping to [0, 1]).
+
+    Example:
+      >>> import jax, jax.numpy as jnp, noisejax as nj
+      >>> nj.speckle(jax.random.key(0), jnp.zeros(3), 0.1).tolist()
+      [0.0, 0.0, 0.0]
+    """
+    noise = sample.normal(words_like(key, "speckle", x), into=x.dtype)
+    x = wide(x)
+    finite = jnp.where(jnp.isfinite(x), x, 0)  # inf - inf would be NaN
+    return x + finite * (std * noise.astype(x.dtype))
+
+
+@array_noise(sees="element", ranges={"photons": _photons})
+def shot(key: jax.Array, x: jax.Array, photons: Amount, *, where: Mask = None, lengths: Mask = None) -> jax.Array:
+    """Photon noise: ``Poisson(x * photons) / photons`` for each element, of mean x and variance x / photons.
+
+    Negative x is no intensity and stays as it is. The gradient in x is straight-through: that of the expectation,
+    which is 1; the gradient in `photons` is 0.
+
+    Args:
+      key: a JAX key.
+      x: intensities, floats or uint8/uint16 images of any shape; a uint8 result is rounded and saturates.
+      photons: the mean count where x is 1 (for a uint8 image: per grey level), above 0, broadcastable to x. inf is
+        the identity; a traced value at or below 0 gives darkness, 0.
+      where, lengths: padding, see `noisejax.Noise`.
+
+    Returns:
+      An array of x's shape and dtype.
+
+    References:
+      Hendrycks and Dietterich, "Benchmarking neural network robustness to common corruptions and perturbations", ICLR
+      2019 (shot_noise, before its clipping to [0, 1]).
+
+    Example:
+      >>> import jax, jax.numpy as jnp, noisejax as nj
+      >>> counts = nj.shot(jax.random.key(0), jnp.ones(4), 10.0) * 10
+      >>> bool((counts == counts.round()).all())
+      True
+    """
+    mean = x * jnp.maximum(photons, 0)
+    lit = (mean >= 0) & (mean < jnp.inf)  # neither negative, nor NaN (0 * inf among them), nor infinite
+    count = sample.poisson(words_like(key, "shot", x), jnp.where(lit, mean, 0).astype(jnp.float32)).astype(x.dtype)
+    return straight_through(jnp.where(lit, count / jnp.where(photons > 0, photons, 1), x), x)

@@ -1,0 +1,285 @@
+"""Noise that mixes examples of a batch with one another: whole ones (mixup), or cell by cell (swap)."""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from noisejax import _batch, _checks
+from noisejax._batch import batch_noise
+from noisejax._contract import Amount, Hit, Mask, array_noise, host_amount
+from noisejax._random import sample
+from noisejax._random.stream import along, enter, fold, words
+from noisejax._sharding import automatic, one_per_example
+
+
+@batch_noise(ranges={"alpha": _checks.nonnegative})
+def mixup(
+    key: jax.Array,
+    batch: Any,
+    alpha: Amount,
+    *,
+    num_classes: int | None = None,
+    mode: str = "example",
+    keep: tuple = (),
+    pairing: str = "permutation",
+    shards: int = 1,
+) -> Any:
+    """mixup: each example becomes ``lam * own + (1 - lam) * partner's``, with lam from Beta(alpha, alpha).
+
+    All entries of the batch are blended alike, each in float32 and rounded once to its own dtype. So one-hot and soft
+    labels, regression targets and several inputs need nothing special. An entry with weight 0 leaves no trace, even
+    if it holds NaN. To blend hidden layers, or for losses of one's own, use `mixup_pairs` and `blend`, of which this
+    is the composition. `nj.per_example` gives a batch of one, which has nothing to mix with.
+
+    Args:
+      key: a JAX key.
+      batch: (x, y), a dict or any pytree of arrays with a common leading axis of B examples, B of any size. Floats
+        and uint8 or uint16 images keep their dtype (images are rounded); integer labels of shape (B,) become float32
+        rows of `num_classes`. There is no blend of other integers and of booleans: they raise unless kept.
+      alpha: of the Beta distribution, at least 0; a scalar, or of shape (B,). 0 is the identity (labels still become
+        rows); traced values below 0 count as 0.
+      num_classes: the length of the rows; needed where integer labels are. NumPy labels outside [0, num_classes)
+        raise; on a device they become rows of zeros, as the -1 of a missing label should.
+      mode: `'example'` draws lam for each example, `'batch'` once, as in the paper.
+      keep: names (of a dict), places (in a tuple) or fields of entries that are left alone.
+      pairing: `'permutation'` draws the partners; `'roll'` takes the example before, which is as good if the batch is
+        in random order, and moves less between devices.
+      shards: the number of equal, consecutive parts of the batch within which partners are sought. Give the number of
+        devices (or a multiple) over which the batch is sharded, and they do not communicate.
+
+    Returns:
+      A batch of the same structure.
+
+    References:
+      Zhang et al., "mixup: beyond empirical risk minimization", ICLR 2018.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, noisejax as nj
+      >>> x, y = nj.mixup(jax.random.key(0), (jnp.eye(3), jnp.array([0, 1, 2])), 0.2, num_classes=3)
+      >>> bool(jnp.allclose(x, y)), y.dtype
+      (True, dtype('float32'))
+    """
+    softened = {name: _batch.soft("mixup", name, leaf, num_classes) for name, leaf in batch.items()}
+    lam, partner = draw_pairs("mixup", key, next(iter(softened.values())), alpha, mode, pairing, shards)
+    partner = 1 if pairing == "roll" else partner
+    return {name: _batch.mix(leaf, lam, _batch.take(leaf, partner, shards)) for name, leaf in softened.items()}
+
+
+def mixup_pairs(
+    key: jax.Array,
+    n: int,
+    alpha: float | jax.Array,
+    *,
+    mode: str = "example",
+    pairing: str = "permutation",
+    shards: int = 1,
+) -> tuple[jax.Array, jax.Array]:
+    """What `mixup` draws: the weight of each of n examples, and its partner; `blend` applies them.
+
+    Args:
+      key: a JAX key.
+      n: the number of examples. Static.
+      alpha, mode, pairing, shards: as in `mixup`.
+
+    Returns:
+      lam, float32 in [0, 1] of shape (n,), and partner, int32 indices of shape (n,).
+
+    Example:
+      Manifold mixup (Verma et al., ICML 2019): one weight and one pairing at a layer drawn at random, where a weight
+      of 1 blends nothing; and a loss that takes both labels.
+
+      >>> import jax, jax.numpy as jnp, noisejax as nj
+      >>> def loss(key, layers, x, labels):
+      ...     key, layer_key = jax.random.split(key)
+      ...     lam, partner = nj.mixup_pairs(key, len(x), 2.0)
+      ...     chosen = jax.random.randint(layer_key, (), 0, len(layers))
+      ...     for n, w in enumerate(layers):
+      ...         x = nj.blend(x, jnp.where(n == chosen, lam, 1), partner)
+      ...         x = jnp.tanh(x @ w)
+      ...     nll = -jnp.log(jax.nn.softmax(x))
+      ...     rows = jnp.arange(len(x))
+      ...     return jnp.mean(lam * nll[rows, labels] + (1 - lam) * nll[rows, labels[partner]])
+      >>> layers = [jnp.eye(4), jnp.eye(4)]
+      >>> bool(jnp.isfinite(loss(jax.random.key(0), layers, jnp.ones((5, 4)), jnp.array([0, 1, 2, 3, 0]))))
+      True
+    """
+    stream = enter("mixup_pairs", key)
+    if not isinstance(n, int) or n < 0:
+        raise TypeError(f"mixup_pairs: n must be the number of examples, a Python int such as len(x), got {n!r}.")
+    alpha = host_amount("mixup_pairs", "alpha", alpha, _checks.nonnegative)
+    return _mixup_pairs(stream, n, alpha, mode, pairing, shards)
+
+
+@functools.partial(jax.jit, static_argnums=(1, 3, 4, 5), inline=True)
+def _mixup_pairs(key, n, alpha, mode, pairing, shards):
+    return draw_pairs("mixup", key, jnp.zeros(n), alpha, mode, pairing, shards)
+
+
+def blend(
+    batch: Any,
+    lam: float | jax.Array,
+    partner: jax.Array | int,
+    *,
+    num_classes: int | None = None,
+    keep: tuple = (),
+    shards: int = 1,
+) -> Any:
+    """Blends each example of a batch, or of one array, with its partner: ``lam * own + (1 - lam) * partner's``.
+
+    Args:
+      batch: as in `mixup`: an array, a tuple, a dict, any pytree of arrays with a common leading axis.
+      lam: the weight of each example itself, in [0, 1]: a scalar, or of shape (B,). 1 is the identity.
+      partner: the index of each example's partner, of shape (B,); or a Python int by which the batch is rolled.
+      num_classes, keep: as in `mixup`.
+      shards: the number of parts within which all partners lie, as given to `mixup_pairs`: no indices beyond.
+
+    Returns:
+      A batch of the same structure, integer labels as float32 rows.
+
+    Example:
+      >>> import jax.numpy as jnp, noisejax as nj
+      >>> nj.blend(jnp.array([0.0, 1.0]), 0.75, jnp.array([1, 0])).tolist()
+      [0.25, 0.75]
+    """
+    keep = _batch.names_of(keep)
+    names, leaves, rebuild = _batch.split("blend", batch, keep, num_classes)
+    lam = host_amount("blend", "lam", lam, _weight)
+    static = (partner, None) if isinstance(partner, int) else (None, partner)
+    return rebuild(_blend(names, leaves, lam, static[0], static[1], num_classes, shards))
+
+
+@functools.partial(jax.jit, static_argnums=(0, 3, 5, 6), inline=True)
+def _blend(names, leaves, lam, roll, partner, num_classes, shards):
+    n, lam = leaves[0].shape[0], jnp.asarray(lam, jnp.float32)
+    _parts("blend", n, shards)
+    _per_batch("blend", "lam", lam.shape, n)
+    if partner is not None:
+        if not jnp.issubdtype(partner.dtype, jnp.integer) or partner.shape != (n,):
+            raise ValueError(
+                f"blend: partner must be the indices of the {n} examples' partners, or a Python int by which to roll; "
+                f"got {partner.dtype}{list(partner.shape)}."
+            )
+        partner = partner.astype(jnp.int32)
+    softened = [_batch.soft("blend", name, leaf, num_classes) for name, leaf in zip(names, leaves, strict=True)]
+    return [_batch.mix(leaf, lam, _batch.take(leaf, roll if partner is None else partner, shards)) for leaf in softened]
+
+
+_weight = _checks.Range("in [0, 1]", lambda v: (v >= 0) & (v <= 1), "It is the weight of an example itself.")
+
+
+def draw_pairs(tag, key, leaf, alpha, mode, pairing, shards) -> tuple[jax.Array, jax.Array]:
+    """The weights, Beta(alpha, alpha), laid out as leaf's examples, and the partners of these."""
+    n = leaf.shape[0]
+    _checks.one_of(tag, "mode", mode, ("example", "batch"))
+    _checks.one_of(tag, "pairing", pairing, ("permutation", "roll"))
+    _parts(tag, n, shards)
+    alpha = jnp.asarray(alpha, jnp.float32)
+    _per_batch(tag, "alpha", alpha.shape, n)
+    if mode == "batch" and alpha.size != 1:
+        raise ValueError(f"{tag}: one weight is drawn for the batch, so alpha must be a scalar, got {alpha.shape}.")
+    alpha = alpha.reshape(()) if alpha.size == 1 else alpha
+    w, w2 = (per_draw(key, f"{tag}.lam{part}", leaf, mode) for part in ("", ".angle"))
+    # Below 1e-6 all weights are 0 or 1 already, and the derivative in alpha would overflow.
+    drawn = sample.symmetric_beta(w, w2, jnp.maximum(alpha, jnp.float32(1e-6)))
+    lam = jnp.where(alpha > 0, drawn, 1)
+    if pairing == "roll":
+        own = jnp.arange(n, dtype=jnp.int32).reshape(shards, n // shards)
+        partner = jnp.roll(own, 1, axis=1).reshape(n)
+    else:
+        partner = sample.permutation(key, f"{tag}.partner", n, shards)
+    return lam, partner
+
+
+def per_draw(key, tag: str, leaf: jax.Array, mode: str) -> jax.Array:
+    """One word for each example, laid out as leaf's; in batch mode the same one, drawn once."""
+    like = one_per_example(leaf)
+    if mode == "example":
+        return words(key, tag, **like)
+    return jax.lax.broadcast_in_dim(words(key, tag, ()), like["shape"], (), out_sharding=like["sharding"])
+
+
+def _parts(function: str, n: int, shards: int) -> None:
+    if not isinstance(shards, int) or shards < 1 or n % shards:
+        raise ValueError(
+            f"{function}: shards must be a number of equal parts of the batch, so a divisor of {n}, got {shards!r}."
+        )
+
+
+def _per_batch(function: str, name: str, shape: tuple[int, ...], n: int) -> None:
+    if shape not in ((), (1,), (n,)):
+        raise ValueError(f"{function}: {name} must be a scalar, or one number for each of {n} examples, got {shape}.")
+
+
+def _swap_options(x, groups, shards):
+    if x.ndim == 0:
+        raise ValueError("swap: x must have a leading axis of examples, got a scalar.")
+    _parts("swap", x.shape[0], shards)
+    if groups is not None:
+        _checks.groups("swap", x.shape, groups)
+
+
+@array_noise(_checks.numbers, sees="batch", options=_swap_options, ranges={"rate": _checks.rate})
+def swap(
+    key: jax.Array,
+    x: jax.Array,
+    rate: Amount,
+    *,
+    groups: tuple[int, ...] | None = None,
+    shards: int = 1,
+    where: Mask = None,
+    lengths: Mask = None,
+) -> Hit:
+    """Swap noise: each cell takes, with probability `rate`, the value of the same feature in another example.
+
+    The other example is drawn for each cell by itself, equally among all others of the batch: a draw from the
+    feature's marginal distribution. For marginals fitted on a training set, see `nj.mask`.
+
+    Args:
+      key: a JAX key.
+      x: numbers or booleans of shape (B, ...), features last. A batch of one has nothing to swap.
+      rate: the probability that a cell is hit, in [0, 1], broadcastable to x; traced values clamp. 0 is the identity.
+        A cell that is hit may get an equal value; `nj.changed` tells.
+      groups: for each feature, the number of its group: the features of a group are hit together and take their
+        values from one example, as the columns of a one-hot category must. They should have one rate.
+      shards: the number of equal, consecutive parts of the batch within which values are taken. Give the number of
+        devices (or a multiple) over which the batch is sharded, and they do not communicate.
+      where, lengths: padding, see `noisejax.Noise`. A cell whose drawn value would be padding is not hit.
+
+    Returns:
+      An array of x's shape and dtype.
+
+    References:
+      Yoon et al., "VIME", NeurIPS 2020 (permuted columns); Bahri et al., "SCARF", ICLR 2022 (marginal draws).
+
+    Example:
+      >>> import jax, jax.numpy as jnp, noisejax as nj
+      >>> x = jnp.array([[1, 10], [2, 20], [3, 30]])
+      >>> y = nj.swap(jax.random.key(0), x, 1.0)
+      >>> bool((y != x).all()), bool((y[:, 1] >= 10).all())
+      (True, True)
+    """
+    if groups is None:
+        stream, like = key, along(x, range(x.ndim))
+    else:  # the word depends on the group's number and not on the feature's: no gather along the features
+        ids = jnp.asarray(groups, jnp.uint32).reshape((1,) * (x.ndim - 1) + (-1,))
+        stream, like = fold(key, ids), along(x, range(x.ndim - 1))
+    size = x.shape[0] // shards
+    hit = sample.bernoulli(words(stream, "swap", **like), rate)
+    ahead = sample.integers(words(stream, "swap.row", **like), words(stream, "swap.row.low", **like), max(size - 1, 1))
+    own = jax.lax.broadcasted_iota(jnp.int32, ahead.shape, 0, out_sharding=jax.typeof(ahead).sharding)
+    row = (own + 1 + ahead) % max(size, 1)
+    if where is not None:
+        hit = hit & _cells(jnp.broadcast_to(where, x.shape), row, shards)
+    return Hit(hit & (size > 1), _cells(x, row, shards))
+
+
+def _cells(x: jax.Array, row: jax.Array, shards: int) -> jax.Array:
+    """The values at other rows, of the same part of the batch and at the same place otherwise."""
+
+    def within_parts(x, row):
+        parts, rows = (v.reshape(shards, -1, *x.shape[1:]) for v in (x, jnp.broadcast_to(row, x.shape)))
+        return jnp.take_along_axis(parts, rows, axis=1, mode="clip").reshape(x.shape)
+
+    return automatic(within_parts, x, row) if x.size else x

@@ -1,0 +1,47 @@
+"""Boxes and bands: how noises that remove regions draw where they lie, and check what they are given.
+
+Axis 0 holds the examples, and each draws for itself. Without an axis of examples (the region's axes include 0) there is
+one draw. Every region is drawn in closed form, at the shape it has: nothing is rejected and drawn again.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from noisejax import _checks
+from noisejax._random import sample
+from noisejax._random.stream import along, fold, positions, words
+
+
+def union_of(region, key, count: int) -> jax.Array:
+    """The union of `count` regions, each drawn from a stream of its own."""
+    numbers = jnp.arange(count)
+    return jnp.any(jax.vmap(region)(fold(key, numbers), numbers), axis=0)
+
+
+def draw_of_examples(x: jax.Array, axes: tuple[int, ...]) -> dict:
+    return along(x, () if 0 in {axis % x.ndim for axis in axes} else (0,))
+
+
+def draw_integers(key, tag: str, like: dict, n) -> jax.Array:
+    return sample.integers(words(key, tag, **like), words(key, f"{tag}.low", **like), n)
+
+
+def within(x: jax.Array, axis: int, start: jax.Array, length: jax.Array) -> jax.Array:
+    place = positions(x, axis)
+    return (place >= start) & (place < start + length)
+
+
+def plane_axes(function: str, x: jax.Array, axes: tuple[int, ...], count: int | None = 2) -> tuple[int, ...]:
+    if isinstance(axes, tuple) and (len(axes) == count or (count is None and axes)):
+        return _checks.axes(function, "axes", axes, x.ndim)
+    raise ValueError(f"{function}: axes must name {count or 'some'} axes of x, as (-3, -2) does, got {axes!r}.")
+
+
+def check_interval(function: str, name: str, value: tuple[float, float], low: float, high: float) -> None:
+    if not (isinstance(value, tuple) and len(value) == 2 and low <= value[0] <= value[1] <= high):
+        raise ValueError(f"{function}: {name} must be a pair low <= high within [{low}, {high}], got {value!r}.")
+
+
+def check_count(function: str, name: str, value: int) -> None:
+    if not (isinstance(value, int) and value >= 1):
+        raise ValueError(f"{function}: {name} must be a positive integer, got {value!r}.")

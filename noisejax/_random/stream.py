@@ -1,0 +1,277 @@
+"""The only random generator in the house: a key, a tag and an index give one 32-bit word.
+
+``words(key, tag, shape)`` hashes, for every element, its own index together with the words of the key and a static
+tag. There is no state and no block of outputs to cut up, so the draw fuses into whatever consumes it, for any shape,
+under ``vmap`` over keys, and each device of a mesh computes its own part and nothing else.
+
+How a word is made is the business of `_generators`, and which generator makes it is the key's: `nj.key` makes keys that
+carry one, and all other JAX keys mean `mix`.
+"""
+
+import dataclasses
+import functools
+import hashlib
+import math
+from collections.abc import Hashable, Sequence
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from noisejax import _checks
+from noisejax._random.generators import GENERATORS, multiply_wide as multiply_wide, two_words
+
+# The key types of this library by the names of their generators; `_keys` makes them.
+KEY_TYPES: dict[str, Hashable] = {}
+
+
+@functools.partial(jax.tree_util.register_dataclass, data_fields=["key"], meta_fields=["path", "generator", "layout"])
+@dataclasses.dataclass(frozen=True)
+class Stream:
+    """A key and the place where it is used: the position path through chains, static and part of every tag.
+
+    Wherever a noise takes a key it takes a `Stream` too; combinators make them, users need not. Make one of another
+    with `stage` and `fold`, which keep what is not theirs.
+
+    Args:
+      key: a JAX key, or the two words of one.
+      path: the position path.
+      generator: the name of the key's generator; None for that of JAX's own keys.
+      layout: inside `jax.shard_map`, the names of the mesh axes over which each axis of x is cut.
+    """
+
+    key: jax.Array
+    path: tuple[Hashable, ...] = ()
+    generator: str | None = None
+    layout: tuple[tuple[str, ...], ...] | None = None
+
+
+def stream(key: "jax.Array | Stream") -> Stream:
+    """The stream of a key: its whole, with the generator that its type names."""
+    if isinstance(key, Stream):
+        return key
+    if not jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
+        return Stream(key)
+    key_type = jax.random.key_impl(key)
+    return Stream(key, generator=next((name for name, ours in KEY_TYPES.items() if ours == key_type), None))
+
+
+def enter(function: str, key: "jax.Array | Stream") -> Stream:
+    """The stream of a key that a public function was given, after it was found to be one."""
+    if isinstance(key, Stream):
+        return key
+    _checks.key(function, key)
+    return stream(key)
+
+
+def stage(key: "jax.Array | Stream", *names: Hashable) -> Stream:
+    """The stream of one stage: of a chain (its position), of a batch (its entry), of a tree (a leaf's path)."""
+    parent = stream(key)
+    return dataclasses.replace(parent, path=(*parent.path, *names))
+
+
+def fold(key: "jax.Array | Stream", ids: jax.Array) -> Stream:
+    """Streams that differ by an integer, one for each of `ids`: what `per_example` maps over.
+
+    All 64 bits of the integer count, and its dtype does not. Each of the two words of the new key is one draw.
+    """
+    parent = stream(key)
+    low, high = two_words(jnp.asarray(ids))
+    pair = pair_of(parent, *(_word(parent, tag, low, high) for tag in ("fold.0", "fold.1")))
+    return dataclasses.replace(parent, key=pair, path=())
+
+
+def one_example(key: Stream) -> Stream:
+    """The stream of one example, as `fold` made it, for a batch of one: no part of a cut batch."""
+    return dataclasses.replace(key, layout=((), *key.layout[1:])) if key.layout else key
+
+
+def jax_key(key: "jax.Array | Stream") -> jax.Array:
+    """A typed JAX key for a function that is not ours, different for every place in a chain.
+
+    Of the key's own type where that is one of ours, so that its generator stays the same.
+    """
+    if not isinstance(key, Stream):
+        return key
+    if key.layout is not None:
+        raise ValueError(
+            "in_shard_map: only noises of this library can draw a shard's part of the whole array's draw; a function "
+            "that draws from a JAX key would draw the same in every shard. Call it outside of in_shard_map, with a key "
+            "into which jax.lax.axis_index is folded."
+        )
+    return _typed(key, pair_of(key, *(_word(key, tag, jnp.uint32(0), None) for tag in ("key.0", "key.1"))))
+
+
+def keys(key: "jax.Array | Stream", ids: jax.Array) -> jax.Array:
+    """Typed JAX keys, one for each of `ids`, of the key's own type where that is one of ours."""
+    folded = fold(key, ids)
+    return _typed(folded, folded.key)
+
+
+def pair_of(parent: Stream, first: jax.Array, second: jax.Array) -> jax.Array:
+    """The data of a new key: two words of its parent."""
+    pair = jnp.stack([first, second], axis=-1)
+    # XLA would compute a key anew at each of its uses in a block, of which Threefry has thirty, and those of its parent
+    # likewise: compiling one split took minutes. The short generator is worth its fusion, also into its children.
+    return pair if parent.generator in (None, "mix") else lax.optimization_barrier(pair)
+
+
+def _typed(parent: Stream, data: jax.Array) -> jax.Array:
+    return jax.random.wrap_key_data(data, impl=KEY_TYPES.get(parent.generator or "", "threefry2x32"))
+
+
+def words_like(key: "jax.Array | Stream", tag: str, x: jax.Array) -> jax.Array:
+    """One word for every element of x, sharded as x is."""
+    sharding, varies = jax.typeof(x).sharding, tuple(range(x.ndim))
+    return words(key, tag, x.shape, sharding=sharding, varies=varies)
+
+
+def along(x: jax.Array, axes: Sequence[int]) -> dict:
+    """What `words` needs for a draw that varies along `axes` of `x` only: ``words(key, tag, **along(x, (0,)))``."""
+    kept = {axis % x.ndim for axis in axes} if x.ndim else set()
+    shape = tuple(n if axis in kept else 1 for axis, n in enumerate(x.shape))
+    sharding = jax.typeof(x).sharding
+    spec = (*sharding.spec, *[None] * (x.ndim - len(sharding.spec)))
+    spec = jax.sharding.PartitionSpec(*(s if axis in kept else None for axis, s in enumerate(spec)))
+    return {"shape": shape, "sharding": sharding.update(spec=spec), "varies": tuple(sorted(kept))}
+
+
+def all_but(x: jax.Array, axes: Sequence[int]) -> dict:
+    """The same for a draw that is shared along `axes` and varies along all others."""
+    shared = {axis % x.ndim for axis in axes} if x.ndim else set()
+    return along(x, [axis for axis in range(x.ndim) if axis not in shared])
+
+
+def positions(x: jax.Array, axis: int) -> jax.Array:
+    """The index along one axis of x, int32 of x's rank, sharded as that axis is."""
+    like = along(x, (axis,))
+    return lax.broadcasted_iota(jnp.int32, like["shape"], axis % x.ndim, out_sharding=like["sharding"])
+
+
+def examples(key: "jax.Array | Stream", n: int) -> jax.Array:
+    """The numbers of n examples: inside `jax.shard_map`, those that they have in the whole batch."""
+    layout = stream(key).layout
+    numbers = jnp.arange(n)
+    return numbers + (lax.axis_index(layout[0]) * n).astype(numbers.dtype) if layout and layout[0] else numbers
+
+
+def words(
+    key: "jax.Array | Stream",
+    tag: str,
+    shape: Sequence[int],
+    *,
+    sharding: jax.sharding.NamedSharding | None = None,
+    offset: "int | jax.Array" = 0,
+    varies: tuple[int, ...] | None = None,
+) -> jax.Array:
+    """One uniformly distributed 32-bit word per element.
+
+    The word at an element depends on the key, the tag and the element's row-major index plus `offset`, and on nothing
+    else. So the words of two halves, the second one drawn with the first one's size as its offset, are the words of
+    the whole.
+
+    Args:
+      key: a typed JAX key of any implementation, a legacy uint32 key, or a `Stream`.
+      tag: the name of the noise; different tags give independent words. Static.
+      shape: the shape of the result. Its size may exceed 2**32.
+      sharding: the sharding of the result, under a mesh with explicit axes: ``jax.typeof(x).sharding``.
+      offset: the index of the first element: a Python int of any size below 2**64, or a traced integer.
+      varies: the axes of x along which the draw varies, where its rank is that of x: `along` and `words_like` know.
+        A draw within `jax.shard_map` needs them; its index is that in the whole array.
+
+    Returns:
+      uint32 words of the given shape.
+    """
+    parent, shape = stream(key), tuple(shape)
+    low, high = _index(shape, sharding, offset, _cuts(parent.layout, tag, shape, varies))
+    return _word(parent, tag, low, high)
+
+
+def _word(parent: Stream, tag: str, low, high) -> jax.Array:
+    k0, k1 = _key_words(parent.key)
+    return GENERATORS[parent.generator or "mix"](low, high, k0, k1, _place(parent.path, tag))
+
+
+@functools.cache
+def _place(path: tuple[Hashable, ...], tag: str) -> tuple[int, int]:
+    # Hashed here and not added to the key: sums of positions collide in nested chains.
+    text = repr((path, tag)).encode()
+    digests = (hashlib.blake2b(text, digest_size=4, salt=salt).digest() for salt in (b"", b"high"))
+    low, high = (int.from_bytes(digest, "little") for digest in digests)
+    return low, high
+
+
+def _key_words(key) -> tuple[jax.Array, jax.Array]:
+    if jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
+        key = jax.random.key_data(key)
+    data = [key[..., n] for n in range(key.shape[-1])]
+    if len(data) == 2:
+        return data[0], data[1]
+    # Key data of other lengths may repeat itself ((a, b, a, b) for rbg), so it is hashed and not xored together.
+    k0 = k1 = jnp.uint32(len(data))
+    for n, word in enumerate(data):
+        k0 = GENERATORS["mix"](word, None, k0, k1, _place((n, 0), "key"))
+        k1 = GENERATORS["mix"](word, None, k1, k0, _place((n, 1), "key"))
+    return k0, k1
+
+
+def _cuts(layout, tag: str, shape: tuple[int, ...], varies) -> "list[tuple[int, jax.Array | None]]":
+    """For each axis of a draw: into how many parts the whole one is cut there, and which of them is drawn."""
+    if layout is None or not shape:
+        return [(1, None)] * len(shape)
+    if varies is None or len(shape) != len(layout):
+        raise ValueError(
+            f"in_shard_map: the draw {tag!r} of shape {shape} is not laid out as x, which has {len(layout)} axes, so "
+            "that no shard has a part of its own in it. Apply this noise outside of shard_map."
+        )
+    cut = [names if axis in varies else () for axis, names in enumerate(layout)]
+    return [(lax.axis_size(names), lax.axis_index(names).astype(jnp.uint32)) if names else (1, None) for names in cut]
+
+
+def _index(shape, sharding, offset, cuts) -> tuple[jax.Array, jax.Array | None]:
+    """The row-major index of every element as a low and a high word; no high word where it would be zero."""
+    whole = [n * parts for n, (parts, _) in zip(shape, cuts, strict=True)]
+    strides = [math.prod(whole[axis + 1 :]) for axis in range(len(shape))]
+    if isinstance(offset, int) and offset + math.prod(whole) <= 2**32:
+        low = jnp.uint32(offset)
+        for (_, part), n, stride in zip(cuts, shape, strides, strict=True):
+            if part is not None:
+                low = low + part * jnp.uint32(n * stride & 0xFFFFFFFF)
+        for axis, stride in enumerate(strides):
+            if shape[axis] != 1:
+                low = low + _iota(shape, axis, sharding) * jnp.uint32(stride)
+        if low.ndim == 0:
+            low = lax.broadcast_in_dim(low, shape, (), out_sharding=sharding)
+        return low, None
+    low, high = two_words(offset)
+    high = jnp.uint32(0) if high is None else high
+    for (_, part), n, stride in zip(cuts, shape, strides, strict=True):
+        if part is not None:
+            low, high = _add(low, high, part, None, n * stride)
+    low = lax.broadcast_in_dim(low, shape, (), out_sharding=sharding)
+    high = lax.broadcast_in_dim(high, shape, (), out_sharding=sharding)
+    for axis, stride in enumerate(strides):
+        low, high = _add(low, high, *_long_iota(shape, axis, sharding), stride)
+    return low, high
+
+
+def _add(low, high, a, a_high, stride: int) -> tuple[jax.Array, jax.Array]:
+    """(low, high) + (a, a_high) * stride, modulo 2**64."""
+    stride_low = jnp.uint32(stride & 0xFFFFFFFF)
+    term_low, term_high = multiply_wide(a, stride_low)
+    term_high = term_high + a * jnp.uint32(stride >> 32)
+    if a_high is not None:
+        term_high = term_high + a_high * stride_low
+    low = low + term_low
+    return low, high + term_high + (low < term_low).astype(jnp.uint32)
+
+
+def _iota(shape, axis, sharding) -> jax.Array:
+    return lax.broadcasted_iota(jnp.uint32, shape, axis, out_sharding=sharding)
+
+
+def _long_iota(shape, axis, sharding) -> tuple[jax.Array, jax.Array | None]:
+    if shape[axis] <= 2**32:
+        return _iota(shape, axis, sharding), None
+    with jax.enable_x64(True):
+        return two_words(lax.broadcasted_iota(jnp.uint64, shape, axis, out_sharding=sharding))

@@ -1,0 +1,65 @@
+"""What can be replayed of a noise from its key besides the noisy value: one protocol for masks, alignments and points.
+
+A replay needs three rules to pass through every combinator: what it is where nothing happens, what two noises one after
+the other give, and what a choice between two gives. A public noise says in its `Spec` which replays it can tell.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from noisejax._padded import is_padded, values_of
+
+
+@dataclasses.dataclass(frozen=True)
+class Replay:
+    """One kind of replay.
+
+    Args:
+      name: the name by which a noise's `Spec.replays` knows it.
+      identity: ``identity(x)``: the replay of a noise that leaves one array (or `Padded`) as it is.
+      then: ``then(first, second)``: the replay of a noise that is followed by another.
+      advice: what an error says where a noise cannot tell.
+    """
+
+    name: str
+    identity: Callable[[Any], Any]
+    then: Callable[[Any, Any], Any]
+    advice: str
+
+    def unchanged(self, x: Any) -> Any:
+        """The identity for every array of a batch."""
+        return jax.tree.map(self.identity, x, is_leaf=is_padded)
+
+    def follow(self, first: Any, second: Any) -> Any:
+        if jax.tree.structure(first) != jax.tree.structure(second):
+            raise TypeError(f"{self.name}: the stages of a chain must act on batches of one structure. {self.advice}")
+        return jax.tree.map(self.then, first, second)
+
+
+def pick_examples(drawn: jax.Array, new: Any, old: Any) -> Any:
+    """`new` in the examples where `drawn` (its leading axis), and `old` elsewhere, leaf by leaf."""
+
+    def pick(a, b):
+        return jnp.where(drawn.reshape(drawn.shape[:1] + (1,) * (a.ndim - 1)), a, b)
+
+    return jax.tree.map(pick, new, old)
+
+
+def _no_hit(x: Any) -> jax.Array:
+    return jnp.zeros(jnp.shape(values_of(x)), bool)
+
+
+def _union(first: jax.Array, second: jax.Array) -> jax.Array:
+    if first.shape != second.shape:
+        raise TypeError(
+            f"hits: a stage changed the shape from {first.shape} to {second.shape}, so that no mask describes the "
+            "whole chain. Take the hits of the stages one by one."
+        )
+    return first | second
+
+
+HITS = Replay("hits", _no_hit, _union, "Compare with nj.changed(x, y) instead of hits.")

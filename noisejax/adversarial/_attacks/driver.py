@@ -1,0 +1,281 @@
+"""The driver of gradient attacks: an optax transform maximises the loss of a perturbation inside a threat."""
+
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from noisejax import _checks
+from noisejax._random.stream import enter, fold, keys, stage
+from noisejax.adversarial._threats.balls import Threat, as_column
+
+
+class Best(NamedTuple):
+    """The best adversarial example so far, for each example of the batch."""
+
+    x: jax.Array
+    value: jax.Array  # its loss, (B,)
+    success: jax.Array  # whether it reached the goal, (B,)
+
+
+def attack(
+    key: jax.Array,
+    tx: optax.GradientTransformation,
+    loss: Callable,
+    x: jax.Array,
+    threat: Threat,
+    args: tuple = (),
+    *,
+    steps: int,
+    random_start: bool = True,
+    restarts: int = 1,
+    eot: int = 0,
+    success: Callable | None = None,
+    keep: Literal["last", "best"] = "last",
+    lookahead: Callable | None = None,
+    start: jax.Array | Callable | None = None,
+    ids: jax.Array | None = None,
+    unroll: int = 1,
+    limit: int | jax.Array | None = None,
+) -> jax.Array:
+    """Maximises the loss of each example inside a threat, with any optax transform.
+
+    This is the driver behind `pgd` and similar attacks. The perturbation plays the role of the parameters. In each
+    step the transform receives the gradient of -loss (optax minimises), and the updated perturbation is projected. The
+    whole attack is a scan. Call it inside `jax.jit`; eps, step sizes and args may be traced. Outside jit it is traced
+    again in every call.
+
+    Results do not depend on the number of devices. With `ids` they do not depend on how a data set is split into
+    batches either. A gradient that is not finite counts as 0, and a NaN loss is never preferred.
+
+    Args:
+      key: a JAX key.
+      tx: an optax transform of the perturbation, an array of x's shape. It receives the extra arguments ``value``
+        (-loss of each example, of shape (B,)), ``x`` (the clean examples) and ``threat``.
+      loss: ``loss(x, *args) -> (B,)``, the loss of each example, which is maximised; with eot, ``loss(key, x, *args)``.
+      x: the clean examples, floats of shape (B, ...), inside the threat's bounds.
+      threat: the perturbations that are allowed.
+      args: arrays with x's leading axis, such as labels.
+      steps: the number of steps. All arguments from here on are static, except `start`, `ids` and `limit`.
+      random_start: whether to start from ``threat.sample``; otherwise from x.
+      restarts: the number of attacks that run in parallel from different starts. The best result of each example is
+        returned. Restart 0 draws the same numbers as a single attack, so more restarts never give a worse result.
+      eot: the number of keys over which the loss is averaged (expectation over transformation), for models that draw
+        noise; 0 for a loss without a key. Each step uses new keys. Within a step all examples and all restarts share
+        them (common random numbers), so that differences between losses are not due to different draws.
+      success: ``success(x, *args) -> (B,)`` booleans, or with eot ``success(key, x, *args)``, which must hold for more
+        than half of the keys. Once an example succeeds, that result is kept. A model that `success` and `loss` share
+        is evaluated once, since XLA merges equal computations.
+      keep: `'last'` returns the example of the last step (with `success`, of the last step at which it held), which is
+        the definition of PGD. `'best'` returns the example with the highest loss of all steps, including the start and
+        the end (with `success`, among those for which it held, if any).
+      lookahead: ``lookahead(delta, state) -> delta`` gives the point at which the gradient is taken; None for delta
+        itself. NI-FGSM uses it. The point may lie outside the bounds.
+      start: the perturbation to start from, of x's shape, or a function ``start(key, x, ids)`` that draws one in each
+        restart, such as ``threat.boundary``. It overrides `random_start`.
+      ids: integers of shape (B,). The start of example i depends only on ``(key, ids[i])``.
+      unroll: how many steps of the scan are unrolled. On CPUs, where convolutions inside a loop are slow, use `steps`.
+      limit: the attack stops after this many of its steps: an integer, which may be traced. None for all of them.
+
+    Returns:
+      The adversarial examples: float32, of x's shape, inside the threat, without gradient.
+
+    References:
+      Madry et al., "Towards deep learning models resistant to adversarial attacks", ICLR 2018. EOT: Athalye et al.,
+      "Synthesizing robust adversarial examples", ICML 2018.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, optax
+      >>> from noisejax import adversarial
+      >>> tx = optax.chain(optax.scale_by_sign(), optax.scale(-0.0625))
+      >>> def loss(x, y):
+      ...     return jnp.where(y == 1, -x.sum(-1), x.sum(-1))
+      >>> x, y = jnp.full((2, 3), 0.5), jnp.array([0, 1])
+      >>> threat = adversarial.Linf(0.125, bounds=(0, 1))
+      >>> adversarial.attack(jax.random.key(0), tx, loss, x, threat, (y,), steps=10)[:, 0].tolist()
+      [0.625, 0.375]
+    """
+    x = check_attack("attack", key, loss, x, threat, args, steps=steps, restarts=restarts, eot=eot)
+    _checks.one_of("attack", "keep", keep, ("last", "best"))
+    threat = threat.fitted(x)
+    x, threat = jax.lax.stop_gradient((x, threat))
+    tx = optax.with_extra_args_support(tx)
+    values = loss_on_batch("attack", loss, x, args, eot)
+    held = None if success is None else loss_on_batch("attack success", success, x, args, eot)
+    trials = keys_of_steps(key, eot)
+    tracks = keep == "best" or success is not None or restarts > 1
+
+    def judge(best: Best | None, point, step):
+        now = measure_point(values, held, point, trials(step))
+        return now if best is None else _settle(best, now, keep)
+
+    def restart(number):
+        if start is None:
+            delta = threat.sample(fold(key, number), x, ids) if random_start else jnp.zeros_like(x)
+        elif callable(start):
+            delta = start(fold(key, number), x, ids)
+        else:
+            delta = jnp.asarray(start, jnp.float32)
+        delta = threat.project(delta, x)
+
+        def body(carry, step):
+            delta, state, best = carry
+
+            def objective(delta):
+                point = threat.perturbed(x, delta) if lookahead is None else threat.ahead(x, lookahead(delta, state))
+                each = values(trials(step), point)
+                return -jnp.sum(each), each
+
+            grads, each = jax.grad(objective, has_aux=True)(delta)
+            if best is not None:
+                best = judge(best, threat.perturbed(x, delta), step)
+            delta, state = take_step(tx, threat, x, delta, state, grads, each)
+            return (delta, state, best), None
+
+        best = worst_start(x) if keep == "best" or success is not None else None
+        carry = delta, tx.init(jnp.zeros_like(x)), best
+        if steps == 1 and limit is None:  # one turn of a loop is still a loop, in which convolutions are slow on CPUs
+            (delta, _, best), _ = body(carry, jnp.int32(0))
+        elif limit is not None:
+            delta, _, best = jax.lax.fori_loop(0, jnp.minimum(limit, steps), lambda step, c: body(c, step)[0], carry)
+        else:
+            (delta, _, best), _ = jax.lax.scan(body, carry, jnp.arange(steps), unroll=unroll)
+        point = threat.perturbed(x, delta)
+        return judge(best, point, steps) if tracks else Best(point, *worst_start(x)[1:])
+
+    if restarts == 1:
+        best = restart(jnp.int32(0))
+    else:
+        best = _best_of(jax.vmap(restart)(jnp.arange(restarts)))
+    return jax.lax.stop_gradient(best.x)
+
+
+# Shared with other attacks.
+
+
+def check_attack(
+    name: str, key, loss, x, threat, args, *, steps: int = 1, restarts: int = 1, eot: int = 0
+) -> jax.Array:
+    """Checks the arguments of an attack as far as the host knows them, and returns x as float32."""
+    enter(name, key)
+    if not callable(loss):
+        raise TypeError(f"{name}: loss must be a function loss(x, *args) -> (B,), got {loss!r}.")
+    _checks.array(name, x, _checks.floats)
+    if np.ndim(x) == 0:
+        raise ValueError(f"{name}: x must be a batch, of shape (B, ...), got a scalar.")
+    if not isinstance(threat, Threat):
+        raise TypeError(f"{name}: threat must be a threat such as Linf(eps, bounds=(low, high)), got {threat!r}.")
+    if not isinstance(args, tuple):
+        raise TypeError(f"{name}: args must be a tuple such as args=(labels,), got a {type(args).__name__}.")
+    for leaf in jax.tree.leaves(args):
+        if np.shape(leaf)[:1] != np.shape(x)[:1]:
+            raise ValueError(
+                f"{name}: every array in args must have x's leading axis of {np.shape(x)[0]} examples, got shape "
+                f"{np.shape(leaf)}. Pass other values to the loss through functools.partial or a closure."
+            )
+    for what, count, least in (("steps", steps, 0), ("restarts", restarts, 1), ("eot", eot, 0)):
+        if not isinstance(count, (int, np.integer)) or isinstance(count, bool) or count < least:
+            raise ValueError(f"{name}: {what} must be an integer, at least {least}, got {count!r}. It is static.")
+    if isinstance(x, np.ndarray):
+        check_inside_bounds(name, x, threat)
+    return jnp.asarray(x).astype(jnp.float32)
+
+
+def check_inside_bounds(name: str, x: np.ndarray, threat: Threat) -> None:
+    """Checks that values known to the host lie inside the bounds."""
+    bounds = None if threat.bounds is None else [np.asarray(b) for b in threat.bounds if isinstance(b, np.ndarray)]
+    if not bounds or len(bounds) != 2 or not x.size:
+        return
+    slack = 1e-6 * np.max(np.abs(np.where(np.isfinite(bounds), bounds, 1)))
+    if np.any(x < bounds[0] - slack) or np.any(x > bounds[1] + slack):
+        raise ValueError(
+            f"{name}: x must lie inside the bounds of {threat!r}, got values from {x.min():g} to {x.max():g}. Use "
+            "bounds in the units of x, or x in the units of the bounds (divide pixels of 0 to 255 by 255). "
+            "normalized(predict, mean, std) keeps a threat in pixel space."
+        )
+
+
+def loss_on_batch(name: str, function: Callable, x, args: tuple, eot: int) -> Callable:
+    """``f(keys, x) -> (B,)``: the mean of a function over the keys (if eot), after checking the shape of its result.
+
+    Derivatives stop at everything the function closes over, so an attack inside a training loss is not differentiated.
+    Only the derivative in x remains.
+    """
+    example = (jax.random.key(0), x) if eot else (x,)
+    # args stay outside, so that the function can still read, and refuse, values of NumPy arrays.
+    pure, closed = jax.closure_convert(lambda *inputs: function(*inputs, *args), *example)
+    closed = jax.lax.stop_gradient(closed)
+    result = jax.eval_shape(lambda *inputs: pure(*inputs, *closed), *example)
+    if getattr(result, "shape", None) != x.shape[:1]:
+        got = f"shape {result.shape}" if hasattr(result, "shape") else f"a {type(result).__name__}"
+        raise ValueError(
+            f"{name}: the loss must give one number per example, of shape {x.shape[:1]}, got {got}. Do not average "
+            "over examples, and reduce all other axes. untargeted(predict) turns a model into such a loss."
+        )
+
+    def call(keys, x):
+        if not eot:
+            return pure(x, *closed).astype(jnp.float32)
+        each = jax.vmap(lambda key: pure(key, x, *closed))(keys)
+        return jnp.mean(each.astype(jnp.float32), axis=0)
+
+    return call
+
+
+def keys_of_steps(key, eot: int) -> Callable:
+    """``f(step)``: the keys of a step, different in every step; None without eot."""
+    if not eot:
+        return lambda step: None
+    draws = jnp.arange(eot, dtype=jnp.int32)
+    return lambda step: keys(stage(key, "adversarial", "eot"), jnp.asarray(step).astype(jnp.int32) * eot + draws)
+
+
+def measure_point(values: Callable, held: Callable | None, point, trial) -> Best:
+    """A point with its loss and whether it succeeds."""
+    value = values(trial, point)
+    reached = jnp.zeros_like(value, bool) if held is None else held(trial, point) > 0.5
+    return Best(point, value, reached)
+
+
+def take_step(tx, threat: Threat, x, delta, state, grads, values) -> tuple[jax.Array, Any]:
+    """One step of the transform, followed by the projection."""
+    grads = threat.masked(jnp.where(jnp.isfinite(grads), grads, 0))
+    with jax.numpy_dtype_promotion("standard"):  # optax relies on it
+        updates, state = tx.update(grads, state, delta, value=-values, x=x, threat=threat)
+    return threat.project(delta + updates, x), state
+
+
+def worst_start(x) -> Best:
+    """A start that any other result improves on."""
+    lowest = jnp.full_like(jnp.sum(x, axis=tuple(range(1, x.ndim))), -jnp.inf)
+    return Best(x, lowest, lowest > 0)
+
+
+def choose_examples(which: jax.Array, new: Any, old: Any) -> Any:
+    """Selects the examples of `new` where `which`, of shape (B,), is True, and those of `old` elsewhere, by leaf."""
+    return jax.tree.map(lambda a, b: jnp.where(as_column(which, a), a, b), new, old)
+
+
+def is_better(new: Best, old: Best) -> jax.Array:
+    """Whether `new` is better: success first, then the higher loss. Ties and NaN keep the old one."""
+    return (new.success & ~old.success) | ((new.success == old.success) & (new.value > old.value))
+
+
+def _settle(best: Best, now: Best, keep: str) -> Best:
+    return choose_examples(is_better(now, best) if keep == "best" else now.success | ~best.success, now, best)
+
+
+def _best_of(many: Best) -> Best:
+    """The best along the leading axis, the first among equal ones, without a gather over the examples."""
+    value = jnp.where(many.value > -jnp.inf, many.value, -jnp.finfo(jnp.float32).max)  # NaN too
+    value = jnp.where(many.success == jnp.any(many.success, axis=0, keepdims=True), value, -jnp.inf)
+    chosen = jax.nn.one_hot(jnp.argmax(value, axis=0), value.shape[0], axis=0, dtype=bool)
+
+    def pick(leaf):
+        mask = chosen.reshape(chosen.shape + (1,) * (leaf.ndim - chosen.ndim))
+        return jnp.sum(jnp.where(mask, leaf, jnp.zeros_like(leaf)), axis=0, dtype=leaf.dtype)
+
+    return jax.tree.map(pick, many)

@@ -1,0 +1,1 @@
+"""Provable robustness: randomized smoothing and interval bounds."""

@@ -1,0 +1,1 @@
+"""Losses and train steps for adversarial training, and a guard against catastrophic overfitting."""

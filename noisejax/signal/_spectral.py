@@ -1,0 +1,174 @@
+"""Noise with a level or a spectrum along time: at a signal-to-noise ratio, and of a color."""
+
+import functools
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from noisejax import _checks
+from noisejax._contract import Amount, Mask, array_noise, wide
+from noisejax._random import sample
+from noisejax._random.stream import along, words, words_like
+
+_decibels = _checks.Range("above -inf", lambda v: v > -math.inf, "It is in decibels; +inf is the identity.")
+_finite = _checks.Range("finite", lambda v: abs(v) < math.inf, "0 is white noise, 1 pink, 2 brown, -1 blue.")
+
+
+@array_noise(ranges={"snr_db": _decibels}, widen=False)
+def gaussian_snr(
+    key: jax.Array,
+    x: jax.Array,
+    snr_db: Amount,
+    *,
+    axes: tuple[int, ...] | None = None,
+    where: Mask = None,
+    lengths: Mask = None,
+) -> jax.Array:
+    """Additive Gaussian noise at a signal-to-noise ratio: ``x + rms(x) * 10**(-snr_db / 20) * n``.
+
+    The power of the signal is its mean square (its mean included) over `axes`, of what is finite and no padding. A
+    silent example, of power 0, stays as it is. A gradient in x sees that the noise grows with the signal.
+
+    Args:
+      key: a JAX key.
+      x: floats or uint8/uint16 images of any shape; a uint8 result is rounded and saturates.
+      snr_db: the ratio of the powers of signal and noise in decibels, above -inf, broadcastable to x: of shape
+        (B, 1, ...) for one level per example. inf is the identity.
+      axes: the axes over which power is measured. None for all but the first, so that each example has its own, and
+        for the only one of a single signal of one axis; ``(1,)`` gives each channel of (B, T, C) its own.
+      where, lengths: padding, neither noised nor measured, see `noisejax.Noise`.
+
+    Returns:
+      An array of x's shape and dtype.
+
+    References:
+      Ko et al., "Audio augmentation for speech recognition", Interspeech 2015; the formula is that of audiomentations
+      0.43 (AddGaussianSNR), whose power is the mean square too.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, noisejax as nj
+      >>> x = jnp.sin(jnp.arange(8000.0)).reshape(2, 4000)
+      >>> y = nj.signal.gaussian_snr(jax.random.key(0), x, jnp.array([[10.0], [30.0]]))
+      >>> (10 * jnp.log10((x**2).sum(1) / ((y - x) ** 2).sum(1))).round().tolist()
+      [10.0, 30.0]
+    """
+    if axes is None:
+        axes = tuple(range(min(1, x.ndim - 1), x.ndim)) if x.ndim else ()
+    noise = sample.normal(words_like(key, "gaussian_snr", x), into=x.dtype)
+    x = wide(x)
+    std = _rms(x, _checks.axes("gaussian_snr", "axes", axes, x.ndim), where) * jnp.exp(snr_db * (-math.log(10) / 20))
+    return x + std * noise.astype(x.dtype)
+
+
+@array_noise(ranges={"std": _checks.nonnegative, "exponent": _finite})
+def colored(
+    key: jax.Array,
+    x: jax.Array,
+    std: Amount,
+    exponent: Amount = 1.0,
+    *,
+    axis: int | None = None,
+    where: Mask = None,
+    lengths: Mask = None,
+) -> jax.Array:
+    """Additive Gaussian noise of power spectrum ``1 / f**exponent`` along one axis.
+
+    Each frequency gets a sine and a cosine of normal amplitudes, whose variance is ``f**-exponent``; the frequency 0
+    that of the lowest one, so that exponent 0 is exactly white. The spectrum is scaled so that every sample has the
+    standard deviation `std`, for any exponent and length; of a large exponent most of it is a slow drift.
+
+    Args:
+      key: a JAX key.
+      x: floats or uint8/uint16 images with at least one axis; a uint8 result is rounded and saturates.
+      std: the standard deviation of the noise, in the units of x; at least 0, broadcastable to x. 0 is the identity.
+      exponent: 0 is white, 1 pink, 2 brown, -1 blue noise; finite, broadcastable to x, the same along `axis`.
+      axis: the axis along which the noise is correlated. None for the second one, which is the time of (B, T) and
+        (B, T, C), and for the only one of a single signal of one axis. Its length n may be any; the noise is the
+        first n samples of a period of the next length without a prime factor above 7.
+      where, lengths: padding, see `noisejax.Noise`. The noise is made for the whole axis, and padded places restored.
+
+    Returns:
+      An array of x's shape and dtype.
+
+    Raises:
+      ValueError: x does not have the axis, or `exponent` varies along it.
+
+    References:
+      Timmer and König, "On generating power law noise", Astronomy and Astrophysics 300, 1995.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, noisejax as nj
+      >>> nj.signal.colored(jax.random.key(0), jnp.zeros((2, 100)), 0.1, exponent=2).shape
+      (2, 100)
+    """
+    axis = min(1, x.ndim - 1) if axis is None else axis
+    if not -x.ndim <= axis < x.ndim:
+        raise ValueError(f"colored: x must have the axis {axis}, got shape {x.shape}. Name the axis of time: axis=...")
+    axis %= x.ndim
+    exponent = jnp.asarray(exponent).astype(jnp.float32)
+    if exponent.ndim and exponent.shape[axis] != 1:
+        raise ValueError(f"colored: exponent must not vary along axis {axis}, got shape {exponent.shape}.")
+    if x.size == 0:
+        return x
+    period = _smooth(x.shape[axis])
+    half = period // 2 + 1
+    draw = along(x, [a for a in range(x.ndim) if a != axis])
+    draw["shape"] = (*draw["shape"][:axis], half, *draw["shape"][axis + 1 :])
+    cosine, sine = (sample.normal(words(key, f"colored.{name}", **draw)) for name in ("cosine", "sine"))
+    column = (1,) * axis + (half,) + (1,) * (x.ndim - 1 - axis)
+    index = lax.broadcasted_iota(jnp.float32, column, axis)
+    weight = jnp.where((index == 0) | (2 * index == period), 1, 2).astype(jnp.float32)  # those have no sine
+    log_power = jnp.log(weight) - exponent * jnp.log(jnp.maximum(index, 1))
+    amplitude = jnp.sqrt(jax.nn.softmax(log_power, axis=axis))  # so that the powers sum to 1
+    spectrum = jnp.moveaxis(lax.complex(amplitude * cosine, -amplitude * sine), axis, -1)
+    spectrum = jnp.pad(spectrum, [(0, 0)] * (x.ndim - 1) + [(0, period - half)])
+    noise = jnp.moveaxis(_fourier(spectrum).real[..., : x.shape[axis]], -1, axis)
+    return x + std * noise.astype(x.dtype)
+
+
+def _rms(x: jax.Array, axes: tuple[int, ...], where: Mask) -> jax.Array:
+    """The root mean square of what is finite and no padding; 0, with gradient 0, where there is none."""
+    valid = jnp.isfinite(x) if where is None else jnp.isfinite(x) & where
+    count = jnp.maximum(jnp.sum(valid, axis=axes, keepdims=True, dtype=x.dtype), 1)
+    x = jnp.where(valid, x, 0)
+    # Divided by the largest value first, since squares of data far from 1 leave the range of float32.
+    largest = lax.stop_gradient(jnp.max(abs(x), axis=axes, keepdims=True, initial=0))
+    relative = x / jnp.where(largest > 0, largest, 1)
+    power = jnp.sum(relative * relative, axis=axes, keepdims=True) / count
+    return largest * jnp.sqrt(jnp.where(largest > 0, power, 1))
+
+
+@functools.cache
+def _smooth(n: int) -> int:
+    """The smallest number from n on without a prime factor above 7."""
+    while True:
+        rest = n
+        for prime in (2, 3, 5, 7):
+            while rest % prime == 0:
+                rest //= prime
+        if rest == 1:
+            return n
+        n += 1
+
+
+def _fourier(z: jax.Array) -> jax.Array:
+    """``sum_k z[k] exp(2 pi i k t / n)`` over the last axis: Cooley and Tukey (1965), by products with small matrices.
+
+    Not `jnp.fft`, whose operation jax 0.10 does not partition: it gathers a sharded batch on every device.
+    """
+    n = z.shape[-1]
+    radix = next(r for r in range(min(n, 32), 0, -1) if n % r == 0)
+    turn = np.arange(radix)
+    matrix = np.exp(2j * np.pi / radix * (turn[:, None] * turn % radix)).astype(np.complex64)
+    product = functools.partial(jnp.einsum, precision=lax.Precision.HIGHEST)
+    if radix == n:
+        return product("...k,kt->...t", z, matrix)
+    # With k = radix * high + low: transform over high, turn each by its low part, transform over low.
+    inner = _fourier(jnp.swapaxes(z.reshape(*z.shape[:-1], n // radix, radix), -1, -2))
+    low, t = (lax.broadcasted_iota(jnp.int32, (radix, n // radix), axis) for axis in (0, 1))
+    angle = (low * t).astype(jnp.float32) * np.float32(2 * np.pi / n)
+    inner = inner * lax.complex(jnp.cos(angle), jnp.sin(angle)).reshape((1,) * (z.ndim - 1) + angle.shape)
+    return product("...kt,ks->...st", inner, matrix).reshape(z.shape)
