@@ -24,7 +24,7 @@ CHAIN = (
     (nj.gaussian, {"std": 0.1}),
     (nj.mask, {"rate": 0.1}),
     (nj.speckle, {"std": 0.1}),
-    (nj.uniform, {"scale": 0.1}),
+    (nj.uniform, {"half_width": 0.1}),
     (nj.dropout, {"rate": 0.1}),
 )
 NOISEJAX = {

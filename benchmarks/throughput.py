@@ -23,15 +23,14 @@ from benchmarks import measure, rivals
 # Keyed by the names of amounts, so that a new noise is measured without a line here.
 AMOUNTS = {
     "alpha": 0.1,
-    "amount": 0.1,
     "bits": 4.0,
     "df": 4.0,
     "exponent": 1.0,
+    "half_width": 0.1,
     "high": 1.0,
     "holes": 2.0,
     "mantissa_bits": 4.0,
     "nu": 0.05,
-    "p": 0.5,
     "photons": 100.0,
     "rate": 0.1,
     "scale": 0.1,
@@ -42,12 +41,12 @@ AMOUNTS = {
     "time": 3600.0,
     "width": 8.0,
 }
-OPTIONS = {"drop_block": {"block_size": 3}, "patch_dropout": {"patch": 4}}
+OPTIONS = {"drop_block": {"block_size": 3}}
 # Noises that know their axes act on pictures (B, 32, 32, 4) or series (B, 256, 16), the rest on a batch of rows.
 PICTURES = {"channel_dropout", "pixel_dropout", "spatial_dropout", "random_erasing", "cutout", "coarse_dropout"}
-PICTURES |= {"grid_mask", "drop_block", "patch_dropout", "drop_path", "gaussian_snr"}
+PICTURES |= {"grid_mask", "drop_block", "drop_path", "gaussian_snr"}
 SERIES = {"colored", "time_mask", "freq_mask", "swap"}
-OTHER = {"mixup", "cutmix", "labels"}  # noises of whole batches and of labels, not of large arrays
+OTHER = {"mixup", "cutmix", "labels", "patch_dropout"}  # of whole batches, labels and padded values, not of arrays
 
 
 def run(smoke: bool) -> Iterator[dict]:

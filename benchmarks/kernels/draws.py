@@ -5,8 +5,8 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from noisejax._random.stream import _key_words, _place
 from noisejax._random import generators
+from noisejax._random.stream import _key_words, _place
 
 
 def key_words(key: jax.Array) -> jax.Array:

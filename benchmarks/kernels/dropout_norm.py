@@ -13,8 +13,8 @@ from jax.experimental.pallas import triton
 
 from benchmarks.kernels.dispatch import dispatch
 from benchmarks.kernels.draws import key_words, word_at
-from noisejax._random.stream import words
 from noisejax._random import sample
+from noisejax._random.stream import words
 
 TAG = "dropout_norm"
 
