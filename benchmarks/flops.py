@@ -1,4 +1,4 @@
-"""What a train step costs in arithmetic, for comparison with the floor of its method."""
+"""The arithmetic operations of a train step, for comparison with the minimum cost of its method."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,15 +8,15 @@ from jax.extend import core
 
 
 def flops(function: Callable, *args: Any, **kwargs: Any) -> float:
-    """The floating-point operations of a function, as XLA counts them in what it compiles for a CPU.
+    """The floating-point operations of a function, as counted by XLA in the program it compiles for a CPU.
 
-    What XLA drops or merges is not counted; turns of a scan (and of a `fori_loop` of known length) all are, since the
-    function is compiled with its scans unrolled, for the count alone and without running it. A `lax.while_loop` counts
-    as one turn, of a `lax.cond` the dearest branch. The transcendental functions count one operation each or none.
+    Operations that XLA removes or merges do not count. All iterations of a scan (and of a `fori_loop` of known length)
+    count: the function is compiled with its scans unrolled, without running it. A `lax.while_loop` counts as one
+    iteration, and a `lax.cond` as its most expensive branch. A transcendental function counts as one operation or none.
 
     Args:
-      function: a pure function; a train step of `nnx.jit`, which mutates, is not: split its model first.
-      *args, **kwargs: its arguments, arrays or `jax.ShapeDtypeStruct`; whatever else is static belongs into a closure.
+      function: a pure function. A train step of `nnx.jit` mutates its model: split the model first.
+      *args, **kwargs: its arguments, arrays or `jax.ShapeDtypeStruct`. Close over static arguments.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -36,15 +36,15 @@ def flops(function: Callable, *args: Any, **kwargs: Any) -> float:
 
 
 def overhead(step: Callable, plain: Callable, *args: Any, **kwargs: Any) -> float:
-    """How many times the operations of a plain train step an adversarial one takes: `flops` of both, divided.
+    """The operations of an adversarial train step divided by those of a plain one, both counted by `flops`.
 
-    Where a forward is 1, the gradient in x 2 and that in the parameters 3, the floors are (2 k + 3) / 3 for PGD
-    training of k steps (FGSM has one), (2 k + 6) / 3 for TRADES and MART, and a little above 1 for each replay of
-    `free_step`.
+    If a forward pass costs 1, the gradient in x 2 and the gradient in the parameters 3, the minimum is (2 k + 3) / 3
+    for PGD training with k steps (FGSM has one step), (2 k + 6) / 3 for TRADES and MART, and slightly above 1 for each
+    replay of `free_step`.
 
     Args:
       step, plain: pure functions of the same arguments.
-      *args, **kwargs: those.
+      *args, **kwargs: their arguments.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -57,7 +57,7 @@ def overhead(step: Callable, plain: Callable, *args: Any, **kwargs: Any) -> floa
 
 
 def _unrolled(closed: Any) -> Any:
-    """The same program in which every scan, also inside of others, is unrolled."""
+    """The same program with every scan unrolled, including nested ones."""
     return core.ClosedJaxpr(_without_loops(closed.jaxpr), closed.consts)
 
 

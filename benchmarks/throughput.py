@@ -46,7 +46,7 @@ OPTIONS = {"drop_block": {"block_size": 3}}
 PICTURES = {"channel_dropout", "pixel_dropout", "spatial_dropout", "random_erasing", "cutout", "coarse_dropout"}
 PICTURES |= {"grid_mask", "drop_block", "drop_path", "gaussian_snr"}
 SERIES = {"colored", "time_mask", "freq_mask", "swap"}
-OTHER = {"mixup", "cutmix", "labels", "patch_dropout"}  # of whole batches, labels and padded values, not of arrays
+OTHER = {"labels"}  # its noises act on labels and not on large arrays
 
 
 def run(smoke: bool) -> Iterator[dict]:
@@ -117,7 +117,7 @@ def all_noises(smoke: bool) -> Iterator[dict]:
     for dtype in [jnp.float32] if smoke else [jnp.float32, jnp.bfloat16, jnp.float16, jnp.uint8]:
         timed: dict[str, Callable] = {}
         for name, noise, shape in noises(size):
-            if smoke and name not in ("gaussian", "mask", "cutout", "time_mask"):
+            if smoke and name not in ("gaussian", "mask", "image.cutout", "signal.time_mask"):
                 continue
             key, x = jax.random.key(0), jnp.abs(rivals.data(shape, jnp.float32))
             x = (x * (200 if dtype == jnp.uint8 else 1)).astype(dtype)
@@ -139,7 +139,7 @@ def noises(size: int) -> Iterator[tuple[str, nj.Noise, tuple[int, ...]]]:
     rooms = [room for name, room in vars(nj).items() if inspect.ismodule(room) and name[0] != "_" and name not in OTHER]
     for room in [nj, *rooms]:
         for name, function in sorted(vars(room).items()):
-            if name.startswith("_") or not hasattr(function, "__noise__") or name in OTHER:
+            if name.startswith("_") or getattr(getattr(function, "__noise__", None), "kind", None) != "array":
                 continue
             parameters = inspect.signature(function).parameters
             required = [a for a in function.__noise__.amounts if parameters[a].default is inspect.Parameter.empty]

@@ -1,10 +1,11 @@
-"""Adversarial training on a table, against rows that could exist.
+"""Adversarial training on a table, against valid rows only.
 
     python examples/adversarial_tabular.py
 
-Adult census: does a person earn over $50,000? An applicant may claim up to 5 hours per week more or less, and another
-workclass, education or occupation, but only one of them; the years of education follow from it, hours are an integer,
-and age, sex and all else stay as they are. Where that table is not to be had, scikit-learn's diabetes stands in.
+Adult census: does a person earn over $50,000? An applicant may claim up to 5 hours per week more or less, and change
+one of workclass, education and occupation. The years of education follow from the education, hours are integers, and
+age, sex and all other columns stay fixed. If that table is not available, scikit-learn's diabetes table is used
+instead.
 """
 
 import functools
@@ -76,7 +77,7 @@ def adult() -> Task | None:
 
 
 def diabetes() -> Task:
-    """Measurements that may be off by a little; the ratio s4 of two of them follows, age and sex are known."""
+    """Measurements with small errors. The ratio s4 follows from two of them; age and sex are exact."""
     frame = load_diabetes(as_frame=True, scaled=False).frame
     y = (frame.pop("target") > 140).to_numpy().astype(np.int32)
     columns, x = list(frame), frame.to_numpy(np.float32)
@@ -105,7 +106,7 @@ x, y = (jnp.asarray(a) for a in task.train)
 
 
 def network(params, x):
-    x = (x - mean) / std  # inside, so that threats are stated in the table's own units
+    x = (x - mean) / std  # inside the network, so that threats have the units of the table
     for w, b in params[:-1]:
         x = jax.nn.relu(x @ w + b)
     return x @ params[-1][0] + params[-1][1]
@@ -152,14 +153,14 @@ def attack(params, x, y):
 
 started = time.perf_counter()
 x_test, y_test = (jnp.asarray(a) for a in task.test)
-table = Table("trained", "clean", f"PGD-{EVAL_STEPS}-{RESTARTS}", "rows that could exist")
+table = Table("training", "clean", f"PGD-{EVAL_STEPS}-{RESTARTS}", "valid adversarial rows")
 found = {}
-for name, attacked in (("plainly", False), ("against PGD", True)):
+for name, attacked in (("plain", False), ("against PGD", True)):
     x_adv, clean, robust, valid = found[name] = attack(train(jax.random.key(0), attacked), x_test, y_test)
     table.add_row(name, f"{clean.mean():.1%}", f"{robust.mean():.1%}", f"{valid.mean():.1%}")
-Console(width=110).print(f"{task.name}: {len(x)} rows to train with, {len(x_test)} to test", table)
+Console(width=110).print(f"{task.name}: {len(x)} training rows, {len(x_test)} test rows", table)
 
-x_adv, clean, robust, _ = found["plainly"]
+x_adv, clean, robust, _ = found["plain"]
 for row in np.flatnonzero(clean & ~robust)[:3]:
     before, after = np.asarray(x_test[row]), np.asarray(x_adv[row])
     changes = [
@@ -167,5 +168,5 @@ for row in np.flatnonzero(clean & ~robust)[:3]:
         for name, a, b in zip(task.columns, before, after, strict=True)
         if abs(a - b) > 1e-4 * (1 + abs(a))
     ]
-    print(f"row {row} is fooled by: {', '.join(changes)}")
+    print(f"The plain network misclassifies row {row} after: {', '.join(changes)}")
 print(f"{time.perf_counter() - started:.0f} s")

@@ -1,11 +1,11 @@
-"""Adversarial training of a convolutional network, and what is left of it under attacks of growing strength.
+"""Adversarial training of a convolutional network, and its accuracy under attacks of increasing strength.
 
     python examples/adversarial_training.py
 
-Fashion-MNIST, an adversary that may change every pixel by 0.1. The same network is trained plainly, on one-step
-adversarial examples (FGSM from a random start), on those of PGD, and by TRADES. The networks have BatchNorm: the train
-step calls them in train mode, and the attack inside of it sees `noisejax.nnx.functional`, a copy in eval mode that no
-loop can change. The radius grows in the first third of training: it is data, and each step is compiled once.
+On Fashion-MNIST an adversary may change every pixel by 0.1. The same network is trained plainly, on one-step
+adversarial examples (FGSM from a random start), on those of PGD, and by TRADES. The networks have BatchNorm. The train
+step calls them in train mode, and its attack uses `noisejax.nnx.functional`, a copy in eval mode without side effects.
+The radius grows in the first third of training. It is data, so each step is compiled once.
 """
 
 import functools
@@ -29,13 +29,13 @@ STEPS, BATCH, PICTURES, WIDTH, ASCENT = (12, 32, 40, 8, 2) if QUICK else (800, 1
 EVAL_STEPS, RESTARTS = (3, 2) if QUICK else (50, 10)
 FEW, AUTO = (8, {"version": ("apgd-ce",), "steps": 2}) if QUICK else (100, {"version": "standard"})
 EPS, BOUNDS = 0.1, (0, 1)
-CHECKS = 1 if QUICK else 8  # how often FGSM's training is looked at
+CHECKS = 1 if QUICK else 8  # how often the FGSM training is checked
 if QUICK:
     jax.config.update("jax_disable_most_optimizations", True)  # compiling takes longer than running
 
 
 class Net(nnx.Module):
-    """Convolutions over patches: little work for a CPU."""
+    """Convolutions over patches, which are cheap on a CPU."""
 
     def __init__(self, side: int, rngs: nnx.Rngs):
         self.patches = nnx.Conv(1, WIDTH, (4, 4), strides=4, use_bias=False, rngs=rngs)
@@ -50,8 +50,8 @@ class Net(nnx.Module):
         return self.head(x.reshape(len(x), -1))
 
 
-# A recipe gives the loss of each example. `model` is in train mode, `attacked` the function that an attack may see.
-# An unrolled attack has no loop, in which XLA's convolutions are slow on CPUs.
+# A recipe returns the loss of each example. `model` is in train mode, and `attacked` is a pure function for the attack.
+# Attacks are unrolled because XLA's convolutions are slow inside loops on CPUs.
 
 
 def plain(key, model, attacked, x, y, threat):
@@ -91,8 +91,8 @@ def train_step(model, optimizer, key, x, y, eps, recipe):
 
 
 @functools.partial(jax.jit, static_argnames=("predict", "steps", "restarts"))
-def withstands(predict, state, key, x, y, *, steps, restarts):
-    """Which examples are still classified rightly after PGD; with 0 steps, which ones are at all."""
+def robust(predict, state, key, x, y, *, steps, restarts):
+    """Which examples are classified correctly after PGD; with 0 steps, without an attack."""
     net = functools.partial(predict, state)
     x_adv = adversarial.pgd(
         key,
@@ -123,10 +123,10 @@ def train(recipe, images):
         step(key, x[batch], y[batch], jnp.float32(EPS * min(1, 3 * n / STEPS)), recipe=recipe)
         if recipe is fgsm_rs and (n + 1) % (STEPS // CHECKS) == 0:  # one batch, a short attack
             state = seen(model)[1]
-            right = withstands(PREDICT, state, key, x[batch], y[batch], steps=5, restarts=1)
+            right = robust(PREDICT, state, key, x[batch], y[batch], steps=5, restarts=1)
             guarded = guard.update(guarded, state, value=right.mean())
             if guarded.overfit:
-                print(f"FGSM's training collapsed before step {n + 1}: its last weights before that are taken.")
+                print(f"FGSM training collapsed before step {n + 1}. The weights of the previous check are used.")
                 return guarded.kept, time.perf_counter() - started
     return seen(model)[1], time.perf_counter() - started
 
@@ -135,21 +135,21 @@ images = _images.load(small=QUICK)
 side = images.shape[0]
 train_set, (x, y) = ((x.reshape(-1, side, side, 1), y) for x, y in (images.train, images.test))
 x, y = jnp.asarray(x[:PICTURES]), jnp.asarray(y[:PICTURES])
-PREDICT, _ = seen(Net(side, nnx.Rngs(0)))  # one function for all networks: their states are data
+PREDICT, _ = seen(Net(side, nnx.Rngs(0)))  # one function for all networks, whose states are data
 
 strong = f"PGD-{EVAL_STEPS}-{RESTARTS}"
-table = Table("trained by", "clean", "FGSM", strong, f"{strong}, first {FEW}", f"AutoAttack, first {FEW}", "training")
+table = Table("training", "clean", "FGSM", strong, f"{strong}, first {FEW}", f"AutoAttack, first {FEW}", "time")
 recipes = {"plain": plain, "FGSM-RS": fgsm_rs, f"PGD-{ASCENT}": pgd_at, "TRADES": trades}
 for name in ("FGSM-RS", "TRADES") if QUICK else recipes:
     state, seconds = train(recipes[name], train_set)
     measured = [
-        withstands(PREDICT, state, jax.random.key(2), x, y, steps=steps, restarts=restarts)
+        robust(PREDICT, state, jax.random.key(2), x, y, steps=steps, restarts=restarts)
         for steps, restarts in ((0, 1), (1, 1), (EVAL_STEPS, RESTARTS))
     ]
     net = jax.tree_util.Partial(PREDICT, state)
     found = adversarial.autoattack(jax.random.key(3), net, x[:FEW], y[:FEW], adversarial.Linf(EPS, BOUNDS), **AUTO)
     shares = [right.mean() for right in (*measured, measured[-1][:FEW], found.robust)]
     table.add_row(name, *(f"{share:.1%}" for share in shares), f"{seconds:.0f} s")
-Console(width=110).print(f"{images.name}, {PICTURES} test pictures, every pixel ± {EPS}", table)
+Console(width=110).print(f"{images.name}, {PICTURES} test images, every pixel ± {EPS}", table)
 half, few = (196 * (0.25 / count) ** 0.5 for count in (PICTURES, FEW))
-print(f"The pictures are a sample: 95 % intervals are at most ± {half:.0f} points, of the first {FEW} ± {few:.0f}.")
+print(f"Sampling error: 95 % intervals are at most ± {half:.0f} points, and ± {few:.0f} for the first {FEW} images.")

@@ -2,9 +2,9 @@
 
     python examples/certified.py [out.png]
 
-A smoothed classifier answers with the class that its network gives most often to noisy copies of a picture. From how
-often it does follows a radius within which no change of the picture, whatever it is, changes the answer. The certified
-accuracy at radius r is the share of test pictures that are classified rightly with a radius of at least r.
+A smoothed classifier returns the class that its network predicts most often for noisy copies of an image. The frequency
+of that class gives a radius within which no change of the image can change the prediction. The certified accuracy at
+radius r is the share of test images that are classified correctly with a radius of at least r.
 """
 
 import os
@@ -27,7 +27,7 @@ from noisejax import adversarial
 QUICK = bool(os.environ.get("NOISEJAX_QUICK"))
 PICTURES, SAMPLES, STEPS = (20, 200, 60) if QUICK else (300, 2000, 800)
 WIDTH, BATCH = 128, 256
-# What each network is trained with, and what it is smoothed with.
+# The std of the noise in training, and in smoothing, for each network.
 NETWORKS = {"no noise": (0.0, 0.25), "std 0.25": (0.25, 0.25), "std 0.5": (0.5, 0.5)}
 RADII = np.linspace(0, 1.5, 301)
 SHOWN = np.array([0, 0.25, 0.5, 0.75, 1.0])
@@ -80,17 +80,17 @@ for name, (train_std, std) in NETWORKS.items():
     table.add_row(name, f"std {std:g}", f"{clean:.1%}", *at, f"{found.radius.mean():.2f}")
 
 console = Console(width=110)
-console.print(f"{images.name}, {PICTURES} test pictures, {SAMPLES:,} noisy copies of each, L2 radii, alpha 0.001")
+console.print(f"{images.name}, {PICTURES} test images, {SAMPLES:,} noisy copies of each, L2 radii, alpha 0.001")
 console.print(table)
 half = 196 * (0.25 / PICTURES) ** 0.5
-print(f"The pictures are a sample: 95 % intervals of these shares are at most ± {half:.0f} points.")
+print(f"Sampling error of the test images: 95 % intervals of these shares are at most ± {half:.0f} points.")
 
-# One radius alone is decided with fewer samples: most pictures are far from its threshold.
+# A single radius needs fewer samples, since most images are far from its threshold.
 few = slice(0, PICTURES // 3)
 found = adversarial.certify_at(jax.random.key(2), predict, x_test[few], noise, 0.5, batch_size=2048)
 print(
-    f"The last one at r = 0.5 alone: {found.accuracy(y_test[few]):.1%} of the first {PICTURES // 3} pictures, decided "
-    f"with {found.samples.mean():,.0f} samples each on average, {found.samples.max():,} at most."
+    f"The last network at r = 0.5 only: {found.accuracy(y_test[few]):.1%} of the first {PICTURES // 3} images are "
+    f"certified, with {found.samples.mean():,.0f} samples per image on average and {found.samples.max():,} at most."
 )
 
 default = Path(__file__).parent / "out" / "certified.png"
@@ -100,7 +100,7 @@ figure, ax = plt.subplots(figsize=(6, 3.8), layout="constrained")
 for (name, curve), color in zip(curves.items(), ("C7", "C0", "C3"), strict=True):
     ax.plot(RADII, 100 * curve, color=color, label=f"trained with {name}, smoothed with std {NETWORKS[name][1]:g}")
 ax.set(xlabel="L2 radius", ylabel="certified accuracy, %", ylim=(0, 100), xlim=(0, RADII[-1]))
-ax.set_title(f"{images.name}: no change within the radius changes the answer", fontsize=10)
+ax.set_title(f"{images.name}: no change within the radius changes the prediction", fontsize=10)
 ax.legend(frameon=False, fontsize=8)
 ax.grid(alpha=0.3)
 figure.savefig(path, dpi=150)

@@ -1,9 +1,9 @@
-"""Training in bfloat16 alone: with nearest rounding small updates vanish, with stochastic rounding they count.
+"""Training in pure bfloat16: rounding to nearest loses small updates, and stochastic rounding keeps them.
 
     python examples/stochastic_rounding.py
 
-Handwritten digits (scikit-learn), a small MLP. Parameters, gradients and the optimizer's state are bfloat16, with no
-float32 copy anywhere; the three columns start from the same weights and see the same batches.
+A small MLP is trained on handwritten digits (scikit-learn). Parameters, gradients and the optimizer's state are
+bfloat16, without any float32 copy. The three columns start from the same weights and use the same batches.
 """
 
 import functools
@@ -52,7 +52,7 @@ def start(key):
 
 
 def train(params, batches, optimizer):
-    """The loss on the training set and the accuracy on the test set after training, in the dtype of the parameters."""
+    """Training loss and test accuracy after training in the dtype of the parameters."""
 
     def step(carry, rows):
         params, state = carry
@@ -65,7 +65,7 @@ def train(params, batches, optimizer):
 
 
 def interval(values):
-    """The mean over seeds, and half of Student's 95% interval of it."""
+    """The mean over seeds, and half the width of Student's 95% interval."""
     values = np.asarray(values, np.float64)
     half = stats.t.ppf(0.975, len(values) - 1) * stats.sem(values)
     return f"{values.mean():.4f} ± {half:.4f}"

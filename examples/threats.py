@@ -1,9 +1,9 @@
-"""What adversaries may do: a picture, the change, and the changed picture, for each threat.
+"""Threats in pictures: an image, the change, and the changed image, for each threat.
 
     python examples/threats.py [out.png]
 
-Two small networks see Fashion-MNIST: one trained plainly, one on FGSM's adversarial examples (Linf, 0.1). PGD with 100
-steps then attacks both.
+Two small networks are trained on Fashion-MNIST, one plainly and one on adversarial examples of FGSM (Linf, 0.1). PGD
+with 100 steps then attacks both.
 """
 
 import functools
@@ -39,7 +39,7 @@ THREATS = {
     "L2, 2: the sum of squares": adversarial.L2(2.0, BOX),
     "L1, 12: the sum": adversarial.L1(12.0, BOX),
     "L0, 12 pixels: anything": adversarial.L0(12, BOX),
-    "a patch: anything in it": adversarial.Linf(1.0, BOX, mutable=patch.reshape(-1)),
+    "a patch: anything inside": adversarial.Linf(1.0, BOX, mutable=patch.reshape(-1)),
 }
 
 

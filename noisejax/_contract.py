@@ -373,6 +373,8 @@ def _annotation(annotation: Any) -> str:
         return " | ".join(_annotation(a) for a in named)
     if annotation is jax.Array:
         return "jax.Array"
+    if annotation is Padded:
+        return "nj.Padded"
     if annotation is type(None):
         return "None"
     return inspect.formatannotation(annotation)

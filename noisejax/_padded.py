@@ -124,7 +124,7 @@ def check_lengths(function: str, values: Any, given: Any) -> Any:
             )
         return np.asarray(lengths, np.int32)
     # Positions are compared with lengths in int32: an 8-bit dtype could not hold them.
-    return lengths if lengths.dtype == jnp.int32 else jnp.clip(lengths, 0, values.shape[axis]).astype(jnp.int32)
+    return jnp.clip(lengths.astype(jnp.int32), 0, values.shape[axis])
 
 
 def _lost(lost: Any, lengths: Any) -> Any:

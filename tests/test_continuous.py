@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 import noisejax as nj
-from noisejax._noises.additive import _fourier, _smooth
+from noisejax.signal._spectral import _fourier, _smooth
 
 N = 2**18
 ALPHA = 1e-4

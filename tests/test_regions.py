@@ -15,7 +15,7 @@ from noisejax._random.stream import words
 ALPHA = 1e-4
 KEY = jax.random.key(12)
 IMAGES = [
-    (nj.image.random_erasing, {"p": 1.0}, "p"),
+    (nj.image.random_erasing, {"rate": 1.0}, "rate"),
     (nj.image.cutout, {"size": 6.0}, "size"),
     (nj.image.coarse_dropout, {"holes": 2.0}, "holes"),
     (nj.image.grid_mask, {"rate": 0.2}, "rate"),
@@ -130,7 +130,7 @@ def test_erasing_is_drawn_with_probability_p():
 @pytest.mark.slow
 def test_erasing_by_normal_noise():
     x = jnp.full((30, 24, 24, 3), 5.0)
-    arguments = {"p": 1.0, "fill": 2.0, "std": 0.5, "area": (0.4, 0.6)}
+    arguments = {"rate": 1.0, "fill": 2.0, "std": 0.5, "area": (0.4, 0.6)}
     hit = drawn(nj.image.random_erasing, x, **arguments)
     element = np.asarray(nj.bind(nj.image.random_erasing, noise="element", **arguments)(KEY, x), np.float64)
     assert stats.kstest((element[hit] - 2) / 0.5, "norm").pvalue > ALPHA
@@ -352,7 +352,7 @@ X = jnp.ones((4, 8, 8, 3))
         (lambda: nj.image.cutout(KEY, X, 3, axes=()), ValueError, "axes must name some axes"),
         (lambda: nj.image.random_erasing(KEY, X, 0.5, axes=(1,)), ValueError, "axes must name 2 axes"),
         (lambda: nj.image.random_erasing(KEY, X, 0.5, axes=(1, -3)), ValueError, "different axes"),
-        (lambda: nj.image.random_erasing(KEY, X, 1.5), ValueError, "p must be in"),
+        (lambda: nj.image.random_erasing(KEY, X, 1.5), ValueError, "rate must be in"),
         (
             lambda: nj.image.random_erasing(KEY, X, 0.5, area=(0.5, 0.2)),
             ValueError,

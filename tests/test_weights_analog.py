@@ -14,7 +14,7 @@ from noisejax.weights import (
     phase_change,
     programming_noise,
     read_noise,
-    relative,
+    relative_gaussian,
     stuck_at,
     ternary_mask,
 )
@@ -72,10 +72,12 @@ def test_relative_noise_has_the_scale_of_the_weights(to, channel_axis, key):
     w = w.astype(np.float32)
     axis = None if channel_axis is None else 0
     scale = abs(w).max(axis) if to == "absmax" else w.std(axis)
-    noise = (np.float64(relative(key, w, 0.5, to=to, channel_axis=channel_axis)) - w) / (0.5 * scale)
+    noise = (np.float64(relative_gaussian(key, w, 0.5, to=to, channel_axis=channel_axis)) - w) / (0.5 * scale)
     assert scipy.stats.kstest(noise.reshape(-1), "norm").pvalue > 0.5e-4
     assert min(scipy.stats.kstest(noise[:, c], "norm").pvalue for c in range(4)) > 0.5e-4 / 4
-    gradient = jax.grad(lambda w: relative(key, w, 0.5, to=to, channel_axis=channel_axis).sum())(jnp.asarray(w[:50]))
+    gradient = jax.grad(lambda w: relative_gaussian(key, w, 0.5, to=to, channel_axis=channel_axis).sum())(
+        jnp.asarray(w[:50])
+    )
     np.testing.assert_array_equal(gradient, 1)
 
 

@@ -1,1 +1,1 @@
-"""Attacks against the reference implementations, on the same weights."""
+"""Attacks compared with the reference implementations, on the same weights."""

@@ -1,7 +1,7 @@
-"""Auto-PGD and AutoAttack: the same examples fall as with the official code on the same weights, and the time it takes.
+"""Auto-PGD and AutoAttack compared with the official code on the same weights: which attacks succeed, and the time.
 
-``python -m benchmarks.run adversarial.autoattack``; without the official code (pyautoattack, torch) only the times and
-accuracies of noisejax are given.
+``python -m benchmarks.run adversarial.autoattack``. Without the official code (pyautoattack, torch) only the times and
+accuracies of noisejax are reported.
 """
 
 import contextlib
@@ -24,7 +24,7 @@ from noisejax.adversarial._attacks.boundary import rival_classes
 
 BALLS = {"linf": adversarial.Linf, "l2": adversarial.L2, "l1": adversarial.L1}
 OFFICIAL = {"linf": "Linf", "l2": "L2", "l1": "L1"}
-# Read when torch starts: threads that spin while they wait make it many times slower where anything else is running.
+# Read when torch starts: threads that spin while they wait make it many times slower on a busy machine.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 LOSSES = {"ce": adversarial.cross_entropy, "dlr": adversarial.dlr, "targeted dlr": adversarial.targeted_dlr}
 
@@ -51,7 +51,7 @@ def show(rows: list[dict]) -> None:
 
 
 def single(model: Model, norm: str, steps: int, losses: dict) -> Iterator[dict]:
-    """Auto-PGD from one and the same start, which noisejax draws."""
+    """Auto-PGD from the same start, which noisejax draws."""
     predict, key = quick(model), jax.random.key(0)
     x, y = jnp.asarray(model.x), jnp.asarray(model.y)
     threat = BALLS[norm](model.eps[norm], (0, 1))
@@ -110,10 +110,10 @@ def single(model: Model, norm: str, steps: int, losses: dict) -> Iterator[dict]:
 
 
 def whole(model: Model, norm: str, steps: int, queries: int, version: str | tuple[str, ...] = "standard") -> dict:
-    """AutoAttack, standard version: once to compile, once more for the time; and the official code once per threads.
+    """The standard version of AutoAttack: once to compile and once for the time; the official code once per threads.
 
-    Beside the seconds that pass stand those that the cores spend: on a machine that does other work, too, these differ
-    less from run to run. What is compiled already runs again after the official code, and counts as the mean.
+    Wall time and the time of all cores are both reported, since the latter varies less on a machine with other load.
+    The compiled version runs again after the official code, and the mean of both runs counts.
     """
     predict = quick(model)
     x, y = model.x, model.y
@@ -162,19 +162,18 @@ def whole(model: Model, norm: str, steps: int, queries: int, version: str | tupl
 
 
 def _seconds(call: Callable) -> tuple[float, float]:
-    """How long a call takes by the clock, and how long all cores together."""
+    """The wall time of a call, and the time of all cores together."""
     begin = time.perf_counter(), time.process_time()
     call()
     return time.perf_counter() - begin[0], time.process_time() - begin[1]
 
 
 def quick(model: Model) -> Callable:
-    """The model; a convnet as the matrix products that it is: XLA's convolutions inside of loops are slow on CPUs.
+    """The model. A convnet is written as matrix products, since XLA's convolutions inside loops are slow on CPUs.
 
-    Its kernels are 4 by 4, in steps of 2, so that an output sees four blocks of 2 by 2 inputs: each block is a row of
-    a matrix, and four products are added. The first layer gives its outputs in such blocks, as one product with the 8
-    by 8 pixels around a block, of which it sees 6 by 6: one product that is larger than it has to be costs less than to
-    put its outputs into another order.
+    Its kernels are 4 by 4 with a stride of 2, so an output depends on four blocks of 2 by 2 inputs. Each block is a row
+    of a matrix, and four products are added. The first layer computes its outputs in such blocks, as one product with
+    the 8 by 8 pixels around a block, of which 6 by 6 matter. This larger product is cheaper than reordering outputs.
     """
     if "k1" not in model.params:
         return bound(model)
@@ -187,7 +186,7 @@ def quick(model: Model) -> Callable:
         kernel[2 * down : 2 * down + 4, 2 * across : 2 * across + 4, down, across] = first[:, :, 0]
     kernel = kernel.reshape(2, 4, 2, 4, -1).transpose(0, 2, 1, 3, 4).reshape(64, -1)
     bias = np.tile(model.params["c1"], 4)
-    # The blocks' outermost outputs are the next layer's zeros around the picture.
+    # The outermost outputs of the blocks are the zero padding of the next layer.
     inside = np.pad(np.ones((14, 14, outputs), np.float32), ((1, 1), (1, 1), (0, 0)))
     inside = inside.reshape(8, 2, 8, 2, outputs).transpose(0, 2, 1, 3, 4).reshape(8, 8, -1)
     corners = second.reshape(2, 2, 2, 2, outputs, -1).transpose(0, 2, 1, 3, 4, 5).reshape(2, 2, 4 * outputs, -1)
@@ -206,7 +205,7 @@ def quick(model: Model) -> Callable:
 
 
 def _threads(model: Model, call: Callable) -> dict[str, Callable]:
-    """The official code on one core and on all: more threads make small models slower."""
+    """The official code on one core and on all cores: more threads make small models slower."""
     import torch
 
     def on(threads):
@@ -249,9 +248,9 @@ def _single(model: Model, norm: str, loss: str, steps: int, start, third) -> Cal
 
 
 def _against_itself(model: Model, norm: str, loss: str, steps: int, start, third, robust, repeats: int = 3) -> list:
-    """How many flags of the official code change if pixels do by a relative 1e-7 at most, which is their last bit.
+    """The number of the official code's flags that change if pixels change by a relative 1e-7 at most, their last bit.
 
-    No other implementation can be expected to agree better than that.
+    No other implementation can be expected to agree better.
     """
     predict, counts = quick(model), []
     for seed in range(repeats):
@@ -263,10 +262,10 @@ def _against_itself(model: Model, norm: str, loss: str, steps: int, start, third
 
 
 def _without_residues(model: Model, norm: str, loss: str, steps: int, start, third, robust) -> int | None:
-    """In how many flags noisejax differs from the official code if that does not count residues of rounding (L1).
+    """The number of flags in which noisejax differs from the official code without rounding residues (L1).
 
-    It chooses how many features to move from how many have changed. What the projection has taken back counts as
-    changed there where ``x + u - u`` is not x but the float next to it, which depends on the last bits.
+    The official code derives the number of features to move from the number of changed features. A change that the
+    projection has reverted still counts there if ``x + u - u`` is the float next to x, which depends on the last bits.
     """
     if norm != "l1":
         return None

@@ -1,7 +1,7 @@
-"""Attacks that are not PGD: the norms that foolbox finds, and the flags of the official AutoAttack code.
+"""Minimum-norm and black-box attacks compared with the norms of foolbox and the flags of the official AutoAttack code.
 
-``python -m benchmarks.run adversarial.minimum_norm``; peers that are not installed (torch with foolbox or pyautoattack)
-are left out. All see the same pictures with the same weights. Misclassified pictures are left out.
+``python -m benchmarks.run adversarial.minimum_norm``. Peers that are not installed (torch with foolbox or pyautoattack)
+are skipped. All use the same images and the same weights. Misclassified images are skipped.
 """
 
 import importlib.util
@@ -18,7 +18,7 @@ from benchmarks.adversarial import models
 from benchmarks.adversarial.models import Model, bound, from_torch, to_torch
 from noisejax import adversarial
 
-# Wide enough that every perturbation counts which foolbox may find: it has no radius.
+# Wide enough to count every perturbation that foolbox may find, since it has no radius.
 WIDE = {
     "linf": lambda: adversarial.Linf(1.0, (0, 1)),
     "l2": lambda: adversarial.L2(100.0, (0, 1)),
@@ -42,7 +42,7 @@ def run(smoke: bool) -> Iterator[dict]:
 
 
 def norms(model: Model, smoke: bool) -> Iterator[dict]:
-    """The size of the smallest perturbation found, beside foolbox's."""
+    """The size of the smallest perturbation, compared with that of foolbox."""
     import foolbox.attacks as peers
 
     steps, cw_steps = (5, 10) if smoke else (100, 200 if small(model) else 100)
@@ -83,7 +83,7 @@ def norms(model: Model, smoke: bool) -> Iterator[dict]:
 
 
 def flags(model: Model, smoke: bool) -> Iterator[dict]:
-    """Which pictures withstand, beside the official code of AutoAttack, at the radius of the model."""
+    """Which images are robust at the radius of the model, compared with the official code of AutoAttack."""
     from pyautoattack.fab_pt import FABAttack_PT
     from pyautoattack.square import SquareAttack
 
@@ -109,10 +109,10 @@ def flags(model: Model, smoke: bool) -> Iterator[dict]:
             theirs = perturbed(model, peer)
             peers_seconds = time.perf_counter() - start
             fallen = [measured(model, threat, points) < np.inf for points in (ours, theirs)]
-            mended = None
+            fixed = None
             if name == "square":
                 everywhere = perturbed(model, _every_window(SquareAttack)(predict, **options))
-                mended = float(np.mean(measured(model, threat, everywhere) == np.inf))
+                fixed = float(np.mean(measured(model, threat, everywhere) == np.inf))
             yield {
                 "model": model.name,
                 "attack": name,
@@ -121,7 +121,7 @@ def flags(model: Model, smoke: bool) -> Iterator[dict]:
                 "images": count,
                 "robust": float(1 - fallen[0].mean()),
                 "robust, official code": float(1 - fallen[1].mean()),
-                "the same with windows at every place": mended,
+                "the same with windows at every place": fixed,
                 "fallen here alone": int((fallen[0] & ~fallen[1]).sum()),
                 "fallen there alone": int((fallen[1] & ~fallen[0]).sum()),
                 "seconds": seconds,
@@ -131,7 +131,7 @@ def flags(model: Model, smoke: bool) -> Iterator[dict]:
 
 
 def _every_window(square):
-    """The official Square Attack, mended: its windows never touch the last row and column."""
+    """The official Square Attack with a fix: originally its windows never touch the last row and column."""
 
     class EveryWindow(square):
         def random_int(self, low=0, high=1, shape=(1,)):
@@ -141,7 +141,7 @@ def _every_window(square):
 
 
 def timed(model: Model, name: str, threat, **options) -> tuple[np.ndarray, float, float]:
-    """The adversarial pictures, the seconds until they are there for the first time, and those of a second call."""
+    """The adversarial images, the seconds of the first call, and those of the second call."""
     attack, predict, key = getattr(adversarial, name), bound(model), jax.random.key(0)
     run = jax.jit(lambda x, y, threat: attack(key, predict, x, y, threat, **options))
     arguments = jnp.asarray(model.x), jnp.asarray(model.y), threat
@@ -159,7 +159,7 @@ def measure_ready(points) -> np.ndarray:
 
 
 def measured(model: Model, threat, points: np.ndarray) -> np.ndarray:
-    """The size of each perturbation; infinite where it does not fool the model or is not inside the threat."""
+    """The size of each perturbation; infinite if it does not fool the model or lies outside the threat."""
     x = jnp.asarray(model.x)
     fooled = np.asarray(bound(model)(points).argmax(-1)) != model.y
     inside = np.asarray(threat.contains(jnp.asarray(points) - x, x, atol=1e-5))
@@ -171,7 +171,7 @@ def small(model: Model) -> bool:
 
 
 def torch_threads(model: Model) -> None:
-    """More threads than one make small models slower."""
+    """More than one thread makes small models slower."""
     import torch
 
     torch.set_num_threads(1 if small(model) else os.cpu_count() or 1)

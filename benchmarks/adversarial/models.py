@@ -1,6 +1,6 @@
-"""Two classifiers with the same weights in JAX and in torch, and the pictures they are attacked on.
+"""Two classifiers with the same weights in JAX and in torch, and the images on which they are attacked.
 
-They are trained here, in seconds and always in the same way, and kept in the system's folder for temporary files.
+They are trained here, deterministically and in seconds, and stored in the system's folder for temporary files.
 """
 
 import gzip
@@ -21,14 +21,14 @@ PLACES = (
 
 
 class Model(NamedTuple):
-    """A trained classifier: pictures of shape (B, H, W, 1) in [0, 1], labels, and logits in both frameworks."""
+    """A trained classifier: images of shape (B, H, W, 1) in [0, 1], labels, and logits in both frameworks."""
 
     name: str
     x: np.ndarray
     y: np.ndarray
     predict: Callable  # of (B, H, W, 1)
     params: dict
-    eps: dict[str, float]  # a radius per norm that fools some of the pictures
+    eps: dict[str, float]  # a radius per norm at which some images are misclassified
 
     def torch(self):
         """The same model of torch tensors of shape (B, 1, H, W)."""
@@ -62,7 +62,7 @@ def fashion(count: int = 256) -> Model | None:
 
 
 def wide(features: int = 784, hidden: int = 1024, count: int = 512) -> Model:
-    """An untrained MLP whose gradient takes about 10 ms on a CPU: for times alone."""
+    """An untrained MLP whose gradient takes about 10 ms on a CPU, for timing only."""
     rng = np.random.default_rng(0)
     x = rng.uniform(size=(count, 28, 28, 1)).astype(np.float32)
     y = rng.integers(0, 10, count).astype(np.int32)
@@ -107,8 +107,8 @@ def _trained(name, x, y, params, predict, *, steps, batch):
     @jax.jit
     def step(params, state, x, y):
         def loss(params):
-            # Smoothed labels bound the logits. Where a softmax rounds to 1, gradients in float32 are rounding errors,
-            # and no two frameworks agree on them.
+            # Smoothed labels bound the logits. Where a softmax rounds to 1, float32 gradients are rounding errors, on
+            # which no two frameworks agree.
             labels = optax.smooth_labels(jax.nn.one_hot(y, 10), 0.1)
             return optax.softmax_cross_entropy(predict(params, x), labels).mean()
 
@@ -143,7 +143,7 @@ def _torch(model: Model):
                 if f"k{n}" in p:
                     kernel = p[f"k{n}"].permute(3, 2, 0, 1)
                     x = torch.relu(torch.nn.functional.conv2d(x, kernel, p[f"c{n}"], stride=2, padding=1))
-            x = x.permute(0, 2, 3, 1).flatten(1)  # in JAX's order of channels
+            x = x.permute(0, 2, 3, 1).flatten(1)  # in the channel order of JAX
             return torch.relu(x @ p["w1"] + p["b1"]) @ p["w2"] + p["b2"]
 
     return Same().eval()
@@ -160,6 +160,6 @@ def from_torch(x) -> np.ndarray:
 
 
 def bound(model: Model) -> Callable:
-    """Logits of pictures: the parameters are part of the function."""
+    """A function from images to logits, with the parameters bound."""
     params = jax.tree.map(jnp.asarray, model.params)
     return lambda x: model.predict(params, x)

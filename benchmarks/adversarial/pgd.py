@@ -1,7 +1,7 @@
-"""PGD and its kin: the same pictures as foolbox and torchattacks make on the same weights, and the time it takes.
+"""PGD and similar attacks compared with foolbox and torchattacks on the same weights: the images, and the time.
 
-``python -m benchmarks.run adversarial.pgd``; peers that are not installed (torch with foolbox or torchattacks) are left
-out. Attacks start from the clean picture, so that nothing is drawn.
+``python -m benchmarks.run adversarial.pgd``. Peers that are not installed (torch with foolbox or torchattacks) are
+skipped. Attacks start from the clean image, so that nothing is drawn.
 """
 
 import importlib.util
@@ -35,7 +35,7 @@ def run(smoke: bool) -> Iterator[dict]:
 
 
 def attacks(model: Model) -> Iterator[tuple[str, str, Callable, Callable]]:
-    """Name, peer, our attack of x, the peer's."""
+    """Name, peer, our attack on x, and that of the peer."""
     loss = adversarial.untargeted(bound(model))
     y, key = jnp.asarray(model.y), jax.random.key(0)
 
@@ -125,7 +125,7 @@ def times(model: Model, budget: float, *, peers: bool, unroll: int = 1) -> Itera
 
 
 def sweep(model: Model, budget: float) -> dict:
-    """Eight radii at once, one compilation, against as many calls one after the other."""
+    """Eight radii in one call, with one compilation, compared with eight successive calls."""
     loss = adversarial.untargeted(bound(model))
     x, y, key = jnp.asarray(model.x), jnp.asarray(model.y), jax.random.key(0)
     radii = jnp.linspace(0.02, 0.16, 8)
@@ -149,7 +149,7 @@ def sweep(model: Model, budget: float) -> dict:
 
 
 def _threads(name: str, call: Callable) -> dict[str, Callable]:
-    """A way of torch's on one core and on all: more threads make small models slower, and a busy machine more so."""
+    """A torch attack on one core and on all cores: more threads slow small models down, above all on a busy machine."""
     import torch
 
     def on(threads):

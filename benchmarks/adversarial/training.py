@@ -1,11 +1,12 @@
-"""Train steps of adversarial training against the plain step of the same model: time and operations over the floor.
+"""Train steps of adversarial training compared with the plain step of the same model: time and operations.
 
-``python -m benchmarks.run adversarial.training``. Where a forward is 1, the gradient in x 2 and that in the parameters
-3, a plain step is 3 and one of PGD-k training 2 k + 3: the floor of the ratio. All steps are forward, backward and
-momentum in one jitted program; the steps of a model take turns in one run, and a ratio is the median over rounds.
+``python -m benchmarks.run adversarial.training``. If a forward pass costs 1, the gradient in x 2 and the gradient in
+the parameters 3, a plain step costs 3 and a step of PGD-k training 2 k + 3. This gives the minimum of the ratio. All
+steps are forward, backward and momentum in one jitted program. The steps of a model take turns in one run, and a ratio
+is the median over rounds.
 
-A plain step need not pass the gradient on to x, which spares it the first layer's share. In an MLP of two layers that
-is nearly a third, and its floor is higher: `operations` counts them as XLA has compiled them.
+A plain step does not need the gradient in x, which saves the share of the first layer. In an MLP of two layers that is
+nearly a third, and the minimum ratio is higher: `operations` counts them in the program that XLA compiles.
 """
 
 import functools
@@ -24,7 +25,7 @@ from noisejax import adversarial
 
 K = 10
 BOUNDS = (0.0, 1.0)
-# Units of a forward, of a whole train step.
+# The cost of a whole train step, in units of a forward pass.
 FLOORS = {
     "plain": 3,
     "FGSM-RS": 2 + 3,
@@ -54,7 +55,7 @@ def ratios(model: Model, budget: float, unroll: int = 1) -> Iterator[dict]:
     compiled = {name: jax.jit(way) for name, way in ways.items()}
     rivals = {name: functools.partial(way, key, *arguments, eps) for name, way in compiled.items()}
     times = measure.samples(rivals, budget=budget)
-    for other in (0.5, 2.0):  # another radius is the same program
+    for other in (0.5, 2.0):  # a different radius uses the same program
         compiled[f"PGD-{K}"](key, *arguments, other * eps)
     for name, seconds in times.items():
         pairs = zip(seconds, times["plain"], strict=True)
@@ -74,7 +75,7 @@ def ratios(model: Model, budget: float, unroll: int = 1) -> Iterator[dict]:
 
 
 def steps(model: Model, unroll: int) -> dict[str, Callable]:
-    """Each step of (key, params, state, delta, eps), to new params, state and delta."""
+    """The train steps: functions of (key, params, state, delta, eps) that return new params, state and delta."""
     x, y = jnp.asarray(model.x), jnp.asarray(model.y)
     optimizer = optax.sgd(0.01, 0.9)
     options = {"steps": K, "unroll": unroll}

@@ -159,9 +159,9 @@ def _checks_of(function: str, steps, axis_name, alternate: bool, synchronize: bo
 def _gradient(value_and_grad_fn, grad_fn) -> Callable:
     if (value_and_grad_fn is None) == (grad_fn is None):
         raise ValueError(
-            "adversarial_weights: update needs gradients at other weights. Pass value_and_grad_fn=f, where f(params) is "
-            "a function such as jax.value_and_grad returns, or grad_fn=g with g(params, i), and not both. A loop that "
-            "has neither can use alternate=True."
+            "adversarial_weights: update needs gradients at other weights. Pass value_and_grad_fn=f, with f(params) as "
+            "returned by jax.value_and_grad, or grad_fn=g with g(params, i), and not both. A loop that has neither can "
+            "use alternate=True."
         )
     if grad_fn is not None:
         return grad_fn

@@ -159,7 +159,7 @@ def preconditioned_sgld(
         del params, extra_args
         rate = _streams.at_count(learning_rate, state.count)
         heat = _streams.at_count(temperature, state.count)
-        keep, floor = (_streams.at_count(value, state.count) for value in (decay, eps))
+        keep, least = (_streams.at_count(value, state.count) for value in (decay, eps))
 
         def average(g, nu):
             g = g.astype(jnp.float32)
@@ -168,7 +168,7 @@ def preconditioned_sgld(
         nu = jax.tree.map(lambda g, nu: average(g, nu) if _streams.is_float(g) else nu, updates, state.nu)
 
         def move(stream, g, nu):
-            preconditioner = 1 / (floor + jnp.sqrt(nu))
+            preconditioner = 1 / (least + jnp.sqrt(nu))
             return add(g, jnp.sqrt(2 * rate * heat * preconditioner) * normal(stream, g), -rate * preconditioner)
 
         updates = _streams.leafwise(move, name, (_streams.at_step(key, state),), updates, nu)

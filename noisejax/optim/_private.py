@@ -1,4 +1,4 @@
-"""Differential privacy: per-example clipping and Gaussian noise, to be used with a privacy accountant of your choice."""
+"""Differential privacy: per-example clipping and Gaussian noise, to be used with an accountant of your choice."""
 
 from typing import Any
 

@@ -143,7 +143,7 @@ def stochastic_rounding(key: jax.Array) -> optax.GradientTransformationExtraArgs
         del extra_args
         if params is None:
             raise ValueError(
-                "stochastic_rounding: update needs the parameters, to round params + updates: update(g, state, params)."
+                "stochastic_rounding: to round params + updates, it needs the parameters: update(g, state, params)."
             )
 
         def difference(stream, u, p):

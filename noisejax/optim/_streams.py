@@ -28,7 +28,7 @@ class NoiseState(NamedTuple):
 
 
 def init(key: jax.Array) -> NoiseState:
-    """The initial state. The key is copied, so that a train step may donate its state while the caller keeps the key."""
+    """The initial state. The key is copied, so that a train step may donate its state and the caller keeps the key."""
     data = jax.random.key_data(key) if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) else key
     return NoiseState(count=jnp.zeros((), jnp.int32), key=jnp.array(data, copy=True))
 

@@ -151,7 +151,7 @@ def test_other_norms_are_exact_for_one_feature():
     promise = guarantee(nj.bind(nj.laplace, scale=np.float32(0.8)), (2, 1))
     assert promise.norm == "l1"
     np.testing.assert_allclose(promise.radius(p), m, rtol=1e-6)
-    promise = guarantee(nj.bind(nj.uniform, scale=2.0), (2, 1))
+    promise = guarantee(nj.bind(nj.uniform, half_width=2.0), (2, 1))
     np.testing.assert_allclose(promise.radius(0.5 + m / 4), m, rtol=1e-6)
     np.testing.assert_allclose(promise.probability(np.array([0.1, 3.0])), [0.525, 1.0])
 
@@ -161,10 +161,10 @@ def test_other_norms_are_exact_for_one_feature():
     [
         gaussian,
         nj.bind(nj.laplace, scale=0.3),
-        nj.bind(nj.uniform, scale=1.5),
+        nj.bind(nj.uniform, half_width=1.5),
         nj.bind(nj.mask, rate=0.9),
         nj.bind(nj.mask, rate=jnp.array([[0.9, 0.8, 0.97]])),
-        nj.bind(nj.pixel_dropout, rate=0.9),
+        nj.bind(nj.image.pixel_dropout, rate=0.9),
     ],
     ids=repr,
 )
@@ -217,8 +217,10 @@ def test_cells_of_a_table_are_units():
     groups = (0, 1, 2, 2, 2)
     noise = nj.bind(nj.mask, rate=1.0, groups=groups)
     assert guarantee(noise, (1, 5)).radius(np.array([0.9])).tolist() == [3.0]
-    assert guarantee(nj.bind(nj.pixel_dropout, rate=1.0), (1, 4, 4, 3)).radius(np.array([0.9])).tolist() == [16.0]
-    assert guarantee(nj.bind(nj.channel_dropout, rate=1.0), (1, 4, 4, 3)).radius(np.array([0.9])).tolist() == [3.0]
+    assert guarantee(nj.bind(nj.image.pixel_dropout, rate=1.0), (1, 4, 4, 3)).radius(np.array([0.9])).tolist() == [16.0]
+    assert guarantee(nj.bind(nj.image.channel_dropout, rate=1.0), (1, 4, 4, 3)).radius(np.array([0.9])).tolist() == [
+        3.0
+    ]
     x = jnp.array([[1.0, 1.0, 0.0, 1.0, 0.0], [0.1, -0.1, 1.0, 0.0, 0.0]])
     noise = nj.bind(nj.mask, rate=0.9, groups=groups)
     majority = lambda x: x[:, 0] + x[:, 1] > -0.5  # noqa: E731

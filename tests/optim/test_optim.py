@@ -120,7 +120,9 @@ def test_a_leafs_noise_depends_on_its_path_alone(key):
 
 
 def test_apply_noise_takes_any_noise_with_schedules(key):
-    noise = nj.chain(nj.bind(nj.mask, rate=0.5), nj.bind(nj.gaussian, std=optax.linear_schedule(0.0, 1.0, 1)))
+    noise = nj.chain(
+        nj.bind(nj.mask, rate=0.5), nj.bind(nj.gaussian, std=nj.scheduled(optax.linear_schedule(0.0, 1.0, 1)))
+    )
     tx = no.apply_noise(key, noise)
     g = jnp.ones(N)
     state = tx.init(g)

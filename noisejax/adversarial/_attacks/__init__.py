@@ -1,1 +1,1 @@
-"""Attacks: one driver of optax transforms, the attacks built on it, and those with a loop of their own."""
+"""Attacks: one driver of optax transforms, the attacks built on it, and attacks with custom loops."""

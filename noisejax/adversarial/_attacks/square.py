@@ -256,10 +256,10 @@ def _signs(streams, tag: str, shape: tuple[int, ...]) -> jax.Array:
 def _bumps(sides, canvas: tuple[int, int], threat: Threat) -> tuple[jax.Array, jax.Array]:
     """A bump above a hollow, and a bump to the left of one. With a single row, both are the latter."""
     power = 4 if isinstance(threat, L1) else 2
-    beside = _bump(sides, canvas, 1, power)
+    horizontal = _bump(sides, canvas, 1, power)
     if canvas[0] == canvas[1]:
-        return beside.T, beside
-    return (beside if canvas[0] == 1 else _bump(sides, canvas, 0, power)), beside
+        return horizontal.T, horizontal
+    return (horizontal if canvas[0] == 1 else _bump(sides, canvas, 0, power)), horizontal
 
 
 def _bump(sides, canvas: tuple[int, int], axis: int, power: int) -> jax.Array:

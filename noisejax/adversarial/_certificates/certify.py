@@ -62,11 +62,11 @@ def guarantee(noise: Callable, shape: Sequence[int]) -> Guarantee:
 
     - `noisejax.gaussian`: L2, ``std * ndtri(p)`` (Cohen et al., tight).
     - `noisejax.laplace`: L1, ``-scale * log(2 (1 - p))`` (Teng et al.).
-    - `noisejax.uniform`: L1, ``2 scale (p - 1/2)`` (Lee et al.; Yang et al.).
-    - `noisejax.mask`, `noisejax.pixel_dropout`, `noisejax.channel_dropout`: L0, the number of features (or groups, with
-      `groups`), pixels or channels that may take any values: the largest r with ``rate**r > 3/2 - p``. With probability
-      ``rate**r`` all r changed ones are hidden, and then both inputs look the same. Levine and Feizi keep a fixed
-      number of features instead, which gives ``1 - C(d - r, k) / C(d, k)`` in place of ``1 - rate**r``.
+    - `noisejax.uniform`: L1, ``2 half_width (p - 1/2)`` (Lee et al.; Yang et al.).
+    - `noisejax.mask`, `noisejax.image.pixel_dropout`, `noisejax.image.channel_dropout`: L0, the number of features (or
+      groups, with `groups`), pixels or channels that may take any values: the largest r with ``rate**r > 3/2 - p``.
+      With probability ``rate**r`` all r changed ones are hidden, and then both inputs look the same. Levine and Feizi
+      keep a fixed number of features instead, which gives ``1 - C(d - r, k) / C(d, k)`` in place of ``1 - rate**r``.
     - a `noisejax.chain` that starts with one of these noises. Later stages only see the noisy input.
 
     If amounts differ between features, the smallest ones count: the least std, or the product of the r least rates.
@@ -289,9 +289,10 @@ def _of_laplace(scale: np.ndarray) -> Guarantee:
     )
 
 
-def _of_uniform(scale: np.ndarray) -> Guarantee:
+def _of_uniform(half_width: np.ndarray) -> Guarantee:
+    width = 2 * half_width
     return Guarantee(
-        "l1", lambda p: 2 * scale * np.maximum(p - 0.5, 0), lambda r: np.where(r < scale, 0.5 + r / (2 * scale), 1.0)
+        "l1", lambda p: width * np.maximum(p - 0.5, 0), lambda r: np.where(r < half_width, 0.5 + r / width, 1.0)
     )
 
 
@@ -300,7 +301,7 @@ def _of_uniform(scale: np.ndarray) -> Guarantee:
 _CERTIFIED: dict[Callable, str] = {
     gaussian: "std",
     laplace: "scale",
-    uniform: "scale",
+    uniform: "half_width",
     mask: "rate",
     pixel_dropout: "rate",
     channel_dropout: "rate",
