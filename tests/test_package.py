@@ -7,11 +7,18 @@ import re
 import types
 from pathlib import Path
 
+import jax
+import jax.numpy as jnp
+import numpy as np
 import pytest
 
 import noisejax as nj
 import slowest
 import without_benchmarks
+from noisejax import _checks
+from noisejax._contract import Amount, Mask, array_noise
+from noisejax._random import sample
+from noisejax._random.stream import words_like
 
 ROOT = next(parent for parent in Path(__file__).resolve().parents if (parent / "pyproject.toml").exists())
 README = (ROOT / "README.md").read_text()
@@ -94,6 +101,20 @@ def test_sections_that_pages_link_to_exist(listing):
             text = (page.parent / target).read_text() if target else page.read_text()
             headings = {listing.anchor(heading) for heading in re.findall(r"^#+ (.+)$", text, re.MULTILINE)}
             assert section in headings, f"{page.relative_to(ROOT)}: {target}#{section}"
+
+
+def test_the_noise_in_contributing_is_one(key):
+    code = (ROOT / "CONTRIBUTING.md").read_text().split("```python\n")[1].split("```")[0]
+    scope = {"jax": jax, "jnp": jnp, "_checks": _checks, "sample": sample, "words_like": words_like}
+    exec(code, scope | {"Amount": Amount, "Mask": Mask, "array_noise": array_noise}, made := {})
+    logistic, x = made["logistic"], jnp.ones((4, 50_000), jnp.float32)
+    assert (logistic(key, x, 0.0) == x).all()
+    noise = jax.jit(nj.bind(logistic, scale=0.5))(key, nj.Padded(x, jnp.array([50_000, 50_000, 50_000, 10])))
+    assert (noise.values[3, 10:] == 1).all()
+    drawn = 2 * (noise.values[:3] - 1)  # of variance pi**2 / 3; five standard errors of 150,000 draws
+    assert abs(float(drawn.mean())) < 0.024 and abs(float(drawn.var()) - np.pi**2 / 3) < 0.08
+    with pytest.raises(ValueError, match="scale"):
+        logistic(key, x, -1.0)
 
 
 @pytest.mark.skipif(not RESULTS, reason="the sdist has no benchmarks")
