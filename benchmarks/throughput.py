@@ -41,10 +41,10 @@ AMOUNTS = {
     "time": 3600.0,
     "width": 8.0,
 }
-OPTIONS = {"drop_block": {"block_size": 3}, "patch_dropout": {"patch": 4}}
+OPTIONS = {"drop_block": {"block_size": 3}}
 # Noises that know their axes act on pictures (B, 32, 32, 4) or series (B, 256, 16), the rest on a batch of rows.
 PICTURES = {"channel_dropout", "pixel_dropout", "spatial_dropout", "random_erasing", "cutout", "coarse_dropout"}
-PICTURES |= {"grid_mask", "drop_block", "patch_dropout", "drop_path", "gaussian_snr"}
+PICTURES |= {"grid_mask", "drop_block", "drop_path", "gaussian_snr"}
 SERIES = {"colored", "time_mask", "freq_mask", "swap"}
 OTHER = {"labels"}  # its noises act on labels and not on large arrays
 

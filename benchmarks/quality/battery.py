@@ -321,7 +321,7 @@ def check(folder: Path) -> None:
         k0, k1, first, second, low, high = jax.random.bits(jax.random.key(n), (6,), "uint32").tolist()
         low, high = (low, high) if n % 2 else (low, 0)
         inputs.append(f"{k0} {k1} {first} {second} {low} {high}")
-        shifted = jnp.uint32((k1 + high * 0xD3A2646D) & 0xFFFFFFFF)  # as in _generators.mix
+        shifted = jnp.uint32((k1 + high * 0xD3A2646D) & 0xFFFFFFFF)  # as in noisejax._random.generators.mix
         library.append(int(hash_words(jnp.uint32(low), jnp.uint32(k0), shifted, (first, second))))
 
     def program(*arguments, **options):
