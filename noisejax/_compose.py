@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from noisejax import _checks, _noise
-from noisejax._contract import is_fitted, padding_of
+from noisejax._contract import Amount, is_fitted, padding_of
 from noisejax._noise import Combinator, Noise, Run, combinator
 from noisejax._padded import Padded, first_array, values_of, with_lengths
 from noisejax._random.stream import examples, fold, one_example, stage
@@ -101,7 +101,7 @@ def _on_entries(run: Run, key, x, noises, *, names, shared):
     return rebuilt(out), rebuilt(replays if isinstance(x, dict) else list(replays.values()))
 
 
-def on_columns(noise: Callable, columns: Sequence[int] | slice, *, axis: int = -1) -> Noise:
+def on_columns(noise: Callable, columns: Sequence[int] | np.ndarray | slice, *, axis: int = -1) -> Noise:
     """Restricts a noise to some columns (places along `axis`) of an array.
 
     Amounts with one value per selected column belong to those; draws keep the whole array's indices, so that
@@ -173,7 +173,7 @@ def _one_rank(*masks: jax.Array) -> list[jax.Array]:
     return [mask.reshape((1,) * (ndim - mask.ndim) + mask.shape) for mask in masks]
 
 
-def per_example(noise: Callable, ids: jax.Array | None = None) -> Noise:
+def per_example(noise: Callable, ids: jax.Array | np.ndarray | None = None) -> Noise:
     """Draws each example, along the leading axis, from ``(key, ids[i])`` alone.
 
     So gradient accumulation, another batch split, the host pipeline and the device agree, if ids are the records'
@@ -236,7 +236,7 @@ def _per_example(run: Run, key, x, noises, ids=None):
     return jax.vmap(one, in_axes=(0, 0, in_axes))(streams, x, mapped)
 
 
-def clip(low: float | jax.Array | None = None, high: float | jax.Array | None = None) -> Noise:
+def clip(low: Amount | None = None, high: Amount | None = None) -> Noise:
     """A stage that clips to [low, high]; noises never clip by themselves.
 
     Example:

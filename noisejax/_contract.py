@@ -36,7 +36,7 @@ else:
 class ArrayNoise(Protocol[P]):
     """How type checkers see an array noise: an array gives an array, a `Padded` a `Padded`."""
 
-    def __call__(self, key: jax.Array, x: X | np.ndarray, *args: P.args, **kwargs: P.kwargs) -> X: ...
+    def __call__(self, key: jax.Array, x: X | np.ndarray | np.number, *args: P.args, **kwargs: P.kwargs) -> X: ...
 
 
 class Hit(NamedTuple):
@@ -350,7 +350,7 @@ def address(function: Any) -> str:
 
 
 def written(signature: inspect.Signature) -> str:
-    """A signature as its source reads: ``(key: jax.Array, x: jax.Array, std: float | jax.Array, ...)``."""
+    """A signature as its source reads: ``(key: jax.Array, x: jax.Array, std: Amount, ...)``."""
     shown = [
         p.replace(annotation=_Text(_annotation(p.annotation))) if p.annotation is not p.empty else p
         for p in signature.parameters.values()

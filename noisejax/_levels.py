@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from noisejax import _checks
-from noisejax._contract import host_amount
+from noisejax._contract import Amount, host_amount
 from noisejax._noise import Schedule
 
 
@@ -92,7 +92,7 @@ class Adaptive:
     atol: float
     mode: str
 
-    def init(self, best_value: float | jax.Array | None = None) -> AdaptiveState:
+    def init(self, best_value: Amount | None = None) -> AdaptiveState:
         """The state at the start.
 
         Args:
@@ -111,7 +111,7 @@ class Adaptive:
             avg_value=jnp.zeros(shape, jnp.float32),
         )
 
-    def update(self, state: AdaptiveState, *, value: float | jax.Array) -> AdaptiveState:
+    def update(self, state: AdaptiveState, *, value: Amount) -> AdaptiveState:
         """The state after one more value of the metric: a scalar, or one per level."""
         value = jnp.asarray(value).astype(jnp.float32)
         if value.shape not in ((), state.level.shape):
@@ -147,9 +147,9 @@ class Adaptive:
 
 
 def adaptive(
-    start: float | jax.Array,
-    step: float | jax.Array,
-    ceiling: float | jax.Array,
+    start: Amount,
+    step: Amount,
+    ceiling: Amount,
     *,
     patience: int = 2,
     cooldown: int = 0,
@@ -228,7 +228,7 @@ def adaptive(
     )
 
 
-def linear_rates(rate: float | jax.Array, depth: int, *, start: float | jax.Array = 0.0) -> Any:
+def linear_rates(rate: Amount, depth: int, *, start: Amount = 0.0) -> Any:
     """Rates that grow linearly with depth, for stochastic depth: from `start` at the first block to `rate` at the last.
 
     Args:

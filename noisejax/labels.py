@@ -259,7 +259,7 @@ def missing(
 
 def smooth(
     labels: jax.Array,
-    alpha: float | jax.Array,
+    alpha: Amount,
     *,
     num_classes: int | None = None,
     where: jax.Array | None = None,

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from noisejax._contract import padding
+from noisejax._contract import Amount, padding
 from noisejax._noises.additive import uniform
 from noisejax._noises.masking import dropout
 from noisejax._noises.mixing import blend, mixup_pairs
@@ -31,7 +31,7 @@ def neftune(key, x: jax.Array, alpha: jax.Array, where, lengths) -> jax.Array:
     return uniform(key, x, scale, where=where, lengths=lengths)
 
 
-def attention_dropout(key, weights: jax.Array, rate: float | jax.Array, broadcast: bool) -> jax.Array:
+def attention_dropout(key, weights: jax.Array, rate: Amount, broadcast: bool) -> jax.Array:
     """Dropout of attention probabilities (..., heads, queries, keys); `broadcast` shares one draw, as Flax does."""
     return dropout(key, weights, rate, broadcast_dims=tuple(range(weights.ndim - 2)) if broadcast else ())
 

@@ -101,7 +101,7 @@ def _extents(leaf: jax.Array, axes: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(leaf.shape[axis] for axis in axes)
 
 
-def _box(lam, centres, extents) -> tuple[list, float | jax.Array]:
+def _box(lam, centres, extents) -> tuple[list, Amount]:
     """For each axis where the boxes begin and end, and how many places they hold."""
     side = jnp.sqrt(1 - lam) if len(extents) == 2 else (1 - lam) ** (1 / len(extents))
     bounds, area = [], 1.0

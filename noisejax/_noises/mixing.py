@@ -70,7 +70,7 @@ def mixup(
 def mixup_pairs(
     key: jax.Array,
     n: int,
-    alpha: float | jax.Array,
+    alpha: Amount,
     *,
     mode: str = "example",
     pairing: str = "permutation",
@@ -119,7 +119,7 @@ def _mixup_pairs(key, n, alpha, mode, pairing, shards):
 
 def blend(
     batch: Any,
-    lam: float | jax.Array,
+    lam: Amount,
     partner: jax.Array | int,
     *,
     num_classes: int | None = None,

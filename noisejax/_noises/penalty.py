@@ -7,11 +7,11 @@ import jax
 import jax.numpy as jnp
 
 from noisejax import _checks
-from noisejax._contract import host_amount
+from noisejax._contract import Amount, host_amount
 from noisejax._random.stream import enter, words
 
 
-def tikhonov_penalty(f: Callable, x: jax.Array, std: float | jax.Array, *, loss: str = "squared") -> jax.Array:
+def tikhonov_penalty(f: Callable, x: jax.Array, std: Amount, *, loss: str = "squared") -> jax.Array:
     """What Gaussian noise at the input adds to each example's loss, to second order, from the exact Jacobian.
 
     With J the Jacobian of f at one example and H the Hessian of the loss in f's outputs,
@@ -61,7 +61,7 @@ def tikhonov_penalty(f: Callable, x: jax.Array, std: float | jax.Array, *, loss:
 
 
 def tikhonov_estimate(
-    key: jax.Array, f: Callable, x: jax.Array, std: float | jax.Array, *, probes: int = 1, loss: str = "squared"
+    key: jax.Array, f: Callable, x: jax.Array, std: Amount, *, probes: int = 1, loss: str = "squared"
 ) -> jax.Array:
     """An unbiased estimate of `tikhonov_penalty` from random vector-Jacobian products, for f of many outputs.
 

@@ -4,9 +4,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import flax.linen as nn
-import jax
 
 from noisejax import _checks, _noise
+from noisejax._contract import Amount
 from noisejax._layers import activations
 from noisejax._layers.activations import HiddenMix
 from noisejax._noises import additive, blocks, masking
@@ -32,7 +32,7 @@ class Dropout(ArrayNoiseModule):
       [0.0, 2.0]
     """
 
-    rate: float | jax.Array
+    rate: Amount
     broadcast_dims: Sequence[int] = ()
     deterministic: bool | None = None
     rng_collection: str = "dropout"
@@ -52,7 +52,7 @@ class GaussianDropout(ArrayNoiseModule):
       (2, 3)
     """
 
-    rate: float | jax.Array
+    rate: Amount
     deterministic: bool | None = None
     rng_collection: str = "dropout"
 
@@ -71,7 +71,7 @@ class AlphaDropout(ArrayNoiseModule):
       2
     """
 
-    rate: float | jax.Array
+    rate: Amount
     deterministic: bool | None = None
     rng_collection: str = "dropout"
 
@@ -91,7 +91,7 @@ class SpatialDropout(ArrayNoiseModule):
       True
     """
 
-    rate: float | jax.Array
+    rate: Amount
     deterministic: bool | None = None
     rng_collection: str = "dropout"
 
@@ -110,7 +110,7 @@ class DropPath(ArrayNoiseModule):
       (6, 1)
     """
 
-    rate: float | jax.Array
+    rate: Amount
     mode: str = "example"
     scale_by_keep: bool = True
     deterministic: bool | None = None
@@ -131,7 +131,7 @@ class DropBlock(ArrayNoiseModule):
       (2, 14, 14, 8)
     """
 
-    rate: float | jax.Array
+    rate: Amount
     block_size: int | Sequence[int] = 7
     broadcast_dims: Sequence[int] = ()
     axes: Sequence[int] | None = None
@@ -179,7 +179,7 @@ class GaussianNoise(ArrayNoiseModule):
       (2, 3)
     """
 
-    std: float | jax.Array
+    std: Amount
     deterministic: bool | None = None
     rng_collection: str = "noise"
 
@@ -230,7 +230,7 @@ class NEFTune(NoiseModule):
       True
     """
 
-    alpha: float | jax.Array
+    alpha: Amount
     deterministic: bool | None = None
     rng_collection: str = "noise"
 
@@ -263,7 +263,7 @@ class ManifoldMixup(NoiseModule):
       ((4, 4), (4, 3))
     """
 
-    alpha: float | jax.Array
+    alpha: Amount
     places: int = 1
     mode: str = "batch"
     pairing: str = "permutation"

@@ -8,6 +8,7 @@ from flax.linen.attention import dot_product_attention_weights
 from flax.linen.dtypes import promote_dtype
 
 from noisejax import _checks
+from noisejax._contract import Amount
 from noisejax._layers import activations
 from noisejax.linen._layer import NoiseModule
 
@@ -20,7 +21,7 @@ def dot_product_attention(
     mask: jax.Array | None = None,
     broadcast_dropout: bool = True,
     dropout_rng: jax.Array | None = None,
-    dropout_rate: float | jax.Array = 0.0,
+    dropout_rate: Amount = 0.0,
     deterministic: bool = False,
     dtype: Any = None,
     precision: Any = None,
@@ -91,7 +92,7 @@ class AttentionDropout(NoiseModule):
       (3, 5, 4)
     """
 
-    rate: float | jax.Array
+    rate: Amount
     broadcast: bool = True
     deterministic: bool | None = None
     rng_collection: str = "dropout"

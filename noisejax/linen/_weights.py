@@ -4,11 +4,11 @@ from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 from flax.linen.dtypes import promote_dtype
 
 from noisejax import _checks, _noise, weights
+from noisejax._contract import Amount
 from noisejax._layers import noisy_products
 from noisejax.linen._layer import NoiseModule
 
@@ -76,7 +76,7 @@ class PerExampleWeightNoise(NoiseModule):
     """
 
     layer: nn.Module
-    std: float | jax.Array
+    std: Amount
     method: str = "flipout"
     mode: str = "example"
     deterministic: bool | None = None
@@ -129,7 +129,7 @@ class DropConnectLinear(NoiseModule):
     """
 
     features: int
-    rate: float | jax.Array
+    rate: Amount
     use_bias: bool = True
     dtype: Any = None
     param_dtype: Any = jnp.float32

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import optax
 
 from noisejax import _checks
+from noisejax._contract import Amount
 from noisejax._levels import at_step
 from noisejax._noise import call
 from noisejax._random import sample
@@ -16,7 +17,7 @@ from noisejax.optim import _streams
 from noisejax.optim._streams import ScalarOrSchedule
 
 
-def annealed_std(eta: float | jax.Array, gamma: float | jax.Array = 0.55) -> Callable[[jax.Array], jax.Array]:
+def annealed_std(eta: Amount, gamma: Amount = 0.55) -> Callable[[jax.Array], jax.Array]:
     """The schedule of annealed gradient noise: ``std(t) = sqrt(eta / (1 + t)**gamma)``.
 
     Args:

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import optax
 
 from noisejax import _checks
+from noisejax._contract import Amount
 from noisejax.optim import _streams
 from noisejax.optim._additive import add, normal
 from noisejax.optim._streams import ScalarOrSchedule
@@ -115,8 +116,8 @@ def preconditioned_sgld(
     key: jax.Array,
     learning_rate: ScalarOrSchedule,
     temperature: ScalarOrSchedule = 1.0,
-    decay: float | jax.Array = 0.99,
-    eps: float | jax.Array = 1e-5,
+    decay: Amount = 0.99,
+    eps: Amount = 1e-5,
 ) -> optax.GradientTransformationExtraArgs:
     """SGLD with RMSProp's preconditioner G: ``-lr * G * g + sqrt(2 * lr * temperature * G) * n``, for each element.
 

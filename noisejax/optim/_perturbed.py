@@ -3,9 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
-import jax
-
 from noisejax import _checks
+from noisejax._contract import Amount
 from noisejax._noise import bind
 from noisejax._noises.additive import gaussian
 from noisejax.optim import _streams
@@ -14,7 +13,7 @@ from noisejax.weights import perturb
 
 def perturbed_gradients(
     grad_fn: Callable,
-    noise: float | jax.Array | Callable,
+    noise: Amount | Callable,
     *,
     only: str | tuple[str, ...] | Callable[[str, Any], bool] | None = None,
 ) -> Callable:

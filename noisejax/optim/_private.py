@@ -7,12 +7,13 @@ import jax.numpy as jnp
 import optax
 
 from noisejax import _checks
+from noisejax._contract import Amount
 from noisejax.optim import _streams
 from noisejax.optim._additive import normal
 from noisejax.optim._streams import ScalarOrSchedule
 
 
-def clipped_sum(grads: optax.Updates, l2_norm_clip: float | jax.Array, *, where: jax.Array | None = None) -> Any:
+def clipped_sum(grads: optax.Updates, l2_norm_clip: Amount, *, where: jax.Array | None = None) -> Any:
     """The float32 sum of per-example gradients, each scaled down to norm `l2_norm_clip` if it is longer.
 
     The norm is taken over the whole tree of an example. Adding or removing one example changes the sum by at most
@@ -64,7 +65,7 @@ def add_private_noise(
     key: jax.Array,
     l2_norm_clip: ScalarOrSchedule,
     noise_multiplier: ScalarOrSchedule,
-    batch_size: float | jax.Array,
+    batch_size: Amount,
 ) -> optax.GradientTransformationExtraArgs:
     """The Gaussian mechanism on a *sum* of clipped gradients, then the mean: ``(g + clip * multiplier * n) / batch``.
 
@@ -110,7 +111,7 @@ def differentially_private_aggregate(
     key: jax.Array,
     l2_norm_clip: ScalarOrSchedule,
     noise_multiplier: ScalarOrSchedule,
-    batch_size: float | jax.Array | None = None,
+    batch_size: Amount | None = None,
 ) -> optax.GradientTransformationExtraArgs:
     """DP-SGD's private mean of per-example gradients: clip each, sum, add Gaussian noise, divide by the batch size.
 

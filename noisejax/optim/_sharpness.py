@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 
 from noisejax import _checks
-from noisejax._contract import host_amount
+from noisejax._contract import Amount, host_amount
 from noisejax.optim._adversary import adversarial_weights
 from noisejax.optim._streams import ScalarOrSchedule
 
@@ -57,7 +57,7 @@ def sam(
 def asam(
     inner: optax.GradientTransformation,
     rho: ScalarOrSchedule = 0.5,
-    eta: float | jax.Array = 0.01,
+    eta: Amount = 0.01,
     *,
     adaptive: Callable[[jax.Array], bool] = lambda w: w.ndim > 1,
     alternate: bool = False,
@@ -107,7 +107,7 @@ def asam(
 def gsam(
     inner: optax.GradientTransformation,
     rho: ScalarOrSchedule = 0.05,
-    alpha: float | jax.Array = 0.1,
+    alpha: Amount = 0.1,
     *,
     alternate: bool = False,
     axis_name: Any = None,

@@ -9,11 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from noisejax import _checks
-from noisejax._contract import host_amount
+from noisejax._contract import Amount, host_amount
 from noisejax._noise import Noise
 from noisejax._random.stream import Stream, fold, stage, stream
 
-ScalarOrSchedule = float | jax.Array | Callable[[jax.Array], Any]
+ScalarOrSchedule = Amount | Callable[[jax.Array], Any]
 
 
 class NoiseState(NamedTuple):

@@ -15,7 +15,7 @@ import numpy as np
 from jax import lax
 
 from noisejax import _checks
-from noisejax._contract import host_amount
+from noisejax._contract import Amount, host_amount
 from noisejax._random import sample
 from noisejax._random.stream import along, enter, words, words_like
 from noisejax.weights._product import DENSE, Conv, plan
@@ -25,7 +25,7 @@ def local_reparam(
     key: jax.Array,
     x: jax.Array,
     w: jax.Array,
-    std: float | jax.Array,
+    std: Amount,
     *,
     product: str | Conv = DENSE,
     mode: str = "example",
@@ -68,7 +68,7 @@ def flipout(
     key: jax.Array,
     x: jax.Array,
     w: jax.Array,
-    std: float | jax.Array,
+    std: Amount,
     *,
     product: str | Conv = DENSE,
     mode: str = "example",
@@ -110,9 +110,9 @@ def noisy_net(
     key: jax.Array,
     x: jax.Array,
     w: jax.Array,
-    std: float | jax.Array,
-    bias: float | jax.Array = 0.0,
-    bias_std: float | jax.Array = 0.0,
+    std: Amount,
+    bias: Amount = 0.0,
+    bias_std: Amount = 0.0,
     *,
     product: str | Conv = DENSE,
     mode: str = "example",
@@ -158,7 +158,7 @@ def low_rank(
     key: jax.Array,
     x: jax.Array,
     w: jax.Array,
-    std: float | jax.Array,
+    std: Amount,
     *,
     rank: int = 1,
     product: str = DENSE,

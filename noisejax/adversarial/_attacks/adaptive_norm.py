@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from noisejax._contract import Amount
 from noisejax._random import sample
 from noisejax._random.stream import fold
 from noisejax.adversarial._attacks.boundary import (
@@ -39,8 +40,8 @@ def ddn(
     x: jax.Array,
     labels: jax.Array,
     threat: Threat,
-    initial_norm: float | jax.Array = 1.0,
-    gamma: float | jax.Array = 0.05,
+    initial_norm: Amount = 1.0,
+    gamma: Amount = 0.05,
     *,
     steps: int = 100,
     targeted: bool = False,
@@ -103,8 +104,8 @@ def fmn(
     x: jax.Array,
     labels: jax.Array,
     threat: Threat,
-    step_size: float | jax.Array | None = None,
-    gamma: float | jax.Array = 0.05,
+    step_size: Amount | None = None,
+    gamma: Amount = 0.05,
     *,
     steps: int = 100,
     targeted: bool = False,

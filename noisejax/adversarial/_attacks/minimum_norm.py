@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from noisejax._contract import Amount
 from noisejax.adversarial._attacks.boundary import (
     Nearest,
     attack_lead,
@@ -27,7 +28,7 @@ def deepfool(
     x: jax.Array,
     labels: jax.Array,
     threat: Threat,
-    overshoot: float | jax.Array = 0.02,
+    overshoot: Amount = 0.02,
     *,
     steps: int = 50,
     candidates: int | None = 10,
@@ -102,9 +103,9 @@ def cw(
     x: jax.Array,
     labels: jax.Array,
     threat: Threat,
-    step_size: float | jax.Array = 0.01,
-    initial_const: float | jax.Array = 1e-3,
-    confidence: float | jax.Array = 0.0,
+    step_size: Amount = 0.01,
+    initial_const: Amount = 1e-3,
+    confidence: Amount = 0.0,
     *,
     steps: int = 1000,
     searches: int = 9,

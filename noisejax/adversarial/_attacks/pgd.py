@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from noisejax._contract import Amount
 from noisejax.adversarial._attacks.driver import attack
 from noisejax.adversarial._attacks.transforms import scale_by_norm, scale_by_reach, scale_by_steepest, scale_by_step
 from noisejax.adversarial._options import AttackOptions, check_options
@@ -170,7 +171,7 @@ def mi_fgsm(
     random_start: bool = False,
     restarts: int = 1,
     eot: int = 0,
-    decay: float | jax.Array = 1.0,
+    decay: Amount = 1.0,
     **options: Unpack[AttackOptions],
 ) -> jax.Array:
     """Momentum iterative FGSM: ``m <- decay * m + grad / mean|grad|``, then a step of steepest ascent along m.
@@ -216,7 +217,7 @@ def ni_fgsm(
     random_start: bool = False,
     restarts: int = 1,
     eot: int = 0,
-    decay: float | jax.Array = 1.0,
+    decay: Amount = 1.0,
     **options: Unpack[AttackOptions],
 ) -> jax.Array:
     """Nesterov iterative FGSM: `mi_fgsm` with the gradient taken at ``x + delta + step_size * decay * m``.

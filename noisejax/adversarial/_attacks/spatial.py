@@ -10,7 +10,7 @@ import numpy as np
 from jax.scipy.ndimage import map_coordinates
 
 from noisejax import _checks
-from noisejax._contract import host_amount
+from noisejax._contract import Amount, host_amount
 from noisejax._random import sample
 from noisejax._random.stream import fold
 from noisejax.adversarial._attacks.driver import check_attack, choose_examples, is_better, loss_on_batch, measure_point
@@ -21,8 +21,8 @@ def spatial(
     key: jax.Array,
     loss: Callable,
     x: jax.Array,
-    angle: float | jax.Array = 30.0,
-    shift: float | jax.Array = 3.0,
+    angle: Amount = 30.0,
+    shift: Amount = 3.0,
     args: tuple = (),
     *,
     trials: int = 10,

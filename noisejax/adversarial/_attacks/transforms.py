@@ -12,6 +12,7 @@ import numpy as np
 import optax
 
 from noisejax import _checks
+from noisejax._contract import Amount
 from noisejax.adversarial._threats.balls import Threat, as_column, divide_or, fit_to_rank, max_abs
 from noisejax.adversarial._threats.sparse import L1
 
@@ -164,7 +165,7 @@ def scale_by_step(step_size: Any) -> optax.GradientTransformationExtraArgs:
     return _stateless("scale_by_step", update, needs=False)
 
 
-def scale_by_reach(share: float | jax.Array) -> optax.GradientTransformationExtraArgs:
+def scale_by_reach(share: Amount) -> optax.GradientTransformationExtraArgs:
     """Multiplies by -share times the threat's reach (eps, except for `L0`): a step relative to the ball.
 
     Args:

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from noisejax._contract import Amount
 from noisejax._random import sample
 from noisejax._random.stream import fold
 from noisejax.adversarial._attacks.boundary import check_norm, check_number
@@ -24,7 +25,7 @@ def universal(
     threat: Threat,
     step_size: Any = None,
     args: tuple = (),
-    ceiling: float | jax.Array | None = None,
+    ceiling: Amount | None = None,
     *,
     epochs: int = 10,
     batch: int = 64,

@@ -8,7 +8,7 @@ import numpy as np
 from jax.core import Tracer
 
 from noisejax import _checks
-from noisejax._contract import host_amount, straight_through
+from noisejax._contract import Amount, host_amount, straight_through
 from noisejax._random import sample
 from noisejax._random.stream import Stream, examples, fold, one_example, stage, words, words_like
 from noisejax._sharding import like_examples
@@ -33,7 +33,7 @@ class Threat:
     bounds: Any
     mutable: Any
 
-    def __init__(self, eps: float | jax.Array, bounds: tuple[Any, Any] | None, *, mutable: Any = None):
+    def __init__(self, eps: Amount, bounds: tuple[Any, Any] | None, *, mutable: Any = None):
         name = type(self).__name__
         self.eps = _float(name, "eps", eps, _checks.nonnegative)
         self.bounds = _checked_bounds(name, bounds)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from noisejax._contract import padding
+from noisejax._contract import Amount, padding
 from noisejax._random import sample
 from noisejax._random.stream import stage
 from noisejax.adversarial._attacks.driver import check_attack
@@ -19,8 +19,8 @@ def freelb(
     loss: Callable,
     x: jax.Array,
     threat: Threat,
-    step_size: float | jax.Array = 0.1,
-    magnitude: float | jax.Array = 0.1,
+    step_size: Amount = 0.1,
+    magnitude: Amount = 0.1,
     args: tuple = (),
     *,
     steps: int = 3,
@@ -100,8 +100,8 @@ def smart(
     predict: Callable,
     x: jax.Array,
     threat: Threat,
-    step_size: float | jax.Array = 1e-3,
-    std: float | jax.Array = 1e-5,
+    step_size: Amount = 1e-3,
+    std: Amount = 1e-5,
     *,
     steps: int = 1,
     divergence: Callable | None = None,

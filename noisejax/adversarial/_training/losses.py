@@ -9,6 +9,7 @@ from typing import Any, Unpack
 import jax
 import jax.numpy as jnp
 
+from noisejax._contract import Amount
 from noisejax._random import sample
 from noisejax._random.stream import stage
 from noisejax.adversarial._attacks.driver import check_attack
@@ -24,9 +25,9 @@ def trades(
     x: jax.Array,
     labels: jax.Array,
     threat: Threat,
-    beta: float | jax.Array = 6.0,
+    beta: Amount = 6.0,
     step_size: Any = None,
-    std: float | jax.Array = 0.001,
+    std: Amount = 0.001,
     *,
     attacked: Callable | None = None,
     attack: Callable = pgd,
@@ -94,9 +95,9 @@ def mart(
     x: jax.Array,
     labels: jax.Array,
     threat: Threat,
-    beta: float | jax.Array = 6.0,
+    beta: Amount = 6.0,
     step_size: Any = None,
-    std: float | jax.Array = 0.001,
+    std: Amount = 0.001,
     *,
     attacked: Callable | None = None,
     attack: Callable = pgd,
@@ -147,7 +148,7 @@ def alp(
     x: jax.Array,
     labels: jax.Array,
     threat: Threat,
-    weight: float | jax.Array = 0.5,
+    weight: Amount = 0.5,
     step_size: Any = None,
     *,
     attacked: Callable | None = None,

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from noisejax import _checks
-from noisejax._contract import host_amount
+from noisejax._contract import Amount, host_amount
 from noisejax.adversarial._attacks.driver import check_attack
 from noisejax.adversarial._threats.balls import Threat, as_column, divide_or, max_abs
 
@@ -33,7 +33,7 @@ class OverfittingGuard(NamedTuple):
     update: Callable[..., OverfittingState]
 
 
-def overfitting_guard(drop: float | jax.Array = 0.2) -> OverfittingGuard:
+def overfitting_guard(drop: Amount = 0.2) -> OverfittingGuard:
     """Early stopping for FGSM training: keeps the weights from before a collapse of the robust accuracy.
 
     Within a few hundred steps, training with a one-step attack may reach 100 % against FGSM and 0 % against all other

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from noisejax import _checks
+from noisejax._contract import Amount
 from noisejax.adversarial._attacks.driver import check_attack
 from noisejax.adversarial._losses import kl
 from noisejax.adversarial._threats.balls import L2, Threat
@@ -18,7 +19,7 @@ def vat(
     predict: Callable,
     x: jax.Array,
     threat: Threat,
-    xi: float | jax.Array | None = None,
+    xi: Amount | None = None,
     *,
     steps: int = 1,
     attacked: Callable | None = None,
