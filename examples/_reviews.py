@@ -64,7 +64,8 @@ def _encode(name, parts, length) -> Texts:
         for row, words in zip(rows, texts, strict=True):
             row[: max(len(words), 1)] = [number.get(word, UNKNOWN) for word in words or "?"]
         out.append((rows, np.asarray(y, np.int32)))
-    return Texts(name, *out, len(number) + 2, int(out[0][1].max()) + 1)
+    train, test = out
+    return Texts(name, train, test, len(number) + 2, int(train[1].max()) + 1)
 
 
 def _fetch() -> str:

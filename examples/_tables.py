@@ -61,9 +61,9 @@ def encode(name, frame, target, sizes, split, rare=20) -> Table:
         fill += filled
         values.append(known)
     x, labels = np.concatenate(blocks, 1).astype(np.float32), y.codes.astype(np.int32)
-    parts = [(x[a:b], labels[a:b]) for a, b in zip([0, *ends], ends, strict=False)]
+    train, valid, test = [(x[a:b], labels[a:b]) for a, b in zip([0, *ends], ends, strict=False)]
     numeric, fill = np.array(numeric), np.array(fill, np.float32)
-    return Table(name, list(frame.columns), tuple(groups), numeric, fill, values, *parts, len(y.categories))
+    return Table(name, list(frame.columns), tuple(groups), numeric, fill, values, train, valid, test, len(y.categories))
 
 
 def adult(split: int, *, download: bool = True) -> Table:

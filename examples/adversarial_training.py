@@ -11,6 +11,7 @@ The radius grows in the first third of training. It is data, so each step is com
 import functools
 import os
 import time
+from typing import Any
 
 import _images
 import jax
@@ -27,7 +28,8 @@ from noisejax import adversarial
 QUICK = bool(os.environ.get("NOISEJAX_QUICK"))
 STEPS, BATCH, PICTURES, WIDTH, ASCENT = (12, 32, 40, 8, 2) if QUICK else (800, 128, 500, 32, 7)
 EVAL_STEPS, RESTARTS = (3, 2) if QUICK else (50, 10)
-FEW, AUTO = (8, {"version": ("apgd-ce",), "steps": 2}) if QUICK else (100, {"version": "standard"})
+FEW = 8 if QUICK else 100
+AUTO: dict[str, Any] = {"version": ("apgd-ce",), "steps": 2} if QUICK else {"version": "standard"}
 EPS, BOUNDS = 0.1, (0, 1)
 CHECKS = 1 if QUICK else 8  # how often the FGSM training is checked
 if QUICK:

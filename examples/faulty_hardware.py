@@ -14,6 +14,7 @@ import functools
 import os
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import _images
@@ -45,7 +46,7 @@ def int8_memory(key, w, rate):
 
 # For each fault, a function from a level to a noise, and levels from harmless to destructive.
 FLIPS, BITS, CELLS = "bit-error rate, int8", "bits per weight", "phase-change noise, × measured"
-FAULTS = {
+FAULTS: dict[str, tuple[Callable, np.ndarray]] = {
     FLIPS: (lambda rate: nj.bind(int8_memory, rate=rate), np.geomspace(0.001, 0.5, 33)),
     BITS: (lambda bits: nj.bind(nj.weights.fake_quantize, bits=bits, channel_axis=-1), np.arange(8.0, 1.0, -1)),
     CELLS: (

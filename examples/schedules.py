@@ -57,7 +57,7 @@ def train(level_at, after_epoch=lambda accuracy: None):
     """Trains with Gaussian noise of std `level_at(step)`; returns the model and (level, accuracy) per epoch."""
     model = MLP(nnx.Rngs(0))
     optimizer = nnx.Optimizer(model, adam, wrt=nnx.Param)
-    noise, key, history = nj.bind(nj.gaussian, std=level_at), jax.random.key(1), []
+    noise, key, history = nj.bind(nj.gaussian, std=nj.scheduled(level_at)), jax.random.key(1), []
     for step in range(STEPS):
         key, order_key, noise_key = jax.random.split(key, 3)
         rows = jax.random.choice(order_key, len(x_train), (BATCH,), replace=False)

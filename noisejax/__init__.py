@@ -1,10 +1,14 @@
 """Noise injection for JAX: pure functions of a key and an array, ``f(key, x, amount, *, option=...)``.
 
-At the top level are noises whose axes have no meaning or which act on activations (`gaussian`, `mask`, `dropout`,
-`mixup`, ...); `bind` and the combinators (`chain`, `choose`, `sometimes`, `on_entries`, `on_columns`, `per_example`,
-...), which make noises values; and `Padded`, `key`, `hits`, `at_step`, `adaptive` and others that work with any noise.
+The top level contains:
 
-Attributes of this package, which need jax alone:
+- Noises of activations, and noises for which the axes of an array have no meaning: `gaussian`, `mask`, `dropout`,
+  `mixup`, ...
+- `bind` and the combinators, which turn noises into values: `chain`, `choose`, `sometimes`, `on_entries`,
+  `on_columns`, `per_example`, ...
+- Tools that work with any noise: `Padded`, `key`, `hits`, `at_step`, `adaptive`, ...
+
+Modules that need only jax are attributes of this package:
 
 - `noisejax.image`: images (B, H, W, C): erased boxes, grids, pixels and channels.
 - `noisejax.signal`: series, waveforms and spectrograms: masked bands, colored noise, noise at a signal-to-noise ratio.
@@ -12,7 +16,7 @@ Attributes of this package, which need jax alone:
 - `noisejax.weights`: noise on parameters: memory faults, analog devices, a sample for each example.
 - `noisejax.robustness`: accuracy under increasing noise, with intervals, reports and plots.
 
-Modules that need another package and are imported by name:
+Modules that need another package are imported by name:
 
 - ``import noisejax.nnx as njx``, ``import noisejax.linen as njl``: Flax layers (needs flax).
 - ``import noisejax.optim``: noise around an optimizer, as optax transforms (needs optax).
@@ -79,7 +83,7 @@ from noisejax._shard_map import in_shard_map as in_shard_map
 
 __version__ = "0.1.0"
 
-if not TYPE_CHECKING:  # or type checkers would accept every name
+if not TYPE_CHECKING:  # otherwise type checkers would accept every name
 
     def __getattr__(name: str):
         from noisejax import _checks

@@ -1,7 +1,7 @@
-"""What noises of whole batches and noises that change lengths do around their mathematics; how examples are paired.
+"""The decorators for noises of whole batches and for noises that change lengths, and helpers that mix examples.
 
-A batch is any pytree of arrays that share a leading axis of examples. `batch_noise` and `padded_noise` are the siblings
-of `array_noise`: they check what the host knows, and make one compiled dispatch of an eager call.
+A batch is any pytree of arrays that share a leading axis of examples. `batch_noise` and `padded_noise` correspond to
+`array_noise`: they check what is known on the host, and run an eager call as one compiled dispatch.
 """
 
 import functools
@@ -23,7 +23,7 @@ P = ParamSpec("P")
 
 
 class BatchNoise(Protocol[P]):
-    """How type checkers see a noise of a whole batch."""
+    """The type of a noise of a whole batch."""
 
     def __call__(self, key: jax.Array, batch: Any, *args: P.args, **kwargs: P.kwargs) -> Any: ...
 
@@ -31,9 +31,9 @@ class BatchNoise(Protocol[P]):
 def batch_noise(
     *, ranges: Mapping[str, Callable]
 ) -> Callable[[Callable[Concatenate[jax.Array, Any, P], Any]], BatchNoise[P]]:
-    """Makes a public noise of its mathematics ``body(key, batch, *amounts, **options)``.
+    """Turns the mathematics of a noise, ``body(key, batch, *amounts, **options)``, into a public noise.
 
-    The body sees the entries that are not kept, in a dict by name, and returns such a dict.
+    The body receives a dict of the entries to mix, by name, and returns a dict with the same names.
 
     Args:
       ranges: the range of each amount, by its name.
@@ -58,8 +58,8 @@ def batch_noise(
             padding = [n for n in PADDING if n in keywords]
             if padding:
                 raise TypeError(
-                    f"{name} acts on a whole batch and takes no padding, got {padding[0]}=...: give padding to the "
-                    "noises of its entries, in nj.on_entries, and restore padded places after it."
+                    f"{name} acts on a whole batch and takes no padding, got {padding[0]}=... Pass padding to "
+                    "the noises of its entries with nj.on_entries, and restore padded elements afterwards."
                 )
             values, options = parameters.split(args, keywords)
             options["keep"] = names_of(options["keep"])
@@ -78,19 +78,19 @@ def padded_noise(
     arrays: bool = False,
     options: Callable | None = None,
 ) -> Callable[[Callable[Concatenate[jax.Array, Padded, P], Padded]], ArrayNoise[P]]:
-    """Makes a public noise that changes lengths or shapes: ``body(key, x, *amounts, lengths=None, **options)``.
+    """Turns ``body(key, x, *amounts, lengths=None, **options)`` into a public noise that changes lengths or shapes.
 
-    The body sees a `Padded` and returns one, whose lengths and lost entries the next noise of a chain sees. It draws
-    over the axes of the batch and the one that lengths count along, ``range(x.lengths.ndim + 1)``. There is no `where`:
-    entries move, and a mask would not.
+    The body receives a `Padded` and returns one. The next noise of a chain sees the new lengths and lost entries. The
+    body draws over the batch axes and the axis that lengths count along, ``range(x.lengths.ndim + 1)``. There is no
+    `where`: entries move, and a mask does not.
 
     Args:
-      kinds: which dtypes of the values make sense.
+      kinds: the kinds of dtypes that the values may have.
       ranges: the range of each amount, by its name.
-      arrays: whether the public function takes an array (B, L, ...) without lengths too, all of whose entries are
-        data, and returns an array. Only for noises whose result is full as well.
-      options: a function of the values' shape (which begins with the batch axes), the number of batch axes and the
-        options, called on the host, that raises where they do not fit.
+      arrays: whether the public function also accepts an array (B, L, ...) without lengths and returns an array. All
+        its entries are then data. Only for noises whose result has no padding either.
+      options: a function of the values' shape (batch axes first), the number of batch axes and the options. It is
+        called on the host, and raises if they do not fit together.
     """
 
     def decorate(body: Callable) -> Any:
@@ -108,12 +108,12 @@ def padded_noise(
             stream = enter(name, key)
             if keywords.pop("where", None) is not None:
                 raise TypeError(
-                    f"{name} moves entries, which a mask does not follow: it takes no where. Give the lengths instead: "
+                    f"{name} moves entries, and a mask would not follow them: it takes no where. Give lengths instead: "
                     "nj.Padded(values, lengths)."
                 )
             padded = x if isinstance(x, Padded) else None
             if padded is not None and lengths is not None:
-                raise TypeError(f"{name}: x is a Padded, which has lengths of its own: leave out lengths=...")
+                raise TypeError(f"{name}: x is a Padded, which already has lengths: leave out lengths=...")
             _checks.array(name, values_of(x), kinds)
             if padded is None:
                 padded = _as_padded(name, x, lengths, arrays)
@@ -135,32 +135,32 @@ def _as_padded(function: str, x: Any, lengths: Any, arrays: bool) -> Padded:
         return Padded(x, check_lengths(function, x, lengths))
     if not arrays:
         raise TypeError(
-            f"{function}: x must be a Padded, since its result has other lengths, got an array of shape {x.shape}. "
+            f"{function}: x must be a Padded, since the result has different lengths, got an array of shape {x.shape}. "
             "Make one: nj.Padded(x, lengths)."
         )
     if x.ndim < 2:
-        raise ValueError(f"{function}: x must be (B, L, ...), got shape {x.shape}. Give other batch axes in a Padded.")
+        raise ValueError(f"{function}: x must be (B, L, ...), got shape {x.shape}. For other batch axes use a Padded.")
     return Padded(x, np.full(x.shape[:1], x.shape[1], np.int32))
 
 
 def names_of(keep: Any) -> tuple:
-    """The option `keep` as a tuple of names, one name alone being welcome."""
+    """The option `keep`, a single name or several, as a tuple of names."""
     return tuple(keep) if isinstance(keep, (tuple, list, set, frozenset)) else (keep,)
 
 
 def split(function: str, batch: Any, keep: tuple, num_classes: int | None) -> tuple[tuple, list, Callable]:
-    """The names and arrays of the entries to mix, and a function that puts their results back among the kept ones."""
+    """The names and arrays of the entries to mix, and a function that merges their results with the kept entries."""
     everything, structure = jax.tree.flatten(batch, is_leaf=is_padded)
     names, tops = _names(structure)
     for name in keep:
         if name not in tops:
-            raise KeyError(f"{function}: keep names {name!r}, and the batch has {sorted(set(tops), key=str)}.")
+            raise KeyError(f"{function}: keep names {name!r}, but the batch has {sorted(set(tops), key=str)}.")
     mixed = {name: leaf for name, top, leaf in zip(names, tops, everything, strict=True) if not keep or top not in keep}
     for name, leaf in mixed.items():
         if isinstance(leaf, Padded):
             raise TypeError(
-                f"{function}: {name} is a Padded, and examples of different lengths have no blend. Name the entry in "
-                "keep=(...) to leave it unmixed, or mix embeddings of one length after pooling."
+                f"{function}: {name} is a Padded, and examples of different lengths cannot be blended. Name the entry "
+                "in keep=(...) to leave it unmixed, or mix embeddings after pooling, which have one length."
             )
     _checks.batch(function, mixed)
     if num_classes is not None:
@@ -177,27 +177,27 @@ def split(function: str, batch: Any, keep: tuple, num_classes: int | None) -> tu
 
 
 def soft(function: str, name: str, leaf: jax.Array, num_classes: int | None) -> jax.Array:
-    """What can be blended: floats and images as they are, integer labels as float32 rows; the rest raises."""
+    """An entry in a form that can be blended: floats and images unchanged, integer labels as float32 rows."""
     if jnp.issubdtype(leaf.dtype, jnp.floating) or (leaf.dtype in (jnp.uint8, jnp.uint16) and leaf.ndim > 1):
         return leaf
     got = f"{leaf.dtype}[{','.join(map(str, leaf.shape))}]"
     if not jnp.issubdtype(leaf.dtype, jnp.integer) or leaf.ndim > 1:
         raise TypeError(
-            f"{function}: {name} is {got}, which has no blend. Floats, uint8 or uint16 images and integer labels of "
-            "shape (B,) have; make it one of these (jax.nn.one_hot, astype), or name the entry in keep=(...)."
+            f"{function}: {name} is {got}, which cannot be blended. Use floats, uint8 or uint16 images, or integer "
+            "labels of shape (B,) (jax.nn.one_hot and astype convert), or name the entry in keep=(...)."
         )
     if num_classes is None:
         raise ValueError(
-            f"{function}: {name} is {got}: integer labels, which mix as soft rows. Give num_classes=..., or name the "
-            "entry in keep=(...) to leave it unmixed."
+            f"{function}: {name} is {got}: integer labels, which are mixed as soft labels. Give num_classes=..., or "
+            "name the entry in keep=(...) to leave it unmixed."
         )
     return jax.nn.one_hot(leaf, num_classes, dtype=jnp.float32)
 
 
 def take(leaf: jax.Array, partner: "jax.Array | int", shards: int) -> jax.Array:
-    """``leaf[partner]``; an int rolls. With `shards` > 1 each of that many parts is indexed in itself.
+    """``leaf[partner]``, or a roll if `partner` is an int; with `shards` > 1, within each of that many parts.
 
-    Written as a gather with a batch axis of parts, so that devices that hold whole parts do not talk.
+    It is a gather with a batch axis of parts, so devices that hold whole parts do not communicate.
     """
 
     def within_parts(leaf, *partner_array):
@@ -216,7 +216,7 @@ def take(leaf: jax.Array, partner: "jax.Array | int", shards: int) -> jax.Array:
 def mix(leaf: jax.Array, lam: jax.Array, other: jax.Array) -> jax.Array:
     """``lam * leaf + (1 - lam) * other`` with one weight per example, rounded once to leaf's dtype.
 
-    What has weight 0 leaves no trace, NaN and infinities included, neither in the result nor in a gradient.
+    Values of weight 0, NaN and infinities included, affect neither the result nor its gradient.
     """
     wide = jnp.float64 if leaf.dtype == jnp.float64 else jnp.float32
     lam = lam.astype(wide).reshape(lam.shape + (1,) * (leaf.ndim - lam.ndim if lam.ndim else 0))
@@ -227,14 +227,14 @@ def mix(leaf: jax.Array, lam: jax.Array, other: jax.Array) -> jax.Array:
 
 @functools.lru_cache(maxsize=256)
 def _names(structure) -> tuple[tuple, tuple]:
-    """What errors call the leaves of a batch, and the names by which `keep` calls the entries that they are in."""
+    """The names of a batch's leaves in errors, and the names in `keep` of the entries that contain them."""
     paths = [path for path, _ in jax.tree_util.tree_leaves_with_path(structure.unflatten(range(structure.num_leaves)))]
     names = (f"entry {jax.tree_util.keystr(path)}" if path else "the batch" for path in paths)
     return tuple(names), tuple(_top(path) for path in paths)
 
 
 def _top(path: tuple) -> Any:
-    """The name by which `keep` calls an entry: a dict's key, a place in a tuple, a field."""
+    """The name of an entry in `keep`: a dict's key, an index of a tuple, or a field."""
     if not path:
         return None
     entry = path[0]

@@ -1,7 +1,7 @@
-"""Guards that several modules share, with the texts of their errors: what was wrong, the value, and how to fix it.
+"""Checks of arguments that several modules share. Their errors say what is wrong, with the value and the fix.
 
-Only what is known on the host is checked: shapes, dtypes, Python and NumPy numbers. A `jax.Array` is never read (that
-would wait for the device) and a tracer cannot be.
+Only what is known on the host is checked: shapes, dtypes, Python and NumPy numbers. The values of a `jax.Array` are
+never read, which would wait for the device, and a tracer has none.
 """
 
 import difflib
@@ -15,11 +15,11 @@ import jax.numpy as jnp
 import numpy as np
 
 Amount = float | jax.Array | np.ndarray | np.number
-Mask = jax.Array | np.ndarray | None  # of `where` and `lengths`
+Mask = jax.Array | np.ndarray | None  # the type of `where` and `lengths`
 
 
 class Range:
-    """What values an amount may take; called with a host value, it raises unless they all lie inside."""
+    """The values that an amount may take. Called with a host value, it raises if any of its elements lies outside."""
 
     def __init__(self, text: str, inside: Callable, hint: str):
         self.text, self.inside, self.hint = text, inside, hint
@@ -44,7 +44,7 @@ numbers = ("floats", "uint8 or uint16 images", "integers", "booleans")
 
 
 def key(function: str, value) -> None:
-    """A scalar typed key, or a legacy uint32 key of the default implementation."""
+    """Requires a scalar typed key, or a legacy uint32 key of the default implementation."""
     dtype = getattr(value, "dtype", None)
     if dtype is None or isinstance(value, np.generic):
         kind = "a raw seed" if isinstance(value, (int, np.integer)) else f"a {type(value).__name__}"
@@ -77,13 +77,13 @@ _KEY_SHAPES: dict[str, tuple[int, ...]] = {"threefry2x32": (2,)}
 
 
 def array(function: str, value, kinds: tuple[str, ...]) -> None:
-    """One array of a dtype that the noise can act on."""
+    """Requires one array of a dtype that the noise supports."""
     dtype = getattr(value, "dtype", None)
     if dtype is None:
         if isinstance(value, (tuple, list, dict)):
             raise TypeError(
-                f"{function}: x must be one array, got a {type(value).__name__}. To noise some entries of a batch, "
-                f"name them: nj.on_entries((noise, None)) or nj.on_entries({{'image': noise}})."
+                f"{function}: x must be one array, got a {type(value).__name__}. To apply noise to some entries of a "
+                f"batch, name them: nj.on_entries((noise, None)) or nj.on_entries({{'image': noise}})."
             )
         raise TypeError(f"{function}: x must be an array, got a {type(value).__name__}: {value!r}. Use jnp.asarray.")
     if jnp.issubdtype(dtype, jnp.floating):
@@ -101,7 +101,7 @@ def array(function: str, value, kinds: tuple[str, ...]) -> None:
 
 
 def broadcastable(function: str, name: str, shape: tuple[int, ...], to: tuple[int, ...]) -> None:
-    """An amount may be broadcast against x, and x never against an amount."""
+    """Requires that an amount broadcasts to the shape of x, which is never broadcast itself."""
     padded = (1,) * (len(to) - len(shape)) + tuple(shape)
     if len(shape) > len(to) or any(a not in (1, b) for a, b in zip(padded, to, strict=True)):
         hint = ""
@@ -112,17 +112,17 @@ def broadcastable(function: str, name: str, shape: tuple[int, ...], to: tuple[in
 
 
 def batch(function: str, entries: dict) -> int:
-    """The number of examples, if all entries of a batch are arrays that agree on it."""
+    """The number of examples of a batch. Raises unless all entries are arrays that agree on it."""
     for name, value in entries.items():
         if getattr(value, "ndim", 0) == 0:
             got = f"{value.dtype}[]" if hasattr(value, "dtype") else f"a {type(value).__name__}, {value!r}"
             raise TypeError(
                 f"{function}: {name} must be an array with a leading axis of examples, got {got}. "
-                "What is not to be mixed can be named in keep=(...)."
+                "To leave an entry unmixed, name it in keep=(...)."
             )
     sizes = {value.shape[0] for value in entries.values()}
     if len(sizes) != 1:
-        shapes = ", ".join(f"{name} {value.shape}" for name, value in entries.items()) or "no entry at all"
+        shapes = ", ".join(f"{name} {value.shape}" for name, value in entries.items()) or "no entries"
         raise ValueError(f"{function}: all entries must have the same number of examples (leading axis), got {shapes}.")
     return sizes.pop()
 
@@ -137,7 +137,7 @@ def batch_size(function: str, x) -> int:
 
 
 def labels(function: str, name: str, value, num_classes: int, where=None) -> None:
-    """Labels that the host can read, NumPy's, lie in [0, num_classes) where they are not padding."""
+    """Requires that NumPy labels lie in [0, num_classes), except for padding. Device arrays are not read."""
     if not isinstance(value, np.ndarray) or isinstance(where, jax.Array):
         return
     wrong = (value < 0) | (value >= num_classes)
@@ -145,28 +145,28 @@ def labels(function: str, name: str, value, num_classes: int, where=None) -> Non
     if np.any(wrong):
         raise ValueError(
             f"{function}: {name} must hold labels in [0, {num_classes}), got {value[wrong].flat[0]} among them. "
-            "Give the right num_classes; where some labels are missing, mark the others with where=labels >= 0."
+            "Fix num_classes. If some labels are missing, mark the others with where=labels >= 0."
         )
 
 
 def layout(function: str, cuts: tuple[tuple[str, ...], ...], sees: str, options: dict) -> None:
-    """Inside shard_map: x may be cut along no axis along which the noise sees more than one element."""
+    """Inside shard_map: requires that x is not sharded along an axis on which a noise sees more than one element."""
     cut = {axis: names for axis, names in enumerate(cuts) if names}
     if sees == "element" or not cut:
         return
-    along = options.get("axis", options.get("axes"))  # what the axes are called along which a noise works
+    along = options.get("axis", options.get("axes"))  # the options that name the axes along which a noise works
     along = {axis % len(cuts) for axis in ((along,) if isinstance(along, int) else along or ())}
     seen = sorted(axis for axis in cut if sees == "batch" or axis or axis in along or len(cuts) == 1)
     if seen:
         what = "the whole batch" if sees == "batch" else "a whole example"
         raise ValueError(
-            f"{function}: sees {what}, but x is cut along axis {seen[0]} over the mesh axes {cut[seen[0]]}. Apply it "
-            "outside of shard_map, where x is the whole array."
+            f"{function}: sees {what}, but x is sharded along axis {seen[0]} over the mesh axes {cut[seen[0]]}. Apply "
+            "it outside of shard_map, where x is the whole array."
         )
 
 
 def ids(function: str, value) -> jax.Array:
-    """Integers as a JAX array that holds all their bits: without x64 JAX keeps 32 of them and says nothing."""
+    """Integers as a JAX array that holds all their bits: without x64 JAX silently keeps only 32 of them."""
     value = value if isinstance(value, jax.Array) else np.asarray(value)
     if not jnp.issubdtype(value.dtype, jnp.integer):
         raise TypeError(f"{function}: ids must be integers, got {value!r}.")
@@ -177,23 +177,23 @@ def ids(function: str, value) -> jax.Array:
         if low < -(2**31) or high >= (2**31 if low < 0 else 2**32):
             raise ValueError(
                 f"{function}: ids must fit into 32 bits unless jax_enable_x64 is set, got {low} to {high}. "
-                "Number the records anew, or hash their numbers to 32 bits."
+                "Renumber the records, or hash their numbers to 32 bits."
             )
         value = value.astype(np.uint32 if high >= 2**31 else np.int32)
     return jnp.asarray(value)
 
 
 def groups(function: str, shape: tuple[int, ...], value) -> None:
-    """One group's number for each feature, features being last."""
+    """Requires the number of a group for each feature, where features are the last axis."""
     if not shape or len(value) != shape[-1] or not all(isinstance(g, (int, np.integer)) and g >= 0 for g in value):
         raise ValueError(
             f"{function}: groups must be one nonnegative integer for each of x's features (x has shape {shape}), "
-            f"equal for features that are hit together, got {value!r}."
+            f"the same for features that are hit together, got {value!r}."
         )
 
 
 def transition(function: str, name: str, value) -> None:
-    """Square matrices whose rows are probabilities."""
+    """Requires square matrices whose rows are probabilities."""
     if not isinstance(value, np.ndarray):
         value = np.asarray(value)
     if value.ndim < 2 or value.shape[-1] != value.shape[-2]:
@@ -204,8 +204,8 @@ def transition(function: str, name: str, value) -> None:
         hint = "Its columns do: transpose it. " if np.all(value >= 0) and np.allclose(columns, 1, atol=1e-4) else ""
         raise ValueError(
             f"{function}: {name} must be probabilities T[i, j] = P(noisy j | clean i), so that every row sums to 1; "
-            f"the smallest entry is {value.min():g} and a row sums to {worst:g}. {hint}(cleanlab's noise_matrix has "
-            "P(noisy i | clean j): it is the transpose.)"
+            f"the smallest entry is {value.min():g} and a row sums to {worst:g}. {hint}(cleanlab's noise_matrix holds "
+            "P(noisy i | clean j), which is the transpose.)"
         )
 
 
@@ -233,7 +233,7 @@ _ATTRIBUTES = ("image", "labels", "robustness", "signal", "weights")
 
 
 def unknown_attribute(name: str) -> AttributeError:
-    """The error for ``noisejax.<name>``, with the address that was probably meant."""
+    """The error for ``noisejax.<name>``, with the name that was probably meant."""
     message = f"module 'noisejax' has no attribute {name!r}."
     if name.startswith("__"):
         return AttributeError(message)
@@ -257,12 +257,12 @@ def _closest(name: str) -> list[str]:
 
 
 def _plain(name: str) -> str:
-    """Without case and underscores, in which names are most often wrong."""
+    """A name without case and underscores, the most common mistakes."""
     return name.replace("_", "").lower()
 
 
 def _addresses() -> tuple[list[str], list[str]]:
-    """Public addresses: those that need jax alone, and those of other modules that are imported already."""
+    """Public names: those that need only jax, and those of other modules that are already imported."""
     package = importlib.import_module("noisejax")
     top = [f"noisejax.{name}" for name in vars(package) if not name.startswith("_") and name != "TYPE_CHECKING"]
     doors = [name for name in _BY_NAME if f"noisejax.{name}" in sys.modules]

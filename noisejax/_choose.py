@@ -17,14 +17,14 @@ from noisejax._replay import pick_examples
 
 
 def choose(*noises: Callable, weights: Sequence[float] | jax.Array | None = None, mode: str = "example") -> Noise:
-    """Applies one of several noises, drawn for each example.
+    """Applies one of several noises, chosen at random for each example.
 
     Args:
-      *noises: what is drawn from.
-      weights: one nonnegative number per noise, normalised to sum to 1; None for equal ones. They may be
+      *noises: the noises to choose from.
+      weights: one nonnegative number per noise, normalised to sum to 1; None for equal weights. They may be
         traced, or `scheduled`.
-      mode: `'example'` draws along the leading axis, runs every noise and selects; `'batch'` draws once and runs
-        only the drawn one.
+      mode: `'example'` chooses for each example along the leading axis: every noise runs, and the results are
+        selected. `'batch'` chooses once and runs only the chosen noise.
 
     Example:
       >>> import jax, jax.numpy as jnp, noisejax as nj
@@ -71,9 +71,10 @@ def sometimes(noise: Callable, rate: Amount, *, mode: str = "example") -> Noise:
 
     Args:
       noise: the noise to apply.
-      rate: the probability that an example is hit, in [0, 1]: a scalar, or of shape (B,). It may be traced, or
+      rate: the probability that an example is hit, in [0, 1]; a scalar, or of shape (B,). It may be traced, or
         `scheduled`.
-      mode: `'example'` draws along the leading axis; `'batch'` draws once, and the noise runs only if it is drawn.
+      mode: `'example'` draws for each example along the leading axis. `'batch'` draws once, and the noise runs only if
+        the batch is hit.
 
     Example:
       >>> import jax, jax.numpy as jnp, noisejax as nj
@@ -106,7 +107,7 @@ def _branch(run, noise, key):
 
 
 def _examples(function: str, x: Any) -> dict:
-    """Shape and sharding of a draw per example of an array, or of a batch whose entries share a leading axis."""
+    """Shape and sharding of one draw per example, for an array or for a batch whose entries share a leading axis."""
     if not (hasattr(x, "ndim") and x.ndim == 0):
         _checks.batch_size(function, x)
     return along(first_array(x), (0,))
@@ -119,6 +120,6 @@ def _select(function: str, drawn: jax.Array, y: Any, x: Any) -> Any:
         shapes = [jax.tree.map(jnp.shape, tree) for tree in (x, y)]
         raise ValueError(
             f"{function}: the noises must return one structure and shape, got {shapes[0]} and {shapes[1]}. "
-            "Where a noise makes soft labels of integer ones, make them soft before it."
+            "If a noise turns integer labels into soft ones, convert them before it."
         )
     return pick_examples(drawn, y, x)

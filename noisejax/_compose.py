@@ -20,7 +20,7 @@ from noisejax._sharding import like_examples
 def chain(*noises: Callable) -> Noise:
     """Applies noises one after the other.
 
-    Each stage draws from its own stream, derived from its position: appending a stage changes no earlier draw.
+    Each stage draws from its own stream, derived from its position, so appending a stage does not change earlier draws.
 
     Example:
       >>> import jax, jax.numpy as jnp, noisejax as nj
@@ -46,8 +46,8 @@ def on_entries(spec: tuple | dict, *, shared: bool = False) -> Noise:
     """Applies noises to entries of a batch that is a tuple, a list or a dict.
 
     Args:
-      spec: noises in the batch's order, or by name. None, and what the spec does not reach, leaves an entry alone; a
-        name or a place that the batch does not have raises.
+      spec: noises in the batch's order, or by name. Entries with None, and entries that are not in the spec, are
+        unchanged. A name or position that the batch does not have raises.
       shared: whether all entries draw from the same stream, as an image and its mask must. By default each has its
         own.
 
@@ -102,15 +102,15 @@ def _on_entries(run: Run, key, x, noises, *, names, shared):
 
 
 def on_columns(noise: Callable, columns: Sequence[int] | np.ndarray | slice, *, axis: int = -1) -> Noise:
-    """Restricts a noise to some columns (places along `axis`) of an array.
+    """Restricts a noise to some columns (indices along `axis`) of an array.
 
-    Amounts with one value per selected column belong to those; draws keep the whole array's indices, so that
-    selecting other columns changes no draw. The rest is neither noised nor counted by noises that measure x.
+    An amount may hold one value per selected column. Draws use the indices of the whole array, so selecting different
+    columns does not change them. The other columns are unchanged, and noises that measure x ignore them.
 
     Args:
-      noise: what is restricted.
+      noise: the noise to restrict.
       columns: indices (negative ones count from the end), a boolean mask, or a slice. Static.
-      axis: the axis along which columns are counted.
+      axis: the axis of the columns.
 
     Example:
       >>> import jax, jax.numpy as jnp, noisejax as nj
@@ -151,7 +151,7 @@ def _on_columns(run: Run, key, x, noises, *, columns, axis):
     beyond = [c for c in columns if not -size <= c < size]
     if beyond:
         raise IndexError(f"on_columns: column {beyond[0]} is out of range for axis {axis} of x, shape {values.shape}.")
-    place = np.zeros(size, np.int32)  # the place of a column's amount; unselected columns borrow the first one's
+    place = np.zeros(size, np.int32)  # the index of a column's amount; unselected columns use the first one's
     place[list(columns)] = np.arange(len(columns))
     selected = np.zeros(size, bool)
     selected[list(columns)] = True
@@ -174,16 +174,17 @@ def _one_rank(*masks: jax.Array) -> list[jax.Array]:
 
 
 def per_example(noise: Callable, ids: jax.Array | np.ndarray | None = None) -> Noise:
-    """Draws each example, along the leading axis, from ``(key, ids[i])`` alone.
+    """Draws the noise of each example, along the leading axis, from ``(key, ids[i])`` alone.
 
-    So gradient accumulation, another batch split, the host pipeline and the device agree, if ids are the records'
-    global numbers. Amounts of shape (B,) or (B, ...) belong to one example each; scalars, and amounts whose leading
-    axis has length 1, are shared. The noise sees each example as a batch of one.
+    If ids are the global numbers of the records, draws are the same under gradient accumulation, for a different split
+    into batches, and in the host pipeline or on the device. Amounts of shape (B,) or (B, ...) hold one value per
+    example. Scalars, and amounts whose leading axis has length 1, are shared. The noise sees each example as a batch
+    of one.
 
     Args:
-      noise: what is applied to each example.
-      ids: integers of shape (B,), traced or not; None for 0, 1, ..., B - 1. All their bits count (32, or with x64
-        64), and their dtype does not.
+      noise: the noise to apply to each example.
+      ids: integers of shape (B,), traced or not; None for 0, 1, ..., B - 1. All their bits count (32, or 64 with
+        x64). Their dtype does not.
 
     Example:
       >>> import jax, jax.numpy as jnp, noisejax as nj
@@ -211,7 +212,7 @@ def _per_example(run: Run, key, x, noises, ids=None):
             return None
         if np.shape(leaf)[0] != n:
             raise ValueError(
-                f"per_example: an amount of shape {np.shape(leaf)} has no value for each of {n} examples. "
+                f"per_example: an amount of shape {np.shape(leaf)} does not hold one value for each of {n} examples. "
                 f"Give it shape ({n}, ...), or (1, ...) to share it."
             )
         return 0
@@ -237,7 +238,7 @@ def _per_example(run: Run, key, x, noises, ids=None):
 
 
 def clip(low: Amount | None = None, high: Amount | None = None) -> Noise:
-    """A stage that clips to [low, high]; noises never clip by themselves.
+    """Clips to [low, high], as a stage of a chain. Noises do not clip by themselves.
 
     Example:
       >>> import jax, jax.numpy as jnp, noisejax as nj
@@ -263,9 +264,9 @@ def _clip(run: Run, key, x, low, high):
 
 
 def keyless(function: Callable, **arguments: Any) -> Noise:
-    """Makes a deterministic function ``f(x, amount, ..., *, option=...) -> x`` a noise that ignores its key.
+    """Turns a deterministic function ``f(x, amount, ..., *, option=...) -> x`` into a noise that ignores its key.
 
-    As in `bind`, what stands left of the function's star is an amount, what stands right of it an option.
+    As in `bind`, the positional parameters after x are amounts, and the keyword-only parameters are options.
 
     Example:
       >>> import jax, jax.numpy as jnp, noisejax as nj
@@ -281,7 +282,7 @@ def keyless(function: Callable, **arguments: Any) -> Noise:
 
 
 def _argument(name: str, value: Any) -> Any:
-    if value is None or isinstance(value, jax.Array):  # kept as it is: a table of integers, say
+    if value is None or isinstance(value, jax.Array):  # kept unchanged, for instance a table of integers
         return value
     return _noise.amount("keyless", name, value, None)
 
@@ -298,13 +299,13 @@ def _keyless(run: Run, key, x, *, function, **arguments):
 
 
 def _on_values(name: str, run: Run, x: Any, function: Callable) -> tuple[Any, Any]:
-    """A function of an array, on the values of a `Padded`, with padding as it was. It hits nothing."""
+    """Applies a function to an array or to the values of a `Padded`, and restores padding. It hits nothing."""
     values = values_of(x)
     result = function(values)
     if isinstance(x, Padded) and getattr(result, "shape", None) != values.shape:
         raise ValueError(
             f"keyless: {name} must keep the shape {values.shape} of a Padded's values, got "
-            f"{getattr(result, 'shape', type(result))}. For a function of a Padded write f(key, padded) -> padded."
+            f"{getattr(result, 'shape', type(result))}. For a function of a Padded, write f(key, padded) -> padded."
         )
     if isinstance(x, Padded):
         mask = padding_of(name, x, run.where)
@@ -315,7 +316,7 @@ def _on_values(name: str, run: Run, x: Any, function: Callable) -> tuple[Any, An
 def _options_of(function: Callable) -> set[str]:
     try:
         parameters = inspect.signature(function).parameters.values()
-    except (TypeError, ValueError):  # some functions written in C tell nothing
+    except (TypeError, ValueError):  # some functions written in C have no signature
         return set()
     return {p.name for p in parameters if p.kind is p.KEYWORD_ONLY}
 
@@ -323,8 +324,8 @@ def _options_of(function: Callable) -> set[str]:
 def hits(noise: Callable) -> Callable:
     """The mask of the elements that an element-hitting noise hits: ``hits(noise)(key, x)``, replayed from the key.
 
-    It is the drawn mask, so an element that is hit and happens to keep its value is in it. Works through the
-    combinators; in a chain it is the union. For what really differs, compare with `changed`.
+    This is the drawn mask: it includes elements that are hit but happen to keep their value. It works through the
+    combinators; for a chain it is the union. For the elements that actually differ, use `changed`.
 
     Example:
       >>> import jax, jax.numpy as jnp, noisejax as nj
@@ -341,7 +342,7 @@ def hits(noise: Callable) -> Callable:
 
 
 def changed(x: jax.Array, y: jax.Array) -> jax.Array:
-    """Where x and y differ; NaN equals NaN.
+    """The mask of the elements in which x and y differ. NaN equals NaN.
 
     Example:
       >>> import jax.numpy as jnp, noisejax as nj

@@ -1,9 +1,9 @@
-"""What every array noise does around its mathematics, written once.
+"""The decorator that turns the mathematics of an array noise into a public noise.
 
-A noise is written as its mathematics: a function of a key, an array in float32 and the amounts. `array_noise` makes
-the public function of it, which checks what the host knows, computes in float32 (or x's wider dtype) and rounds once,
-leaves padding alone, recomputes its draws in the backward pass instead of saving them, and is one compiled dispatch
-when it is called eagerly.
+A noise is written as its mathematics: a function of a key, an array in float32 and the amounts. `array_noise` turns it
+into the public function, which checks what is known on the host, computes in float32 (or x's wider dtype), rounds once
+and leaves padding unchanged. The backward pass recomputes draws instead of saving them. An eager call is one compiled
+dispatch.
 """
 
 import dataclasses
@@ -34,15 +34,15 @@ else:
 
 
 class ArrayNoise(Protocol[P]):
-    """How type checkers see an array noise: an array gives an array, a `Padded` a `Padded`."""
+    """The type of an array noise: it maps an array to an array and a `Padded` to a `Padded`."""
 
     def __call__(self, key: jax.Array, x: X | np.ndarray | np.number, *args: P.args, **kwargs: P.kwargs) -> X: ...
 
 
 class Hit(NamedTuple):
-    """What the mathematics of an element-hitting noise returns: where it hits, and the value there.
+    """The result of the body of an element-hitting noise: where it hits, and the values there.
 
-    Its public function returns an array, like every other.
+    The public function returns an array, like every array noise.
     """
 
     mask: jax.Array | bool
@@ -52,11 +52,11 @@ class Hit(NamedTuple):
 
 @dataclass_transform(frozen_default=True, eq_default=False)
 class Fitted:
-    """Base of values that are fitted to data once and given to a noise as an amount.
+    """Base class of values that are fitted to data once and passed to a noise as an amount.
 
-    A subclass declares its fields as a dataclass does; it becomes a frozen dataclass and a pytree by itself, whose
-    leaves are its fields but for those made by ``dataclasses.field(metadata={"static": True})``. `per_example` shares a
-    fitted value among all examples, and `on_columns` leaves its shape alone.
+    A subclass declares its fields as a dataclass does. It automatically becomes a frozen dataclass and a pytree. Its
+    leaves are all fields except those made by ``dataclasses.field(metadata={"static": True})``. `per_example` shares a
+    fitted value among all examples, and `on_columns` does not change its shape.
 
     Example:
       >>> import jax, jax.numpy as jnp, noisejax as nj
@@ -76,8 +76,8 @@ class Fitted:
         data = [field.name for field in fields_of(cls) if field.name not in static]
         jax.tree_util.register_dataclass(cls, data_fields=data, meta_fields=sorted(static))
 
-    def __init__(self, *args: Any, **fields: Any):  # dataclass writes that of a subclass
-        raise TypeError("Fitted: make a subclass with fields of its own, and an object of that.")
+    def __init__(self, *args: Any, **fields: Any):  # the dataclass decorator writes that of a subclass
+        raise TypeError("Fitted: this is a base class. Define a subclass with fields, and instantiate that.")
 
 
 def fields_of(fitted: Any) -> tuple[dataclasses.Field, ...]:
@@ -90,18 +90,18 @@ def is_fitted(value: Any) -> bool:
 
 
 class Spec(NamedTuple):
-    """Metadata of a public noise, ``function.__noise__``: what combinators, layers and tests need to know of it."""
+    """Metadata of a public noise, ``function.__noise__``, which combinators, layers and tests read."""
 
     kind: str  # 'array', 'batch', or 'padded' for one that changes lengths
     amounts: tuple[str, ...]
     ranges: Mapping[str, Callable]
     like_x: tuple[str, ...]  # amounts that keep x's dtype
-    sees: str  # on how much of x the result at one place depends: 'element', 'example' or 'batch'
+    sees: str  # the part of x on which one element of the result depends: 'element', 'example' or 'batch'
     replays: Mapping[str, Callable]  # by the name of a `Replay`: a function (key, x, **arguments)
 
 
 class Parameters:
-    """The parameters of a noise by the star law: amounts left of the star, options right of it, padding besides."""
+    """The parameters of a noise: amounts left of the star, options right of it, and padding."""
 
     def __init__(self, body: Callable, ranges: Mapping[str, Callable], **named: tuple[str, ...]):
         self.name = body.__name__
@@ -119,12 +119,12 @@ class Parameters:
         for what, names in {"ranges": tuple(ranges), **named}.items():
             for name in names:
                 if name not in self.amounts:
-                    raise TypeError(f"{self.name}: {what} names {name!r}, which is none of its amounts {self.amounts}.")
+                    raise TypeError(f"{self.name}: {what} names {name!r}, not one of its amounts {self.amounts}.")
 
     def split(self, args: tuple, keywords: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         """The amounts, checked on the host, and all options of a call."""
         if len(args) > len(self.amounts):
-            raise TypeError(f"{self}: options go by name; got {len(args)} amounts.")
+            raise TypeError(f"{self}: got {len(args)} amounts. Pass options by name.")
         values = dict(zip(self.amounts, args, strict=False))
         options = dict(self._defaults)
         for name, value in keywords.items():
@@ -159,24 +159,24 @@ def array_noise(
     host: Callable | None = None,
     widen: bool = True,
 ) -> Callable[[Callable[Concatenate[jax.Array, jax.Array, P], jax.Array | Hit]], ArrayNoise[P]]:
-    """Makes a public noise of its mathematics ``body(key, x, *amounts, where=None, lengths=None, **options)``.
+    """Turns ``body(key, x, *amounts, where=None, lengths=None, **options)`` into a public array noise.
 
-    The parameters of the body are those of the public function. The body returns the noisy array, or a `Hit`. It sees
-    x in float32 or wider (in its own dtype for `numbers`, where noises choose values and do not calculate), amounts of
-    x's rank or scalars, and as `where` the mask of what is no padding, of x's rank, or None. `lengths` is part of that
-    mask and always None. Padded places are restored after the body, so only a noise that measures x needs the mask.
+    The public function has the parameters of the body. The body returns the noisy array, or a `Hit`. It receives x in
+    float32 or wider (for `numbers` in its own dtype, since such noises select values and do not calculate). Amounts are
+    scalars or have x's rank. `where` is None or a mask of x's rank, True where x is data. It includes the lengths, so
+    `lengths` is always None. Padding is restored after the body, so only a noise that measures x needs the mask.
 
     Args:
-      kinds: which dtypes of x make sense: `_checks.floats`, `images` or `numbers`.
+      kinds: the kinds of dtypes that x may have: `_checks.floats`, `images` or `numbers`.
       ranges: the range of each amount, by its name.
-      sees: on how much of x the result at one place depends: the `"element"` there, its `"example"` (the default), or
-        the whole `"batch"`. What a noise sees must not be cut where `jax.shard_map` calls it.
-      like_x: amounts that are values of x (a fill) and keep its dtype instead of float32.
+      sees: the part of x on which one element of the result depends: the same `"element"`, its `"example"` (the
+        default), or the whole `"batch"`. Inside `jax.shard_map` this part must not be sharded.
+      like_x: amounts that are values of x, such as a fill, and have its dtype instead of float32.
       tables: amounts with a shape of their own (a transition matrix), in float32.
-      options: a function of x and the options, called at trace time, that raises where they do not fit.
-      host: a function of x, where, the amounts and the options that may read x's values: called where x is a NumPy
-        array and the padding is known on the host.
-      widen: False for a body that needs to know x's dtype, which is the result's: it calls `wide(x)` itself.
+      options: a function of x and the options. It is called at trace time, and raises if they do not fit together.
+      host: a function of x, where, the amounts and the options that may read the values of x. It is called if x is a
+        NumPy array and the padding is known on the host.
+      widen: False for a body that needs x's dtype, which is that of the result. Such a body calls `wide(x)` itself.
     """
 
     def decorate(body: Callable) -> Any:
@@ -188,7 +188,7 @@ def array_noise(
             if options is not None:
                 options(x, **dict(statics))
 
-            # Remat keeps the draw out of what the backward pass saves: only the key is, and forward mode still works.
+            # With remat the backward pass saves the key and not the draw. Forward mode still works.
             @functools.partial(jax.checkpoint, prevent_cse=False)
             def mathematics(key, x, values, mask):
                 values = {
@@ -203,7 +203,7 @@ def array_noise(
                     kept = x if result.kept is None else saturate(result.kept, x.dtype)
                     hit, result = result.mask, jnp.where(result.mask, saturate(result.value, x.dtype), kept)
                 elif hits:
-                    raise TypeError(f"{name} changes every element: compare with nj.changed(x, y) instead of hits.")
+                    raise TypeError(f"{name} changes every element. Use nj.changed(x, y) instead of hits.")
                 else:
                     hit, result = True, saturate(result, x.dtype)
                 if hits:
@@ -219,7 +219,7 @@ def array_noise(
             stream = enter(name, key)
             if isinstance(x, Padded):
                 if lengths is not None:
-                    raise TypeError(f"{name}: x is a Padded, which has lengths of its own: leave out lengths=...")
+                    raise TypeError(f"{name}: x is a Padded, which already has lengths: leave out lengths=...")
                 lengths, padded, x = x.lengths, x, x.values
                 _checks.array(name, x, kinds)
             else:
@@ -248,7 +248,7 @@ def array_noise(
 
 
 def published(noise: Callable, parameters: Parameters, spec: Spec, returns: Any) -> Any:
-    """The public function: its parameters are those of its source, its return annotation what it returns to users."""
+    """The public function, with the parameters of its source and the return annotation that users see."""
     public: Any = noise
     public.__signature__ = parameters.signature.replace(return_annotation=returns)
     public.__annotations__ = {**noise.__annotations__, "return": returns}
@@ -257,7 +257,7 @@ def published(noise: Callable, parameters: Parameters, spec: Spec, returns: Any)
 
 
 def host_amount(function: str, name: str, value: Any, inside: Callable | None, like_x: bool = False) -> Any:
-    """A host number checked and made a strong float32, so that no Python float becomes a static; the rest as it is."""
+    """A host number, checked and made a strong float32, so that no Python float is static. Others are unchanged."""
     if isinstance(value, (list, tuple)) and all(isinstance(v, (int, float, np.number)) for v in jax.tree.leaves(value)):
         value = np.asarray(value)
     if isinstance(value, (bool, int, float, np.number, np.ndarray)):
@@ -294,7 +294,7 @@ def padding_of(function: str, x: Any, where) -> Any:
 
 
 def _host_mask(x: np.ndarray, where, lengths) -> Any:
-    """The padding as far as the host knows it: NumPy's, or a JAX array that nobody may read."""
+    """The padding as it is known on the host: a NumPy mask, or a JAX array, which must not be read."""
     if lengths is None or isinstance(where, jax.Array):
         return where
     axis = lengths.ndim
@@ -304,7 +304,7 @@ def _host_mask(x: np.ndarray, where, lengths) -> Any:
 
 
 def wide(x: jax.Array) -> jax.Array:
-    """x in the dtype of the computation: float32, or float64 as it is."""
+    """x in the dtype of the computation: float64 if x is float64, else float32."""
     return x.astype(_wider(x))
 
 
@@ -313,13 +313,13 @@ def _wider(x: jax.Array):
 
 
 def saturate(value: Any, dtype) -> jax.Array:
-    """The one rounding: to nearest even in floats; into the range of integers, NaN to 0."""
+    """The one rounding to the dtype of the result: to nearest even; for integers within their range, with NaN as 0."""
     value = jnp.asarray(value)
     if not jnp.issubdtype(dtype, jnp.integer) or not jnp.issubdtype(value.dtype, jnp.floating):
         return value.astype(dtype)
     info = jnp.iinfo(dtype)
     high = np.float32(info.max)
-    if int(high) > info.max:  # the largest int32 is no float32: take the one below
+    if int(high) > info.max:  # float32 cannot represent the largest int32: use the next number below
         high = np.nextafter(high, np.float32(0))
     value = jnp.clip(jnp.round(value), np.float32(info.min), high)
     return jnp.where(jnp.isnan(value), 0, value).astype(dtype)
@@ -327,7 +327,7 @@ def saturate(value: Any, dtype) -> jax.Array:
 
 @jax.custom_jvp
 def straight_through(y: jax.Array, x: jax.Array) -> jax.Array:
-    """The value of y to the bit, with the derivatives of x: in forward and reverse mode, and of any order."""
+    """The value of y to the bit, with the derivatives of x: in forward and reverse mode, and to any order."""
     return y
 
 
@@ -337,9 +337,9 @@ def _straight_through_jvp(primals, tangents):
 
 
 def address(function: Any) -> str:
-    """How code calls a function: ``nj.gaussian``, ``nj.image.cutout``; a user's by its bare name.
+    """The name of a function in user code: ``nj.gaussian``, ``nj.image.cutout``; the bare name of a user's function.
 
-    A private module of this library exports its public names where its path turns private.
+    Public names of a private module are exported by the package above the first private part of its path.
     """
     name = getattr(function, "__name__", repr(function))
     module = getattr(function, "__module__", None) or ""
@@ -350,7 +350,7 @@ def address(function: Any) -> str:
 
 
 def written(signature: inspect.Signature) -> str:
-    """A signature as its source reads: ``(key: jax.Array, x: jax.Array, std: Amount, ...)``."""
+    """A signature as written in the source: ``(key: jax.Array, x: jax.Array, std: float | jax.Array, ...)``."""
     shown = [
         p.replace(annotation=_Text(_annotation(p.annotation))) if p.annotation is not p.empty else p
         for p in signature.parameters.values()
@@ -368,7 +368,7 @@ class _Text:
 
 def _annotation(annotation: Any) -> str:
     if isinstance(annotation, types.UnionType) or typing.get_origin(annotation) is typing.Union:
-        # NumPy's arrays and numbers are welcome wherever JAX's are, and go without saying.
+        # NumPy arrays and numbers are accepted wherever JAX arrays are, so they are not shown.
         named = [a for a in typing.get_args(annotation) if getattr(a, "__module__", "") != "numpy"]
         return " | ".join(_annotation(a) for a in named)
     if annotation is jax.Array:
@@ -381,7 +381,7 @@ def _annotation(annotation: Any) -> str:
 
 
 def _fit(function: str, name: str, value: Any, shape: tuple[int, ...], dtype) -> Any:
-    """An amount in the dtype of the computation and of x's rank (strict rank promotion holds), scalars left alone."""
+    """An amount in the dtype of the computation and of x's rank, for strict rank promotion. Scalars stay scalars."""
     if not hasattr(value, "ndim"):
         return value
     _checks.broadcastable(function, name, value.shape, shape)

@@ -1,4 +1,4 @@
-"""Levels that move: along a schedule of the step, or adaptively, raised only while a validation metric allows it."""
+"""Levels that change: by a schedule of the step, or adaptively, raised only while a validation metric allows it."""
 
 import dataclasses
 import functools
@@ -15,14 +15,14 @@ from noisejax._noise import Schedule
 
 
 def at_step(noise: Any, step: int | jax.Array) -> Any:
-    """Replaces every amount that follows a schedule by its value at a step; works inside jit without recompiling.
+    """Replaces every amount that follows a schedule with its value at a step. Works inside jit without recompiling.
 
     Args:
       noise: a `Noise` with `scheduled` amounts, or any pytree of noises.
       step: the step, traced or not.
 
     Returns:
-      The noise with numbers in their place.
+      The noise with numbers in place of the schedules.
 
     Example:
       >>> import noisejax as nj
@@ -41,15 +41,15 @@ def at_step(noise: Any, step: int | jax.Array) -> Any:
 
 
 def scheduled(function: Callable[[Any], Any]) -> Any:
-    """An amount that follows a schedule, a function of the step such as those of optax.
+    """An amount that follows a schedule: a function of the step, such as an optax schedule.
 
-    The function is static: make it once, outside the train step. `at_step` puts its value in place.
+    The function is static: make it once, outside the train step. `at_step` replaces the amount with its value.
 
     Args:
       function: ``function(step)``, a number or an array; the step may be traced.
 
     Returns:
-      What `bind` and the combinators take in place of an amount.
+      A value that `bind` and the combinators accept in place of an amount.
 
     Example:
       >>> import noisejax as nj
@@ -63,12 +63,12 @@ def scheduled(function: Callable[[Any], Any]) -> Any:
 
 
 class AdaptiveState(NamedTuple):
-    """What an adaptive level remembers: arrays alone, so that it is carried, mapped and saved like any other state."""
+    """The state of an adaptive level. All fields are arrays, so it is carried, mapped and saved like other state."""
 
     level: jax.Array  # the level to use now, float32
-    best_value: jax.Array  # the best metric so far, or the reference that `init` was given
-    plateau_count: jax.Array  # evaluations in a row that failed, int32
-    cooldown_count: jax.Array  # evaluations still to be held, int32
+    best_value: jax.Array  # the best metric so far, or the reference passed to `init`
+    plateau_count: jax.Array  # consecutive failed evaluations, int32
+    cooldown_count: jax.Array  # evaluations for which the level is still held, int32
     count: jax.Array  # values in the running average, int32
     avg_value: jax.Array  # the running average of the values since the last evaluation
 
@@ -93,15 +93,15 @@ class Adaptive:
     mode: str
 
     def init(self, best_value: Amount | None = None) -> AdaptiveState:
-        """The state at the start.
+        """The initial state.
 
         Args:
-          best_value: the metric to be held, as of a run without noise; None to compare with the best seen so far.
+          best_value: the metric to maintain, such as that of a run without noise. None to compare with the best so far.
         """
         shape = jnp.broadcast_shapes(*(jnp.shape(amount) for amount in (self.start, self.step, self.ceiling)))
         if best_value is None:
             best_value = -jnp.inf if self.mode == "max" else jnp.inf
-        # One buffer each, never shared, so that a train step may donate the state.
+        # Each field has a buffer of its own, so that a train step may donate the state.
         return AdaptiveState(
             level=jnp.broadcast_to(jnp.asarray(self.start, jnp.float32), shape).copy(),
             best_value=jnp.broadcast_to(jnp.asarray(best_value, jnp.float32), shape).copy(),
@@ -116,8 +116,8 @@ class Adaptive:
         value = jnp.asarray(value).astype(jnp.float32)
         if value.shape not in ((), state.level.shape):
             raise ValueError(
-                f"adaptive: value must be a scalar or of the levels' shape {state.level.shape}, got {value.shape}. "
-                "Average a metric over its examples first."
+                f"adaptive: value must be a scalar or have the levels' shape {state.level.shape}, got {value.shape}. "
+                "Average the metric over examples first."
             )
         count = state.count + 1
         average = state.avg_value + (value - state.avg_value) / count.astype(jnp.float32)
@@ -160,38 +160,40 @@ def adaptive(
 ) -> Adaptive:
     """A level that starts small and is raised only while a validation metric stays within tolerance of its best.
 
-    Once in `accumulation_size` values their average is evaluated. It passes if it is finite and at most
-    ``rtol * |best| + atol`` worse than the best one so far; the first always passes, and with both tolerances 0 the
-    metric must equal or beat its best. Then
+    Every `accumulation_size` values, their average is evaluated. It passes if it is finite and at most
+    ``rtol * |best| + atol`` worse than the best one so far. The first always passes. With both tolerances 0 the metric
+    must equal or improve on its best. The level follows three rules:
 
-    - a pass raises the level by `step`;
-    - a fail holds it; `patience` fails in a row lower it by `step`, after which `cooldown` evaluations hold it,
-      whatever they are;
-    - it never leaves [start, ceiling].
+    - A pass raises it by `step`.
+    - A failure holds it. `patience` consecutive failures lower it by `step`, and the next `cooldown` evaluations hold
+      it, whatever their outcome.
+    - It stays within [start, ceiling].
 
-    So it settles where noise costs what the tolerance allows, and moves about there by a step or two. A tolerance
-    below the metric's own scatter, sqrt(p (1 - p) / n) for an accuracy p on n examples, makes it fall back by chance.
-    While the model still learns, its progress may hide what the noise costs: ``init(best_value=...)`` with the metric
-    of a run without noise sees that, as does a slower rise (a larger accumulation_size, a smaller step).
+    It settles at the level where the metric is just within tolerance, and fluctuates by a step or two. If the tolerance
+    is below the standard error of the metric, sqrt(p (1 - p) / n) for an accuracy p on n examples, the level falls back
+    by chance. While the model is still learning, its progress may hide the cost of the noise. To detect this cost, use
+    ``init(best_value=...)`` with the metric of a run without noise, or a slower rise (a larger accumulation_size, a
+    smaller step).
 
     Args:
       start: the first and lowest level.
-      step: by how much the level moves, above 0.
-      ceiling: the highest level, at least start. Scalars, or arrays for several independent levels.
-      patience: after how many fails in a row the level is lowered, at least 1.
-      cooldown: how many evaluations a lowered level is held, at least 0.
-      accumulation_size: how many values are averaged to one evaluation, at least 1.
+      step: the change of the level in one move, above 0.
+      ceiling: the highest level, at least `start`. All three are scalars, or arrays for several independent levels.
+      patience: the number of consecutive failures that lower the level, at least 1.
+      cooldown: the number of evaluations for which a lowered level is held, at least 0.
+      accumulation_size: the number of values averaged for one evaluation, at least 1.
       rtol: relative tolerance, in [0, 1].
       atol: absolute tolerance, in the units of the metric, at least 0.
-      mode: `'max'` if more is better (an accuracy), `'min'` if less is (a loss).
+      mode: `'max'` if higher is better (an accuracy), `'min'` if lower is better (a loss).
 
     Returns:
-      An `Adaptive` a: ``s = a.init()`` is its state, ``s = a.update(s, value=metric)`` the next one, and ``s.level``
-      the level, for a noise as ``nj.bind(nj.gaussian, std=s.level)``. All are pure, and work under jit, scan and vmap.
+      An `Adaptive` a: ``s = a.init()`` is its first state, ``s = a.update(s, value=metric)`` the next one, and
+      ``s.level`` the level, as for ``nj.bind(nj.gaussian, std=s.level)``. All are pure, and work under jit, scan and
+      vmap.
 
     References:
-      The words and the state follow `optax.contrib.reduce_on_plateau`; there tolerances make an improvement harder to
-      claim, here a loss easier to bear.
+      The parameters and the state follow `optax.contrib.reduce_on_plateau`. There the tolerance raises the bar for an
+      improvement; here it allows a small loss.
 
     Example:
       >>> import noisejax as nj
@@ -237,7 +239,7 @@ def linear_rates(rate: Amount, depth: int, *, start: Amount = 0.0) -> Any:
       start: the first block's rate: 0, as in timm, or ``rate / depth``, as in the paper.
 
     Returns:
-      float32 rates of shape (depth,), one for each block's `drop_path`: iterate over them, or hand them to a vmapped
+      float32 rates of shape (depth,), one for each block's `drop_path`: iterate over them, or pass them to a vmapped
       or scanned constructor of layers.
 
     References:

@@ -1,4 +1,4 @@
-"""A noise as a value: `bind` makes a function and its amounts one pytree, whose call is ``noise(key, x)``."""
+"""A noise as a value: `bind` makes a function and its amounts one pytree, called as ``noise(key, x)``."""
 
 import dataclasses
 import functools
@@ -23,13 +23,13 @@ P = ParamSpec("P")
 class Noise:
     """A noise with its amounts: a pytree whose leaves are the amounts, called as ``noise(key, x)``.
 
-    Made by `bind` and by the combinators (`chain`, `choose`, `sometimes`, ...), which also take any function
-    ``(key, x) -> x``. Pass it to `jax.jit`, keep it in a train state, map over a batch of it with `jax.vmap`. Its
-    function and options are static and compared by value, so other amounts cost no new trace.
+    `bind` and the combinators (`chain`, `choose`, `sometimes`, ...) make it. Combinators also accept any function
+    ``(key, x) -> x``. A noise can be passed to `jax.jit`, kept in a train state, and batched with `jax.vmap`. Its
+    function and options are static and compared by value, so different amounts do not cause a new trace.
 
-    Two noises are equal if their functions, options and amounts are (traced amounts: if they are the same objects). The
-    hash is that of the structure without the amounts. The repr is code that makes the noise again; amounts with more
-    than 16 entries are abbreviated.
+    Two noises are equal if their functions, options and amounts are equal. Traced amounts are equal if they are the
+    same objects. The hash is that of the structure without the amounts. The repr is code that makes the noise again.
+    Amounts with more than 16 entries are abbreviated.
     """
 
     __slots__ = ("__weakref__", "amounts", "function", "learn", "options")
@@ -45,25 +45,25 @@ class Noise:
         self.function, self.amounts, self.options, self.learn = function, amounts, options, learn
 
     def __call__(self, key: jax.Array, x: Any, *, where=None, lengths=None) -> Any:
-        """The noisy x. Padding stays as it is: places where `where` is False, and those at and beyond `lengths`.
+        """The noisy x. Padding is unchanged: elements where `where` is False, and entries at and beyond `lengths`.
 
-        `lengths` is short for ``noise(key, nj.Padded(x, lengths)).values``. In a batch, give both by entry:
+        `lengths` is short for ``noise(key, nj.Padded(x, lengths)).values``. For a batch, pass both by entry:
         ``lengths={"text": lengths}``.
         """
         return call(self, key, x, where, lengths)
 
     @property
     def stages(self) -> "tuple[Noise, ...]":
-        """The noises of a chain, in order; of any other noise, itself alone."""
+        """The noises of a chain, in order. For any other noise, only itself."""
         chained = isinstance(self.function, Combinator) and self.function.name == "chain"
         return self.amounts["noises"] if chained else (self,)
 
     def to_dict(self, functions: dict[str, Callable] | None = None) -> dict[str, Any]:
-        """The noise as a dictionary that `json.dumps` takes and `noisejax.from_dict` reads.
+        """The noise as a dictionary that `json.dumps` accepts and `noisejax.from_dict` reads.
 
         Args:
-          functions: names for functions that are not this library's (user noises, schedules). By default such a
-            function goes by its ``__name__``.
+          functions: names for functions that are not part of this library (user noises, schedules). By default such
+            a function is named by its ``__name__``.
         """
         return Noise.writers["dict"](self, functions)
 
@@ -100,17 +100,17 @@ class Noise:
 
 
 class Combinator:
-    """A noise made of noises: ``body(run, key, x, **amounts_and_options) -> (y, replay or None)``.
+    """The function of a noise made of noises: ``body(run, key, x, **amounts_and_options) -> (y, replay or None)``.
 
-    The function of a `Noise` that a combinator returns. Inside the body ``run(noise, key, x)`` applies a noise.
+    A `Noise` that a combinator returns has it as its function. Inside the body ``run(noise, key, x)`` applies a noise.
 
     Args:
       body: a private function, `_name` for the public combinator `name`.
-      spelled: from a `Noise` of it to the arguments and keywords by which the public one makes it again. None for its
-        noises, then the rest by name.
+      spelled: a function from such a `Noise` to the arguments and keywords with which the public combinator makes it
+        again. None for the noises by position and the rest by name.
     """
 
-    registry: "dict[str, Combinator]" = {}  # noqa: RUF012 written here alone
+    registry: "dict[str, Combinator]" = {}  # noqa: RUF012 written only here
 
     def __init__(self, body: Callable, spelled: Callable[[Noise], tuple[list, dict]] | None = None):
         self.body, self.spelled = body, spelled
@@ -118,20 +118,20 @@ class Combinator:
         Combinator.registry[self.name] = self
 
     def __reduce__(self):
-        return self.__name__  # pickle finds this very object by its module and name
+        return self.__name__  # pickle finds this same object by its module and name
 
     def __repr__(self):
         return self.name
 
 
 def combinator(spelled: Callable[[Noise], tuple[list, dict]]) -> Callable[[Callable], Combinator]:
-    """A `Combinator` whose arguments are spelled in a way of its own."""
+    """A decorator that makes a `Combinator` with its own `spelled`."""
     return lambda body: Combinator(body, spelled)
 
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """How noises are applied inside a combinator: where there is data, and what is replayed besides the noisy value."""
+    """How a combinator applies noises: with the mask of the data, and with what is replayed besides the noisy value."""
 
     where: Any = None
     replay: Replay | None = None
@@ -143,21 +143,21 @@ class Run:
         return dataclasses.replace(self, where=where)
 
     def unchanged(self, x: Any) -> Any:
-        """The replay of what leaves x as it is."""
+        """The replay of a noise that leaves x unchanged."""
         return None if self.replay is None else self.replay.unchanged(x)
 
     def follow(self, first: Any, second: Any) -> Any:
-        """The replay of two noises one after the other."""
+        """The replay of two noises applied one after the other."""
         return None if self.replay is None else self.replay.follow(first, second)
 
     def select(self, drawn: jax.Array, new: Any, old: Any) -> Any:
-        """The replay of `new` in the examples where `drawn`, of `old` in the others."""
+        """The replay `new` in the examples where `drawn` is True, and `old` in the others."""
         return None if self.replay is None else pick_examples(drawn, new, old)
 
 
 @jax.tree_util.register_static
 class Schedule:
-    """An amount that follows a schedule, made by `scheduled`; `at_step` replaces it by its value."""
+    """An amount that follows a schedule, made by `scheduled`. `at_step` replaces it with its value."""
 
     def __init__(self, function: Callable[[Any], Any]):
         self.function = function
@@ -175,12 +175,12 @@ class Schedule:
 def bind(function: Callable[Concatenate[Any, Any, P], Any], *args: P.args, **kwargs: P.kwargs) -> Noise:
     """Binds amounts and options to a noise function: a `Noise`, called as ``noise(key, x)``.
 
-    Gradients stop at the amounts, so that an optimizer never trains a noise away by accident; see `learnable`.
+    Gradients stop at the amounts, so that an optimizer does not train a noise away by accident; see `learnable`.
 
     Args:
-      function: a noise of this library, or any function ``f(key, x, amount, ..., *, option=...)``. Parameters left of
-        the star are amounts, those right of it options.
-      *args: amounts in the order of the function.
+      function: a noise of this library, or any function ``f(key, x, amount, ..., *, option=...)``. Positional
+        parameters after x are amounts, and keyword-only parameters are options.
+      *args: amounts, in the order of the function's parameters.
       **kwargs: amounts (numbers, arrays, traced or not, or `scheduled` functions of the step) and options (hashable),
         by name. Numbers become strong float32 arrays, so a Python float never costs a new trace.
 
@@ -189,7 +189,7 @@ def bind(function: Callable[Concatenate[Any, Any, P], Any], *args: P.args, **kwa
 
     Raises:
       TypeError: an argument that the function does not have, or an option that is not hashable.
-      ValueError: an amount out of its range.
+      ValueError: an amount outside its range.
 
     Example:
       >>> import jax, jax.numpy as jnp, noisejax as nj
@@ -208,7 +208,7 @@ def bind(function: Callable[Concatenate[Any, Any, P], Any], *args: P.args, **kwa
     right = {p.name: p for p in parameters if p.kind is p.KEYWORD_ONLY and p.name not in PADDING}
     shown = f"Its signature is {name}{written(signature)}."
     if len(args) > len(left):
-        raise TypeError(f"bind: {name} has {len(left)} amounts, got {len(args)}. Options go by name. {shown}")
+        raise TypeError(f"bind: {name} has {len(left)} amounts, got {len(args)}. Pass options by name. {shown}")
     given = dict(zip(left, args, strict=False))
     if twice := [n for n in kwargs if n in given]:
         raise TypeError(f"bind: {name} got two values for {twice[0]!r}.")
@@ -221,7 +221,7 @@ def bind(function: Callable[Concatenate[Any, Any, P], Any], *args: P.args, **kwa
         elif argument in right:
             options[argument] = option(name, argument, value)
         elif argument in PADDING:
-            raise TypeError(f"bind: padding belongs to the batch: give {argument} when you call the noise.")
+            raise TypeError(f"bind: padding belongs to the batch: pass {argument} when you call the noise.")
         elif argument == "learn":
             raise TypeError("bind: for gradients in the amounts write nj.learnable(nj.bind(...)).")
         else:
@@ -230,12 +230,12 @@ def bind(function: Callable[Concatenate[Any, Any, P], Any], *args: P.args, **kwa
         missing = [n for n, p in every.items() if p.default is p.empty and n not in bound]
         if missing:
             raise TypeError(f"bind: {name} needs the {what} {missing[0]!r}. {shown}")
-    amounts = {n: amounts[n] for n in left if n in amounts}  # one order, so that equal noises have equal structure
+    amounts = {n: amounts[n] for n in left if n in amounts}  # one fixed order: equal noises have equal structure
     return Noise(function, amounts, tuple(sorted(options.items())))
 
 
 def learnable(noise: Noise) -> Noise:
-    """The noise with gradients in its amounts, and in those of every noise inside it.
+    """The noise with gradients in its amounts, and in the amounts of every noise inside it.
 
     Args:
       noise: a bound noise or a combinator.
@@ -250,7 +250,7 @@ def learnable(noise: Noise) -> Noise:
       True
     """
     if not isinstance(noise, Noise):
-        raise TypeError(f"learnable: noise must be a bound noise, as nj.bind(nj.gaussian, std=0.1), got {noise!r}.")
+        raise TypeError(f"learnable: noise must be a bound noise, like nj.bind(nj.gaussian, std=0.1), got {noise!r}.")
 
     def inside(value):
         return learnable(value) if isinstance(value, Noise) else value
@@ -260,7 +260,7 @@ def learnable(noise: Noise) -> Noise:
 
 
 def call(noise: Callable, key, x: Any, where: Any, lengths: Any) -> Any:
-    """Any noise on x: what a `Noise` does when it is called."""
+    """Applies any noise to x, as a call of a `Noise` does."""
     if lengths is None:
         return apply(noise, key, x, Run(where))[0]
     padded = with_lengths("noise", x, lengths)
@@ -268,7 +268,7 @@ def call(noise: Callable, key, x: Any, where: Any, lengths: Any) -> Any:
 
 
 def apply(noise: Callable, key, x: Any, run: Run) -> tuple[Any, Any]:
-    """Runs any noise: its result, and what `run` replays of it (which it must be able to tell)."""
+    """Applies any noise: its result and its replay. Raises if the noise does not support what `run` replays."""
     if not isinstance(noise, Noise):
         return _apply_foreign(noise, key, x, run)
     for name, value in noise.amounts.items():
@@ -294,20 +294,20 @@ def apply(noise: Callable, key, x: Any, run: Run) -> tuple[Any, Any]:
 def _apply_foreign(call, key, x, run: Run, function=None):
     name = getattr(function or call, "__name__", repr(function or call))
     if run.replay is not None:
-        raise TypeError(f"{run.replay.name}: {name} does not tell which elements it hits. {run.replay.advice}")
+        raise TypeError(f"{run.replay.name}: {name} does not report which elements it hits. {run.replay.advice}")
     return restored(name, x, call(jax_key(key), x), run.where), None
 
 
 def restored(function: str, x: Any, result: Any, where: Any) -> Any:
-    """The result of a function that knows nothing of `where`, with masked places as they were."""
+    """The result of a function that does not support `where`, with masked elements restored."""
     if where is None:
         return result
     before, after = values_of(x), values_of(result)
     if not hasattr(before, "ndim"):
-        raise TypeError(f"{function} acts on a whole batch: give padding to its entries, with nj.on_entries.")
+        raise TypeError(f"{function} acts on a whole batch: pass padding to its entries, with nj.on_entries.")
     if before.shape != getattr(after, "shape", None):
         raise ValueError(
-            f"{function}: where is a mask of x, of shape {before.shape}, and the result has shape "
+            f"{function}: where is a mask of x, of shape {before.shape}, but the result has shape "
             f"{getattr(after, 'shape', None)}. Give lengths instead: nj.Padded(values, lengths)."
         )
     values = jnp.where(padding_of(function, before, where), after, before)
@@ -315,7 +315,7 @@ def restored(function: str, x: Any, result: Any, where: Any) -> Any:
 
 
 def stages(function: str, noises: Sequence[Callable]) -> tuple:
-    """Noises as they are; other functions wrapped, since a bare function is no pytree leaf that jit could take."""
+    """Noises unchanged, and other functions wrapped, since jit does not accept a bare function as a leaf."""
     if not noises:
         raise ValueError(f"{function}: give at least one noise.")
     out = []
@@ -335,7 +335,7 @@ def is_noise(value: Any) -> bool:
 
 
 def amount(function: str, name: str, value: Any, inside: Callable | None, like_x: bool = False) -> Any:
-    """What is stored of an amount: a schedule, a strong float32 number checked on the host, or an array."""
+    """The stored form of an amount: a schedule, a strong float32 number checked on the host, or an array."""
     if isinstance(value, Schedule):
         return value
     if callable(value) and jax.tree_util.all_leaves([value]):
@@ -354,14 +354,14 @@ def option(function: str, name: str, value: Any) -> Hashable:
         hash(value)
     except TypeError:
         raise TypeError(
-            f"bind: {name} of {function} is right of the star: it is static and must be hashable, got "
+            f"bind: {name} of {function} is an option: it is static and must be hashable, got "
             f"{type(value).__name__} {value!r}. Use a tuple."
         ) from None
     return value
 
 
 def _stop(leaf):
-    return jax.lax.stop_gradient(leaf) if isinstance(leaf, Tracer) else leaf  # a noise inside decides for itself
+    return jax.lax.stop_gradient(leaf) if isinstance(leaf, Tracer) else leaf  # a nested noise decides for itself
 
 
 def _same(a: Any, b: Any) -> bool:

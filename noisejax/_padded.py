@@ -1,4 +1,4 @@
-"""`Padded`: values of examples of different lengths, with their lengths, so that padding follows the data."""
+"""`Padded`: examples of different lengths in one array, with their lengths, so that padding follows the data."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -10,23 +10,23 @@ import numpy as np
 
 @jax.tree_util.register_pytree_with_keys_class
 class Padded:
-    """Values of examples of different lengths, padded to one length: what every array noise takes in place of x.
+    """Examples of different lengths, padded to one length. Every array noise accepts it in place of x.
 
     A noise leaves padding untouched, never counts it, and returns a `Padded`. A noise that deletes, inserts or drops
     entries returns new lengths, so the next noise of a chain sees them. A `Padded` is a pytree of its three arrays: it
-    passes through `jax.jit`, `jax.vmap`, `jax.grad` (with ``allow_int=True``), sharding and checkpoints. It is no
-    array, and it has no shape of its own.
+    passes through `jax.jit`, `jax.vmap`, `jax.grad` (with ``allow_int=True``), sharding and checkpoints. It is not an
+    array and has no shape of its own.
 
     Args:
       values: an array of shape (*batch, L, ...).
-      lengths: integers of shape (*batch): how many entries of each example, counted from the start of the axis after
-        the batch axes, are data. Converted to int32. Host values must lie in [0, L]; traced ones clamp.
-      lost: integers of shape (*batch): how many entries did not fit into L, summed over the noises that were applied.
-        None for 0.
+      lengths: integers of shape (*batch): the number of entries of each example that are data, counted from the start
+        of the axis after the batch axes. Converted to int32. Host values must lie in [0, L]; traced ones are clamped.
+      lost: integers of shape (*batch): the number of entries that did not fit into L, summed over the noises that were
+        applied. None for 0.
 
     Raises:
-      TypeError: values are no array, or lengths are no integers.
-      ValueError: the shape of lengths is not that of leading axes of values, or a length lies outside [0, L].
+      TypeError: values is not an array, or lengths are not integers.
+      ValueError: the shape of lengths is not that of the leading axes of values, or a length lies outside [0, L].
 
     Example:
       >>> import jax, jax.numpy as jnp, noisejax as nj
@@ -65,7 +65,7 @@ class Padded:
         return place < jnp.asarray(self.lengths)[..., None]
 
     def with_values(self, values: Any) -> "Padded":
-        """Other values of the same lengths."""
+        """A `Padded` with other values and the same lengths."""
         return self.tree_unflatten(None, (values, self.lengths, self.lost))
 
     def tree_flatten_with_keys(self):
@@ -77,7 +77,7 @@ class Padded:
 
     @classmethod
     def tree_unflatten(cls, static, children):
-        padded = object.__new__(cls)  # without checks: transformations put other things than arrays in place of leaves
+        padded = object.__new__(cls)  # unchecked: transformations replace leaves with objects that are not arrays
         padded._set(*children)
         return padded
 
@@ -99,7 +99,7 @@ _ARRAY = ("shape", "ndim", "dtype", "size", "astype", "reshape", "at", "T")
 
 
 def check_lengths(function: str, values: Any, given: Any) -> Any:
-    """Lengths as int32, checked against the array whose entries they count."""
+    """The lengths as int32, checked against the array whose entries they count."""
     lengths: Any = np.asarray(given) if isinstance(given, (list, tuple, int)) else given
     dtype = getattr(lengths, "dtype", None)
     if dtype is None or not jnp.issubdtype(dtype, jnp.integer):
@@ -112,7 +112,7 @@ def check_lengths(function: str, values: Any, given: Any) -> Any:
     if axis >= values.ndim or lengths.shape != values.shape[:axis]:
         raise ValueError(
             f"{function}: lengths must have the shape of x's leading axes, and count valid entries along the next "
-            f"axis: for x of shape {values.shape} for instance shape {values.shape[:1]}, got {tuple(lengths.shape)}."
+            f"axis: for x of shape {values.shape}, for instance, shape {values.shape[:1]}, got {tuple(lengths.shape)}."
         )
     if isinstance(lengths, (np.ndarray, np.generic)):
         lengths = np.asarray(lengths)
@@ -154,14 +154,14 @@ def values_of(x: Any) -> Any:
 
 
 def first_array(x: Any) -> Any:
-    """The first array of a batch, the values of a `Padded` among them."""
+    """The first array of a batch. For a `Padded` these are its values."""
     return jax.tree.leaves(x)[0]
 
 
 def with_lengths(function: str, x: Any, lengths: Any) -> Any:
-    """x with its lengths: a `Padded`, or a batch of which some entries are."""
+    """x with its lengths: a `Padded`, or a batch in which some entries are."""
     if isinstance(x, Padded):
-        raise TypeError(f"{function}: x is a Padded, which has lengths of its own: leave out lengths=...")
+        raise TypeError(f"{function}: x is a Padded, which already has lengths: leave out lengths=...")
     if isinstance(x, dict) and isinstance(lengths, dict):
         return {name: _with(part, lengths.get(name)) for name, part in x.items()}
     if isinstance(x, (tuple, list)) and isinstance(lengths, (tuple, list)) and len(lengths) <= len(x):
@@ -169,13 +169,13 @@ def with_lengths(function: str, x: Any, lengths: Any) -> Any:
     if hasattr(x, "ndim"):
         return _with(x, lengths)
     raise TypeError(
-        f"{function}: lengths of a batch are given by entry, as lengths={{'text': lengths}} for a dict or "
+        f"{function}: lengths of a batch must be given by entry, as lengths={{'text': lengths}} for a dict or "
         f"(lengths, None) for a tuple, got a {type(lengths).__name__} for a {type(x).__name__}."
     )
 
 
 def without_lengths(y: Any, lengths: Any) -> Any:
-    """The values of what `with_lengths` made a `Padded`."""
+    """The arrays in place of every `Padded` that `with_lengths` made."""
     if isinstance(y, dict) and isinstance(lengths, dict):
         return {name: part if lengths.get(name) is None else values_of(part) for name, part in y.items()}
     if isinstance(y, (tuple, list)):

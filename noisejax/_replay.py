@@ -1,7 +1,7 @@
-"""What can be replayed of a noise from its key besides the noisy value: one protocol for masks, alignments and points.
+"""What a noise can replay from its key besides the noisy value: one protocol for masks, alignments and points.
 
-A replay needs three rules to pass through every combinator: what it is where nothing happens, what two noises one after
-the other give, and what a choice between two gives. A public noise says in its `Spec` which replays it can tell.
+A replay needs three rules to pass through every combinator: its value for unchanged input, for two noises applied one
+after the other, and for a choice between two noises. The `Spec` of a public noise lists the replays that it supports.
 """
 
 import dataclasses
@@ -21,8 +21,8 @@ class Replay:
     Args:
       name: the name by which a noise's `Spec.replays` knows it.
       identity: ``identity(x)``: the replay of a noise that leaves one array (or `Padded`) as it is.
-      then: ``then(first, second)``: the replay of a noise that is followed by another.
-      advice: what an error says where a noise cannot tell.
+      then: ``then(first, second)``: the replay of two noises applied one after the other.
+      advice: the advice in the error for a noise that does not support the replay.
     """
 
     name: str
@@ -41,7 +41,7 @@ class Replay:
 
 
 def pick_examples(drawn: jax.Array, new: Any, old: Any) -> Any:
-    """`new` in the examples where `drawn` (its leading axis), and `old` elsewhere, leaf by leaf."""
+    """`new` in the examples where `drawn` is True along its leading axis, and `old` elsewhere, leaf by leaf."""
 
     def pick(a, b):
         return jnp.where(drawn.reshape(drawn.shape[:1] + (1,) * (a.ndim - 1)), a, b)
@@ -56,8 +56,8 @@ def _no_hit(x: Any) -> jax.Array:
 def _union(first: jax.Array, second: jax.Array) -> jax.Array:
     if first.shape != second.shape:
         raise TypeError(
-            f"hits: a stage changed the shape from {first.shape} to {second.shape}, so that no mask describes the "
-            "whole chain. Take the hits of the stages one by one."
+            f"hits: a stage changed the shape from {first.shape} to {second.shape}, so no mask describes the "
+            "whole chain. Take the hits of each stage separately."
         )
     return first | second
 

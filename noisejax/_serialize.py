@@ -1,4 +1,4 @@
-"""A noise written down: as code that makes it again (its repr), and as a dictionary for JSON."""
+"""Serialization of noises: as code that makes them again (the repr), and as a dictionary for JSON."""
 
 import importlib
 import inspect
@@ -16,18 +16,18 @@ from noisejax._contract import Fitted, address, fields_of
 from noisejax._noise import Combinator, Noise, Schedule
 
 VERSION = 1
-_WHOLE = 16  # arrays of up to so many entries are written out in a repr
+_WHOLE = 16  # arrays with up to this number of entries are written out in a repr
 
 
 def code(noise: Noise) -> str:
-    """Code that makes the noise, with `nj` and `np` imported as usual; long arrays by dtype and shape alone."""
+    """Code that makes the noise, with `nj` and `np` imported as usual. Long arrays appear as dtype and shape."""
     function = noise.function
     if isinstance(function, Combinator):
         arguments, keywords = (function.spelled or _spelled)(noise)
         keywords = {n: v for n, v in keywords.items() if not _is_default(function, n, v)}
         text = f"nj.{function.name}({_arguments(arguments, keywords)})"
     elif not noise.amounts and not noise.options and not hasattr(function, "__noise__"):
-        return address(function)  # a user's function (key, x) -> x, which combinators take as it is
+        return address(function)  # a user's function (key, x) -> x, which combinators accept unbound
     else:
         text = f"nj.bind({_arguments([function], {**noise.amounts, **dict(noise.options)})})"
     return f"nj.learnable({text})" if noise.learn and not isinstance(function, Combinator) else text
@@ -93,7 +93,7 @@ def to_dict(noise: Noise, functions: Mapping[str, Callable] | None = None) -> di
 
 
 class _Writer:
-    """Writes nodes; remembers whose names were used, so that one name never stands for two functions."""
+    """Writes nodes, and remembers the names in use, so that no two functions share a name."""
 
     def __init__(self, names: dict[int, str]):
         self.names, self.used = names, {}
@@ -115,7 +115,7 @@ class _Writer:
         name = self.names.get(id(function), getattr(function, "__name__", ""))
         if not name or name == "<lambda>":
             raise ValueError(
-                f"to_dict: {function!r} has no name of its own. Name it: noise.to_dict(functions={{'name': function}})."
+                f"to_dict: {function!r} has no name. Name it: noise.to_dict(functions={{'name': function}})."
             )
         if self.used.setdefault(name, function) is not function:
             raise ValueError(
@@ -127,7 +127,7 @@ class _Writer:
         if isinstance(value, Noise):
             return {"noise": self.noise(value)}
         if isinstance(value, Tracer):
-            raise TypeError("to_dict: an amount is traced. Call it outside of jit and other transformations.")
+            raise TypeError("to_dict: an amount is traced. Call to_dict outside of jit and other transformations.")
         if isinstance(value, (np.generic, np.ndarray, jax.Array)):
             return {"array": _array_node(value)}
         if isinstance(value, tuple):
@@ -145,12 +145,12 @@ class _Writer:
             return value if math.isfinite(value) else {"float": repr(value)}
         if callable(value):
             return {"function": self.function(value)}
-        raise TypeError(f"to_dict: {value!r}, a {type(value).__name__}, has no form in JSON.")
+        raise TypeError(f"to_dict: {value!r}, a {type(value).__name__}, cannot be written as JSON.")
 
 
 def _array_node(value: Any) -> dict[str, Any]:
     if jnp.issubdtype(value.dtype, jax.dtypes.extended):
-        raise TypeError(f"to_dict: an amount is an array of {value.dtype}, which has no form in JSON.")
+        raise TypeError(f"to_dict: an amount is an array of {value.dtype}, which cannot be written as JSON.")
     flat = np.asarray(value).reshape(-1)
     if jnp.issubdtype(value.dtype, jnp.floating):
         # float64 holds every narrower float, and JSON has no NaN and no infinities.
@@ -158,7 +158,7 @@ def _array_node(value: Any) -> dict[str, Any]:
     elif jnp.issubdtype(value.dtype, jnp.integer) or value.dtype == jnp.bool_:
         data = flat.tolist()
     else:
-        raise TypeError(f"to_dict: an amount is an array of {value.dtype}, which has no form in JSON.")
+        raise TypeError(f"to_dict: an amount is an array of {value.dtype}, which cannot be written as JSON.")
     return {"dtype": str(value.dtype), "shape": list(value.shape), "data": data}
 
 
@@ -167,17 +167,17 @@ def _class_address(kind: type) -> str:
 
 
 def from_dict(document: Mapping[str, Any], functions: Mapping[str, Callable] | None = None) -> Noise:
-    """The noise that `Noise.to_dict` wrote.
+    """The noise that `Noise.to_dict` has written.
 
     Args:
-      document: what `Noise.to_dict` gave, or what `json.loads` makes of it.
-      functions: by their names, the functions and fitted classes that are not this library's.
+      document: the result of `Noise.to_dict`, also after `json.dumps` and `json.loads`.
+      functions: the functions and fitted classes that are not part of this library, by name.
 
     Returns:
       A noise equal to the one that was written.
 
     Raises:
-      ValueError: no such document, one of a later version, or one that names a function that is not given.
+      ValueError: a different document, one of a different version, or one with a function that is not given.
 
     Example:
       >>> import json, noisejax as nj
@@ -187,15 +187,15 @@ def from_dict(document: Mapping[str, Any], functions: Mapping[str, Callable] | N
       True
     """
     if not isinstance(document, Mapping) or "noisejax" not in document or "noise" not in document:
-        raise ValueError(f"from_dict: document must be what noise.to_dict() gave, got {document!r}.")
+        raise ValueError(f"from_dict: document must be the result of noise.to_dict(), got {document!r}.")
     if document["noisejax"] != VERSION:
         raise ValueError(
-            f"from_dict: the document has version {document['noisejax']!r}, and this noisejax reads version {VERSION}."
+            f"from_dict: the document has version {document['noisejax']!r}, but this noisejax reads version {VERSION}."
         )
     try:
         return _Reader(functions or {}).noise(document["noise"])
     except (KeyError, AttributeError, TypeError) as error:
-        raise ValueError(f"from_dict: document is not what noise.to_dict() gave: {error}.") from error
+        raise ValueError(f"from_dict: document is not the result of noise.to_dict(): {error}.") from error
 
 
 class _Reader:
@@ -214,12 +214,12 @@ class _Reader:
         if name in self.functions:
             return self.functions[name]
         if not name.startswith("noisejax."):
-            raise ValueError(f"from_dict: {name!r} is no noise of noisejax. Give it: functions={{{name!r}: ...}}.")
+            raise ValueError(f"from_dict: {name!r} is not a noise of noisejax. Pass it: functions={{{name!r}: ...}}.")
         if (short := name.removeprefix("noisejax.")) in Combinator.registry:
             return Combinator.registry[short]
         function = _public(short)
         if not hasattr(function, "__noise__"):
-            raise ValueError(f"from_dict: {name!r} is no noise of noisejax.")
+            raise ValueError(f"from_dict: {name!r} is not a noise of noisejax.")
         return function
 
     def value(self, value: Any) -> Any:
@@ -244,9 +244,9 @@ class _Reader:
         if "fitted" in value:
             kind = self.functions.get(value["fitted"]) or _public(value["fitted"].removeprefix("noisejax."))
             if not (isinstance(kind, type) and issubclass(kind, Fitted)):
-                raise ValueError(f"from_dict: {value['fitted']!r} is no nj.Fitted.")
+                raise ValueError(f"from_dict: {value['fitted']!r} is not an nj.Fitted.")
             return kind(**{name: _on_device(self.value(part)) for name, part in value["fields"].items()})
-        raise ValueError(f"from_dict: {sorted(value)} is no value that noise.to_dict() writes.")
+        raise ValueError(f"from_dict: {sorted(value)} is not a value that noise.to_dict() writes.")
 
 
 def _on_device(value: Any) -> Any:
@@ -254,13 +254,13 @@ def _on_device(value: Any) -> Any:
 
 
 def _in_order(function: Any, names: Iterable[str]) -> list[str]:
-    """Names of amounts in the order in which a `Noise` holds them, whatever order JSON has kept."""
+    """Names of amounts in the order in which a `Noise` holds them, for any order in the JSON."""
     parameters = list(inspect.signature(function.body if isinstance(function, Combinator) else function).parameters)
     return sorted(names, key=lambda name: (parameters.index(name) if name in parameters else len(parameters), name))
 
 
 def _check(noise: Noise) -> None:
-    """Amounts of this library's noises lie in their ranges, as `bind` would have them."""
+    """Requires that the amounts of this library's noises lie in their ranges, as `bind` does."""
     spec = getattr(noise.function, "__noise__", None)
     if spec is None:
         return
@@ -272,10 +272,10 @@ def _check(noise: Noise) -> None:
 
 
 def _public(name: str) -> Any:
-    """A public name of this library, by its address without `noisejax`."""
+    """A public object of this library, by its name without the prefix `noisejax.`."""
     *modules, last = name.split(".")
     if any(part.startswith("_") for part in (*modules, last)):
-        raise ValueError(f"from_dict: {name!r} is no public name of noisejax.")
+        raise ValueError(f"from_dict: {name!r} is not a public name of noisejax.")
     return getattr(importlib.import_module(".".join(["noisejax", *modules])), last)
 
 

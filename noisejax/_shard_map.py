@@ -1,4 +1,4 @@
-"""Inside `jax.shard_map`: a shard draws its own part of what the whole array would draw."""
+"""Noise inside `jax.shard_map`: each shard draws its own part of the whole array's draw."""
 
 import dataclasses
 from collections.abc import Callable
@@ -15,27 +15,31 @@ from noisejax._random.stream import stream
 def in_shard_map(noise: Callable, spec: PartitionSpec) -> Noise:
     """A noise for use inside `jax.shard_map`: each shard draws its own part of the whole array's draw.
 
-    Inside `jax.shard_map` an array is one device's part and its indices start at 0, so that with one key, every device
-    would draw the same noise. Under this combinator an element has the index that it has in the whole array. What the
-    devices draw together is then what the noise draws outside for the whole array, to the bit, and they exchange
-    nothing for it.
+    Inside `jax.shard_map` an array is one device's part and its indices start at 0. So with one key, every device would
+    draw the same noise. Under this combinator an element has its index in the whole array. Together the devices then
+    draw what the noise draws outside for the whole array, to the bit and without communication.
 
-    The rule is that x is not cut through what a noise sees. Noises of single elements (`gaussian`, `dropout`, `mask`,
-    also where a draw is shared along some axes) may be cut along any axis; those that see an example (`cutout`,
-    `gaussian_snr`, `drop_block`) along the leading one, unless they work along it; those that see the batch (`swap`,
-    `mixup`) along none. All else raises at trace time, and so do functions that draw from a JAX key of their own.
+    The axes along which x may be sharded depend on the noise:
+
+    - Any axis, for noises of single elements (`gaussian`, `dropout`, `mask`, also with draws shared along some axes).
+    - The leading axis, for noises that see an example (`cutout`, `gaussian_snr`, `drop_block`), unless they work along
+      it.
+    - No axis, for noises that see the batch (`swap`, `mixup`).
+
+    Everything else raises at trace time, and so do functions that draw from a JAX key of their own.
 
     Args:
-      noise: a noise of one array; for a batch of several, wrap each one's:
-        ``nj.on_entries((nj.in_shard_map(noise, spec), None))``. Its amounts are what the shard sees of them, as x is:
-        what has x's cut axes must be cut with them.
-      spec: the names of mesh axes over which each axis of x is cut, as given to `jax.shard_map` for x.
+      noise: a noise of one array. For a batch of several arrays, wrap the noise of each:
+        ``nj.on_entries((nj.in_shard_map(noise, spec), None))``. Its amounts are local to the shard, as x is: an amount
+        with one of x's sharded axes must be sharded along it too.
+      spec: the names of the mesh axes over which each axis of x is sharded, as passed to `jax.shard_map` for x.
 
     Returns:
-      A noise. Outside of `jax.shard_map` it raises, as its axes have no names there.
+      A noise. Outside of `jax.shard_map` it raises, since the mesh axes have no names there.
 
     Raises:
-      ValueError: x is cut through what a noise sees; or `lengths` count along a cut axis (give `where`).
+      ValueError: x is sharded along an axis on which the noise needs all of it, or `lengths` count along a sharded axis
+        (use `where`).
 
     Example:
       >>> import jax, jax.numpy as jnp, noisejax as nj
@@ -60,17 +64,17 @@ def _in_shard_map(run: Run, key, x: Any, noises, *, spec):
     if not hasattr(values, "ndim") or values.ndim < len(spec):
         got = f"shape {values.shape}" if hasattr(values, "ndim") else f"a {type(x).__name__}"
         raise ValueError(
-            f"in_shard_map: x must be one array with the axes of {spec}, got {got}. Entries of a batch are wrapped one "
+            f"in_shard_map: x must be one array with the axes of {spec}, got {got}. Wrap the entries of a batch one "
             "by one: nj.on_entries((nj.in_shard_map(noise, spec), None))."
         )
     parent = stream(key)
     if parent.layout is not None:
-        raise ValueError("in_shard_map: one around another; x is cut once, so give the outer one the whole spec.")
+        raise ValueError("in_shard_map: must not be nested. Give the outer one the whole spec of x.")
     layout = tuple(_names(entry) for entry in (*spec, *[None] * (values.ndim - len(spec))))
     if isinstance(x, Padded) and layout[x.lengths.ndim]:
         raise ValueError(
-            f"in_shard_map: lengths count along axis {x.lengths.ndim}, which is cut over {layout[x.lengths.ndim]}. "
-            "Give where instead, cut as x is."
+            f"in_shard_map: lengths count along axis {x.lengths.ndim}, sharded over {layout[x.lengths.ndim]}. "
+            "Give where instead, sharded as x is."
         )
     return run(noises[0], dataclasses.replace(parent, layout=layout), x)
 

@@ -1,4 +1,4 @@
-"""Layouts on a mesh with explicit axes: of amounts, of draws for each example, and of what moves along sharded axes."""
+"""Shardings on a mesh with explicit axes: of amounts, of draws per example, and of data moved along sharded axes."""
 
 from collections.abc import Callable
 
@@ -8,9 +8,9 @@ from jax.sharding import AxisType, PartitionSpec
 
 
 def automatic(function: Callable, leaf: jax.Array, *rest: jax.Array) -> jax.Array:
-    """Runs a function that moves data along sharded axes and gives an array laid out as `leaf`.
+    """Runs a function that moves data along sharded axes and returns an array sharded as `leaf`.
 
-    Under a mesh with explicit axes such a move has no sharding rule; the compiler finds one, as it does otherwise.
+    On a mesh with explicit axes such a move has no sharding rule. The compiler chooses one, as on other meshes.
     """
     sharding = jax.typeof(leaf).sharding
     if AxisType.Explicit not in sharding.mesh.axis_types:
@@ -26,7 +26,7 @@ def one_per_example(leaf: jax.Array) -> dict:
 
 
 def like_examples(leaf: jax.Array, x: jax.Array) -> jax.Array:
-    """A leaf with x's leading axis, sharded along it as x is where the mesh has explicit axes."""
+    """A leaf with x's leading axis, sharded along it as x is if the mesh has explicit axes."""
     sharding = jax.typeof(x).sharding
     if AxisType.Explicit not in sharding.mesh.axis_types:
         return leaf

@@ -1,4 +1,4 @@
-"""How noises draw: a key, a tag and an index give one 32-bit word, and a word gives a draw.
+"""How noises draw: a key, a tag and an index determine one 32-bit word, and a word determines a draw.
 
 Words, from `noisejax._random.stream` (`words` documents the guarantees):
 
@@ -6,10 +6,10 @@ Words, from `noisejax._random.stream` (`words` documents the guarantees):
 - ``words(key, "tag", **along(x, (0,)))``: one word for each example of x, of shape (B, 1, ...).
 - ``words(key, "tag", **all_but(x, (-1,)))``: one word for each place, shared along the last axis.
 - ``words(key, "tag", ())``: one word.
-- ``fold(key, ids)``: a stream for each integer id, to map over; ``stage(key, "name")``: the stream of a part.
+- ``fold(key, ids)``: a stream for each integer id, to map over. ``stage(key, "name")``: the stream of a part.
 - ``positions(x, axis)``: the index along an axis, of x's rank.
 
-Give each draw of a noise a tag of its own: the name of the noise for the first, ``"name.what"`` for others.
+Give each draw of a noise its own tag: the name of the noise for the first, ``"name.what"`` for others.
 
 Draws from words, from `noisejax._random.sample`; one word each unless noted:
 
@@ -18,5 +18,5 @@ Draws from words, from `noisejax._random.sample`; one word each unless noted:
 - ``student_t(w, w2, df)``, ``symmetric_beta(w, w2, alpha)``: two words. ``poisson(w, mean)``.
 - ``integers(w, w2, n)``: two words, uniform on 0, ..., n - 1. ``permutation(key, "tag", n)``.
 
-Everything fuses into its consumer, depends on no batch, device or sharding, and keeps x's sharding.
+Every draw fuses into its consumer, does not depend on batch, device or sharding, and keeps x's sharding.
 """

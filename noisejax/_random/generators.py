@@ -1,9 +1,9 @@
-"""The generators: the index of an element, two words of a key and the place of the draw give one 32-bit word.
+"""The generators: the index of an element, two words of a key and the place of the draw determine one 32-bit word.
 
-Each is a function ``(low, high, k0, k1, place) -> word`` of the two words of the index (`high` is None where it would
-be zero), those of the key, and a static `place`: two 32-bit constants, hashed from the tag and the path of the stream.
+Each is a function ``(low, high, k0, k1, place) -> word`` of the two words of the index (`high` is None if it is always
+zero), the two words of the key, and a static `place`: two 32-bit constants, hashed from the tag and the stream's path.
 
-They use low 32-bit multiplies, adds, xors and shifts alone, since the high half of a product (``lax.mulhi``) does not
+They use only low 32-bit multiplies, adds, xors and shifts, since the high half of a product (``lax.mulhi``) does not
 compile under sharding and has no lowering in some kernel languages.
 """
 
@@ -15,9 +15,9 @@ _u = jnp.uint32
 
 
 def mix(low, high, k0, k1, place: tuple[int, int]) -> jax.Array:
-    """The default: 13 instructions. docs/concepts/stream.md has the evidence for it, and its limits."""
+    """The default: 13 instructions. docs/concepts/stream.md describes the evidence for it and its limits."""
     if high is not None:
-        # Odd, so that no two of 2**64 indices start alike; nothing changes below 2**32.
+        # The constant is odd, so no two of 2**64 indices start alike. Indices below 2**32 are unaffected.
         k1 = k1 + high * _u(0xD3A2646D)
     return hash_words(low, k0, k1, place)
 
@@ -25,12 +25,12 @@ def mix(low, high, k0, k1, place: tuple[int, int]) -> jax.Array:
 def hash_words(i, k0, k1, place: tuple[int, int]) -> jax.Array:
     """Two multiplicative hashes of the index, each offset by a key word, mixed into each other.
 
-    One constant of the place moves the first key word, once for a whole draw; the other enters every word. Index, key
-    words and constants pass through bijections until the halves meet in a product, and through two shifts to the right
-    or more: a product carries differences upwards only, so the top bits have to come down before it.
+    One constant of the place changes the first key word, once for a whole draw. The other enters every word. Index, key
+    words and constants pass through bijections until the halves are multiplied, and through at least two right shifts:
+    a product carries differences only upwards, so the top bits have to be shifted down before it.
 
-    Three of the shifts are added and not xored, since GPUs of NVIDIA shift and add in one instruction. In the second
-    step of a half into the other an add is not enough, as the batteries show.
+    Three of the shifts are added and not xored, since NVIDIA GPUs shift and add in one instruction. In the second step
+    that mixes one half into the other an add is not enough, as the test batteries show.
     """
     a = i * _u(0x9E3779B1) + k1
     b = i * _u(0x85EBCA77) + (k0 ^ _u(place[1]))
@@ -46,10 +46,10 @@ def hash_words(i, k0, k1, place: tuple[int, int]) -> jax.Array:
 
 
 def threefry(low, high, k0, k1, place: tuple[int, int]) -> jax.Array:
-    """Threefry2x32-20 (Salmon et al. 2011), one block per word: its first word, and the index is the counter.
+    """Threefry2x32-20 (Salmon et al. 2011): the first word of one block per element, with the index as the counter.
 
-    The key of a place is itself a block: the place's two constants encrypted with the key. So what separates tags is
-    the cipher, as what separates keys and indices.
+    The key of a place is itself a block: the place's two constants encrypted with the key. So tags are separated by the
+    cipher, as keys and indices are.
     """
     k0, k1 = threefry2x32(k0, k1, _u(place[0]), _u(place[1]))
     return threefry2x32(k0, k1, low, _u(0) if high is None else high)[0]
@@ -77,7 +77,7 @@ GENERATORS = {"mix": mix, "threefry2x32": threefry}
 
 
 def two_words(n: "int | jax.Array") -> tuple[jax.Array, jax.Array | None]:
-    """An integer as a low and a high word, None where no integer of its dtype has one; negative ones modulo 2**64."""
+    """An integer, modulo 2**64, as a low and a high word. The high word is None if no integer of its dtype has one."""
     if isinstance(n, int):
         return _u(n & 0xFFFFFFFF), _u(n >> 32 & 0xFFFFFFFF)
     bits = jnp.iinfo(n.dtype).bits

@@ -1,4 +1,4 @@
-"""Typed JAX keys on the house's own stream: what `jax.random` draws from them comes from `words`."""
+"""Typed JAX keys on this library's stream: the draws of `jax.random` from them come from `words`."""
 
 import functools
 from typing import Any
@@ -13,40 +13,39 @@ from noisejax._random.stream import KEY_TYPES, Stream, pair_of, words
 
 
 def key(seed: int | jax.Array, *, generator: str = "mix") -> jax.Array:
-    """A typed JAX key whose draws come from this library's stream, in `jax.random` too.
+    """A typed JAX key whose draws come from this library's stream, also in `jax.random`.
 
-    It goes wherever a key of `jax.random.key` goes: `jax.random`, flax (``nnx.Rngs(nj.key(0))``,
-    ``rngs={"dropout": nj.key(1)}``), optax, the noises of this library. Its bits, splits and foldings are words of the
-    stream (docs/concepts/stream.md), each with a tag of its own: one cheap evaluation per element, which fuses into
-    what consumes it, under vmap equals a loop over the keys, and under sharding is each device's own part. The key
-    carries its generator, statically, as part of its dtype; so do the keys that are split from it.
+    It works wherever a key of `jax.random.key` works: in `jax.random`, flax (``nnx.Rngs(nj.key(0))``,
+    ``rngs={"dropout": nj.key(1)}``), optax, and the noises of this library. Its bits, splits and folds are words of the
+    stream (docs/concepts/stream.md), each with its own tag. An element costs one cheap evaluation, which fuses into its
+    consumer. Under vmap the draws equal those of a loop over the keys, and under sharding each device computes its own
+    part. The generator is a static part of the key's dtype, and keys that are split from it have the same one.
 
-    With the default generator the noises of this library draw from ``nj.key(seed)`` what they draw from
-    ``jax.random.key(seed)``; keys that are split or folded from the two differ.
+    With the default generator, the noises of this library make the same draws from ``nj.key(seed)`` as from
+    ``jax.random.key(seed)``. Keys that are split or folded from the two differ.
 
     Args:
       seed: an integer of up to 64 bits, negative ones modulo 2**64; or an integer array of shape (), traced or not.
-      generator: `'mix'`, the fast one, which was chosen by batteries of tests and has no literature behind it; or
-        `'threefry2x32'`, Threefry with 20 rounds, one block for each element: published, and slower. Neither is for
-        cryptography.
+      generator: `'mix'` is fast; it was chosen by test batteries and is not backed by publications. `'threefry2x32'`,
+        Threefry with 20 rounds and one block per element, is published and slower. Neither is for cryptography.
 
     Returns:
       A key array of shape (), of two words.
 
-    What such a key cannot do, since JAX does not register key types that are not its own:
+    JAX does not register foreign key types, which has these consequences:
 
-    - *Names.* There is no string for it. Where JAX asks for ``impl=`` or ``dtype=``, give ``nj.key(0).dtype``, or
-      ``jax.random.key_impl(nj.key(0))``. So it cannot be the flag `jax_default_prng_impl`.
-    - *Export.* `jax.export` exports a function that takes or returns it, but does not serialize it. Let the function
-      take ``jax.random.key_data(key)`` and wrap it inside; what is inside is arithmetic like any other.
-    - *Checkpoints.* Pickle keeps it, where noisejax can be imported. Orbax writes it and fails to restore it: save
-      ``jax.random.key_data(key)`` and restore with ``jax.random.wrap_key_data(data, dtype=nj.key(0).dtype)``. Nothing
-      in the data says which generator it belongs to.
-    - *Raw draws of 64 bits* are two words; those of 8 and 16 bits are the high bits of one word each.
+    - *Names.* No string names the key type. For ``impl=`` or ``dtype=`` pass ``nj.key(0).dtype``, or
+      ``jax.random.key_impl(nj.key(0))``. It cannot be the value of the flag `jax_default_prng_impl`.
+    - *Export.* `jax.export` exports a function that takes or returns such a key, but does not serialize it. Pass
+      ``jax.random.key_data(key)`` to the function and wrap it inside. The operations inside are ordinary arithmetic.
+    - *Checkpoints.* Pickle preserves such a key if noisejax can be imported. Orbax writes it and fails to restore it:
+      save ``jax.random.key_data(key)`` and restore with
+      ``jax.random.wrap_key_data(data, dtype=nj.key(0).dtype)``. The data does not record the generator.
+    - *Raw draws of 64 bits* are two words. Those of 8 and 16 bits are the high bits of one word each.
 
-    `jax.random.fold_in` takes 32 bits (it casts before our code sees them). `jax.random.clone` and the checker of key
-    reuse (`jax_debug_key_reuse`) work for `jax.random`; noises of this library read the data of a key, which the
-    checker does not count as a use.
+    `jax.random.fold_in` takes 32 bits, since JAX casts the number first. `jax.random.clone` and the key reuse checker
+    (`jax_debug_key_reuse`) work for `jax.random`. Noises of this library read the data of a key, which the checker does
+    not count as a use.
 
     References:
       Salmon, Moraes, Dror and Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011 (Threefry).
@@ -67,7 +66,7 @@ def key(seed: int | jax.Array, *, generator: str = "mix") -> jax.Array:
     if isinstance(seed, (int, np.integer)) and not isinstance(seed, bool):
         if not -(2**63) <= seed < 2**64:
             raise ValueError(f"key: seed must have at most 64 bits, got {seed!r}.")
-        seed = int(seed) + _offset()  # not left to JAX, which without x64 keeps 32 bits of it
+        seed = int(seed) + _offset()  # not left to JAX, which keeps only 32 bits of it without x64
         halves = [seed >> 32 & _WORD, seed & _WORD]
         return jax.random.wrap_key_data(jnp.asarray(halves, jnp.uint32), impl=kind)
     if not (isinstance(seed, (jax.Array, np.ndarray)) and jnp.issubdtype(seed.dtype, jnp.integer)):
@@ -83,10 +82,10 @@ def _offset() -> int:
 
 
 class _KeyType:
-    """The operations of one key type on the two words of a key, as `define_prng_impl` asks for them.
+    """The operations of one key type on the two words of a key, as `define_prng_impl` requires them.
 
-    JAX tells key types apart by the identity of these functions, so pickle and copy must find this very object: they
-    get it by its name.
+    JAX distinguishes key types by the identity of these functions, so pickle and copy must find this same object. They
+    find it by name.
     """
 
     def __init__(self, name: str, generator: str):
@@ -108,7 +107,7 @@ class _KeyType:
         return _random_bits(self.generator, data, bit_width, tuple(shape))
 
 
-# One dispatch each where they are called eagerly, and arithmetic of the caller's program everywhere else.
+# Each is one dispatch when it is called eagerly, and otherwise part of the caller's program.
 
 
 @functools.partial(jax.jit, inline=True)

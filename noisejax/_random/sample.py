@@ -1,8 +1,8 @@
 """Words to draws: each function turns uniformly distributed 32-bit words into draws of one distribution, in float32.
 
-One word makes one draw wherever the mathematics allows, so that a draw costs what its word and a few multiplies cost.
-All of it is arithmetic that XLA fuses: no loop whose length depends on data (which would put an all-reduce into a
-sharded program), no table.
+One word makes one draw wherever the mathematics allows, so a draw costs one word and a few multiplies. Everything is
+arithmetic that XLA fuses. There are no tables, and no loops whose length depends on data, which would put an all-reduce
+into a sharded program.
 """
 
 import math
@@ -39,7 +39,7 @@ def exponential(w: jax.Array) -> jax.Array:
 
 
 def laplace(w: jax.Array) -> jax.Array:
-    """Laplace of scale 1: an exponential from 31 bits of the word, its sign from the other one."""
+    """Laplace of scale 1: an exponential from 31 bits of the word, with its sign from the remaining bit."""
     magnitude = jnp.float32(_LN2 * _LOG_UNIT) * _minus_log((w << _u(1)) | _u(1))
     return jnp.where(w >> _u(31) == 0, magnitude, -magnitude)
 
@@ -47,26 +47,27 @@ def laplace(w: jax.Array) -> jax.Array:
 def normal(w: jax.Array, into=jnp.float32) -> jax.Array:
     """Standard normal, float32, from one word.
 
-    Box and Muller (1958): the radius is ``sqrt(-2 log u)`` of the word itself, the angle a rank-1 lattice over the
-    square, the word times an odd constant. The angle runs over half a turn, where the sine takes every value of the
-    full turn equally often. In place of logarithm and sine stand the shortest polynomials whose *product* has the right
-    distribution: errors of one factor are smoothed by the other, so that each may be cruder than the whole.
+    The method is that of Box and Muller (1958). The radius is ``sqrt(-2 log u)`` of the word itself. The angle is the
+    word times an odd constant, so that both form a rank-1 lattice over the square. It covers half a turn, where the
+    sine takes every value of the full turn equally often. The logarithm and the sine are replaced by the shortest
+    polynomials whose *product* has the right distribution. Each factor smooths the errors of the other, so each may be
+    less accurate than the product.
 
-    Over all 2**32 words the largest error of the distribution function is 1.9e-6, and the tails are right to 0.2 % at
-    |z| = 5 and as good as 2**32 words allow beyond. Where the result goes into bfloat16, whose own steps are 1e-3 and
-    more in probability, shorter polynomials make it, to 4.6e-5 and 0.7 %.
+    Over all 2**32 words the largest error of the distribution function is 1.9e-6. The tails are accurate to 0.2 % at
+    |z| = 5, and beyond it as accurate as 2**32 words allow. If the result goes into bfloat16, whose own steps are 1e-3
+    and more in probability, shorter polynomials are used, with errors of 4.6e-5 and 0.7 %.
     """
     bits = lax.bitcast_convert_type(w.astype(jnp.float32), jnp.int32)
-    # As an integer a float is its exponent and, linearly, its mantissa. Of all exponents from 2 on, the mask leaves
-    # that of [2, 4), which spares the instruction that would set it.
+    # Read as an integer, a float is its exponent and, linearly, its mantissa. For all floats from 2 on, the mask leaves
+    # the exponent of [2, 4), which saves the instruction that would set it.
     m = lax.bitcast_convert_type(bits & jnp.int32(0x407FFFFF), jnp.float32)
     angle = _signed(w * _u(0x9E3779B1))
-    # The word 0, whose logarithm is none, gives a finite radius and a sine of 0.
+    # The word 0, which has no logarithm, gives a finite radius and a sine of 0.
     return _short_normal(bits, m, angle) if jnp.dtype(into) == jnp.bfloat16 else _long_normal(bits, m, angle)
 
 
 def bernoulli(w: jax.Array, rate: Amount) -> jax.Array:
-    """True with probability `rate`, exact to 2**-32; rates clamp to [0, 1], and both ends are exact."""
+    """True with probability `rate`, exact to 2**-32. Rates are clamped to [0, 1], and both ends are exact."""
     rate = jnp.asarray(rate).astype(jnp.float32)
     threshold = jnp.clip(rate * jnp.float32(2**32), 0, jnp.float32(2**32 - 256)).astype(jnp.uint32)
     return (w < threshold) | (rate >= 1)
@@ -81,8 +82,8 @@ def student_t(w: jax.Array, w2: jax.Array, df: jax.Array) -> jax.Array:
 def symmetric_beta(w: jax.Array, w2: jax.Array, alpha: jax.Array) -> jax.Array:
     """Beta(alpha, alpha), alpha > 0, in closed form through Student's t with 2 alpha degrees of freedom.
 
-    If T is that t, then 1/2 + T / (2 sqrt(2 alpha + T**2)) is the beta; here written so that neither a large T
-    overflows nor a draw near 0 loses its digits, and so that no derivative in alpha is one of a square root at 0.
+    If T is that variable, then 1/2 + T / (2 sqrt(2 alpha + T**2)) has the beta distribution. In the form used here a
+    large T does not overflow, a draw near 0 keeps its digits, and no derivative in alpha is that of a square root at 0.
     """
     sine = _sine(w2)
     log_q = -jnp.float32(_LN2 * _LOG_UNIT) * _minus_log(w | _u(1)) / alpha
@@ -105,7 +106,7 @@ def integers(w: jax.Array, w2: jax.Array, n: "int | jax.Array") -> jax.Array:
 def permutation(key, tag: str, n: int, parts: int = 1) -> jax.Array:
     """A uniformly distributed permutation of n indices, int32: the order of n random 64-bit words.
 
-    Each of `parts` equal, consecutive parts of the indices is permuted in itself.
+    Each of `parts` equal, consecutive parts of the indices is permuted separately.
     """
     w, w2 = (words(key, f"{tag}.{half}", (parts, n // parts)) for half in ("high", "low"))
     indices = lax.iota(jnp.int32, n).reshape(parts, n // parts)
@@ -118,9 +119,9 @@ _POISSON_SWITCH, _POISSON_TERMS = 10.0, 44
 def poisson(w: jax.Array, mean: jax.Array) -> jax.Array:
     """Poisson counts as float32, for means from 0 to 2**23, by inverting the distribution function; no rejection.
 
-    Below a mean of 10 the sum of the probabilities is searched over 44 terms (what lies beyond has probability below
-    2**-32). Above, the quantile is expanded about the normal one to the order 1/mean (Cornish and Fisher; Giles 2016,
-    "Algorithm 955"); the error of the distribution function is below 1e-4 there and falls as the mean grows.
+    Below a mean of 10 the cumulative probabilities are searched over 44 terms; those beyond have a probability below
+    2**-32. Above, the quantile is expanded about the normal one to the order 1/mean (Cornish and Fisher; Giles 2016,
+    "Algorithm 955"). There the error of the distribution function is below 1e-4 and falls as the mean grows.
     """
     small = jnp.minimum(mean, jnp.float32(_POISSON_SWITCH))
     u = open_uniform(w)
@@ -145,16 +146,16 @@ def _signed(w: jax.Array) -> jax.Array:
 
 # log2(1 + t) = t - t (1 - t) P(t), up to 3e-7 on [0, 1], P of degree four. The unit of the logarithm is the leading
 # coefficient, and the sine's argument is stretched likewise, so that both polynomials begin with a coefficient of one:
-# XLA fuses no multiply-add on a GPU, and each multiplication it is spared counts.
+# XLA does not fuse multiply-adds on a GPU, so each saved multiplication counts.
 _LOG_UNIT = 0.02584113
 _LOG = tuple(c / _LOG_UNIT for c in (-0.09595581, 0.18194844, -0.27560019, 0.44254493))
 _SINE = (1.57079101, -0.64589285, 0.07943434, -0.00433309)
 
 
 def _minus_log(w: jax.Array) -> jax.Array:
-    """32 - log2(w) for w >= 1, in units of _LOG_UNIT; exact to a few ulp also where w is near 2**32. 159 for w = 0."""
+    """32 - log2(w) for w >= 1, in units of _LOG_UNIT; exact to a few ulp, also for w near 2**32. 159 for w = 0."""
     bits = lax.bitcast_convert_type(w.astype(jnp.float32), jnp.int32)
-    # As an integer a float is its exponent and, linearly, its mantissa: 32 - (exponent + t), exact where it is small.
+    # Read as an integer, a float is its exponent and, linearly, its mantissa: 32 - (exponent + t), exact where small.
     linear = (jnp.int32(159 << 23) - bits).astype(jnp.float32) * jnp.float32(2**-23 / _LOG_UNIT)
     t = lax.bitcast_convert_type((bits & jnp.int32(0x7FFFFF)) | jnp.int32(0x3F800000), jnp.float32) - 1
     p = t + jnp.float32(_LOG[0])
@@ -163,14 +164,15 @@ def _minus_log(w: jax.Array) -> jax.Array:
     return linear - t * (1 - t) * p
 
 
-# Both factors of a normal have leading coefficients of one, by the unit of the squared radius and the scale of the
-# angle, for the same reason. The coefficients were found by minimizing, first, the largest error of the logarithm, and
-# then, over the sine's coefficients, that of the product's distribution function with the relative error of its tails.
+# For the same reason both factors of a normal have leading coefficients of one, through the unit of the squared radius
+# and the scale of the angle. The coefficients were found in two steps. The first minimizes the largest error of the
+# logarithm. The second minimizes, over the sine's coefficients, that of the product's distribution function together
+# with the relative error of its tails.
 
 
 def _long_normal(bits: jax.Array, m: jax.Array, angle: jax.Array) -> jax.Array:
     # log2(1 + t) - t is 0 at both ends, and so is its polynomial, in u = 2 t: the radius is exact where it is small,
-    # and does not depend there on what a compiler contracts. The sine is p1 x - p3 x**3 + p5 x**5 for x in [-1, 1].
+    # whichever operations a compiler contracts. The sine is p1 x - p3 x**3 + p5 x**5 for x in [-1, 1].
     unit, p1, p3, p5 = 0.00141089947, 1.57072098, 0.644371276, 0.0740985004
     scale = math.sqrt(2 * _LN2 * unit)
     stretch = (scale * p5) ** (1 / 5)
@@ -186,8 +188,8 @@ def _long_normal(bits: jax.Array, m: jax.Array, angle: jax.Array) -> jax.Array:
 
 
 def _short_normal(bits: jax.Array, m: jax.Array, angle: jax.Array) -> jax.Array:
-    # log2(1 + t) - t has one maximum, so it is that less a square, here of a parabola in m. The sine is a parabola of a
-    # parabola: height a (lift + |a|) with a = x (edge - |x|).
+    # log2(1 + t) - t has one maximum, so it is that minus a square, here of a parabola in m. The sine is a parabola of
+    # a parabola: height a (lift + |a|) with a = x (edge - |x|).
     peak, unit, edge, lift, height = 0.0867641338, 0.00114164954, 2.00698879, 3.61127445, 0.215090844
     stretch = (math.sqrt(2 * _LN2 * unit) * height) ** (1 / 4)
     v = (m - jnp.float32(14.7187407)) * m + jnp.float32(34.1562222)

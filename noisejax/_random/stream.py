@@ -1,11 +1,11 @@
-"""The only random generator in the house: a key, a tag and an index give one 32-bit word.
+"""The random stream of this library: a key, a tag and an index determine one 32-bit word.
 
 ``words(key, tag, shape)`` hashes, for every element, its own index together with the words of the key and a static
-tag. There is no state and no block of outputs to cut up, so the draw fuses into whatever consumes it, for any shape,
-under ``vmap`` over keys, and each device of a mesh computes its own part and nothing else.
+tag. There is no state and no block of outputs to split. So the draw fuses into its consumer, for any shape and under
+``vmap`` over keys, and each device of a mesh computes only its own part.
 
-How a word is made is the business of `_generators`, and which generator makes it is the key's: `nj.key` makes keys that
-carry one, and all other JAX keys mean `mix`.
+The words come from the module `generators`, and the key selects the generator: `nj.key` makes keys that carry one, and
+all other JAX keys use `mix`.
 """
 
 import dataclasses
@@ -21,7 +21,7 @@ from jax import lax
 from noisejax import _checks
 from noisejax._random.generators import GENERATORS, multiply_wide as multiply_wide, two_words
 
-# The key types of this library by the names of their generators; `_keys` makes them.
+# The key types of this library by the names of their generators. The module `keys` adds them.
 KEY_TYPES: dict[str, Hashable] = {}
 
 
@@ -30,14 +30,14 @@ KEY_TYPES: dict[str, Hashable] = {}
 class Stream:
     """A key and the place where it is used: the position path through chains, static and part of every tag.
 
-    Wherever a noise takes a key it takes a `Stream` too; combinators make them, users need not. Make one of another
-    with `stage` and `fold`, which keep what is not theirs.
+    Noises accept a `Stream` in place of a key. Combinators make streams; users do not need to. `stage` and `fold` make
+    one from another and preserve the other fields.
 
     Args:
       key: a JAX key, or the two words of one.
       path: the position path.
       generator: the name of the key's generator; None for that of JAX's own keys.
-      layout: inside `jax.shard_map`, the names of the mesh axes over which each axis of x is cut.
+      layout: inside `jax.shard_map`, the names of the mesh axes over which each axis of x is sharded.
     """
 
     key: jax.Array
@@ -47,7 +47,7 @@ class Stream:
 
 
 def stream(key: "jax.Array | Stream") -> Stream:
-    """The stream of a key: its whole, with the generator that its type names."""
+    """The whole stream of a key, with the generator that its type names."""
     if isinstance(key, Stream):
         return key
     if not jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
@@ -57,7 +57,7 @@ def stream(key: "jax.Array | Stream") -> Stream:
 
 
 def enter(function: str, key: "jax.Array | Stream") -> Stream:
-    """The stream of a key that a public function was given, after it was found to be one."""
+    """The stream of a key that was passed to a public function, after a check of the key."""
     if isinstance(key, Stream):
         return key
     _checks.key(function, key)
@@ -65,15 +65,15 @@ def enter(function: str, key: "jax.Array | Stream") -> Stream:
 
 
 def stage(key: "jax.Array | Stream", *names: Hashable) -> Stream:
-    """The stream of one stage: of a chain (its position), of a batch (its entry), of a tree (a leaf's path)."""
+    """The stream of one stage: of a chain (a position), of a batch (an entry), or of a tree (the path of a leaf)."""
     parent = stream(key)
     return dataclasses.replace(parent, path=(*parent.path, *names))
 
 
 def fold(key: "jax.Array | Stream", ids: jax.Array) -> Stream:
-    """Streams that differ by an integer, one for each of `ids`: what `per_example` maps over.
+    """Streams that differ by an integer, one for each of `ids`, for `per_example` to map over.
 
-    All 64 bits of the integer count, and its dtype does not. Each of the two words of the new key is one draw.
+    All 64 bits of the integer count. Its dtype does not. Each of the two words of the new key is one draw.
     """
     parent = stream(key)
     low, high = two_words(jnp.asarray(ids))
@@ -82,20 +82,20 @@ def fold(key: "jax.Array | Stream", ids: jax.Array) -> Stream:
 
 
 def one_example(key: Stream) -> Stream:
-    """The stream of one example, as `fold` made it, for a batch of one: no part of a cut batch."""
+    """The stream of one example, as `fold` made it, for a batch of one, which is not part of a sharded batch."""
     return dataclasses.replace(key, layout=((), *key.layout[1:])) if key.layout else key
 
 
 def jax_key(key: "jax.Array | Stream") -> jax.Array:
-    """A typed JAX key for a function that is not ours, different for every place in a chain.
+    """A typed JAX key for a function outside this library, different for every place in a chain.
 
-    Of the key's own type where that is one of ours, so that its generator stays the same.
+    It has the key's own type if that is one of this library's, so that the generator stays the same.
     """
     if not isinstance(key, Stream):
         return key
     if key.layout is not None:
         raise ValueError(
-            "in_shard_map: only noises of this library can draw a shard's part of the whole array's draw; a function "
+            "in_shard_map: only noises of this library can draw a shard's part of the whole array's draw. A function "
             "that draws from a JAX key would draw the same in every shard. Call it outside of in_shard_map, with a key "
             "into which jax.lax.axis_index is folded."
         )
@@ -103,7 +103,7 @@ def jax_key(key: "jax.Array | Stream") -> jax.Array:
 
 
 def keys(key: "jax.Array | Stream", ids: jax.Array) -> jax.Array:
-    """Typed JAX keys, one for each of `ids`, of the key's own type where that is one of ours."""
+    """Typed JAX keys, one for each of `ids`, of the key's own type if that is one of this library's."""
     folded = fold(key, ids)
     return _typed(folded, folded.key)
 
@@ -111,8 +111,8 @@ def keys(key: "jax.Array | Stream", ids: jax.Array) -> jax.Array:
 def pair_of(parent: Stream, first: jax.Array, second: jax.Array) -> jax.Array:
     """The data of a new key: two words of its parent."""
     pair = jnp.stack([first, second], axis=-1)
-    # XLA would compute a key anew at each of its uses in a block, of which Threefry has thirty, and those of its parent
-    # likewise: compiling one split took minutes. The short generator is worth its fusion, also into its children.
+    # XLA would compute a key again at each of its uses in a block, of which Threefry has thirty, and likewise its
+    # parent's: compiling one split took minutes. The short generator is worth fusing, also into its children.
     return pair if parent.generator in (None, "mix") else lax.optimization_barrier(pair)
 
 
@@ -127,7 +127,7 @@ def words_like(key: "jax.Array | Stream", tag: str, x: jax.Array) -> jax.Array:
 
 
 def along(x: jax.Array, axes: Sequence[int]) -> dict:
-    """What `words` needs for a draw that varies along `axes` of `x` only: ``words(key, tag, **along(x, (0,)))``."""
+    """Arguments of `words` for a draw that varies only along `axes` of `x`: ``words(key, tag, **along(x, (0,)))``."""
     kept = {axis % x.ndim for axis in axes} if x.ndim else set()
     shape = tuple(n if axis in kept else 1 for axis, n in enumerate(x.shape))
     sharding = jax.typeof(x).sharding
@@ -137,7 +137,7 @@ def along(x: jax.Array, axes: Sequence[int]) -> dict:
 
 
 def all_but(x: jax.Array, axes: Sequence[int]) -> dict:
-    """The same for a draw that is shared along `axes` and varies along all others."""
+    """The same for a draw that is shared along `axes` and varies along all other axes."""
     shared = {axis % x.ndim for axis in axes} if x.ndim else set()
     return along(x, [axis for axis in range(x.ndim) if axis not in shared])
 
@@ -149,7 +149,7 @@ def positions(x: jax.Array, axis: int) -> jax.Array:
 
 
 def examples(key: "jax.Array | Stream", n: int) -> jax.Array:
-    """The numbers of n examples: inside `jax.shard_map`, those that they have in the whole batch."""
+    """The indices of n examples. Inside `jax.shard_map` these are their indices in the whole batch."""
     layout = stream(key).layout
     numbers = jnp.arange(n)
     return numbers + (lax.axis_index(layout[0]) * n).astype(numbers.dtype) if layout and layout[0] else numbers
@@ -166,9 +166,9 @@ def words(
 ) -> jax.Array:
     """One uniformly distributed 32-bit word per element.
 
-    The word at an element depends on the key, the tag and the element's row-major index plus `offset`, and on nothing
-    else. So the words of two halves, the second one drawn with the first one's size as its offset, are the words of
-    the whole.
+    The word at an element depends only on the key, the tag and the element's row-major index plus `offset`. So an array
+    can be drawn in two parts: if the offset of the second part is the size of the first, their words are those of the
+    whole.
 
     Args:
       key: a typed JAX key of any implementation, a legacy uint32 key, or a `Stream`.
@@ -176,8 +176,8 @@ def words(
       shape: the shape of the result. Its size may exceed 2**32.
       sharding: the sharding of the result, under a mesh with explicit axes: ``jax.typeof(x).sharding``.
       offset: the index of the first element: a Python int of any size below 2**64, or a traced integer.
-      varies: the axes of x along which the draw varies, where its rank is that of x: `along` and `words_like` know.
-        A draw within `jax.shard_map` needs them; its index is that in the whole array.
+      varies: the axes of x along which the draw varies, for a draw of x's rank. `along` and `words_like` provide them.
+        A draw inside `jax.shard_map` requires them, and its indices are those in the whole array.
 
     Returns:
       uint32 words of the given shape.
@@ -216,20 +216,20 @@ def _key_words(key) -> tuple[jax.Array, jax.Array]:
 
 
 def _cuts(layout, tag: str, shape: tuple[int, ...], varies) -> "list[tuple[int, jax.Array | None]]":
-    """For each axis of a draw: into how many parts the whole one is cut there, and which of them is drawn."""
+    """For each axis of a draw: the number of parts along it, and the index of the part that is drawn."""
     if layout is None or not shape:
         return [(1, None)] * len(shape)
     if varies is None or len(shape) != len(layout):
         raise ValueError(
             f"in_shard_map: the draw {tag!r} of shape {shape} is not laid out as x, which has {len(layout)} axes, so "
-            "that no shard has a part of its own in it. Apply this noise outside of shard_map."
+            "it has no part for each shard. Apply this noise outside of shard_map."
         )
     cut = [names if axis in varies else () for axis, names in enumerate(layout)]
     return [(lax.axis_size(names), lax.axis_index(names).astype(jnp.uint32)) if names else (1, None) for names in cut]
 
 
 def _index(shape, sharding, offset, cuts) -> tuple[jax.Array, jax.Array | None]:
-    """The row-major index of every element as a low and a high word; no high word where it would be zero."""
+    """The row-major index of every element as a low and a high word. The high word is None if it is always zero."""
     whole = [n * parts for n, (parts, _) in zip(shape, cuts, strict=True)]
     strides = [math.prod(whole[axis + 1 :]) for axis in range(len(shape))]
     if isinstance(offset, int) and offset + math.prod(whole) <= 2**32:

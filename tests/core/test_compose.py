@@ -219,7 +219,7 @@ class TestPerExample:
     def test_wrong_sizes_raise(self, key):
         with pytest.raises(ValueError, match=r"ids must have shape \(16,\)"):
             nj.per_example(gaussian, jnp.arange(3))(key, X)
-        with pytest.raises(ValueError, match="no value for each of 16 examples"):
+        with pytest.raises(ValueError, match="one value for each of 16 examples"):
             nj.per_example(nj.bind(nj.gaussian, std=jnp.ones(6)))(key, X)
         with pytest.raises(TypeError, match="ids must be integers"):
             nj.per_example(gaussian, jnp.ones(16))
@@ -317,7 +317,7 @@ class TestHitsAndChanged:
     def test_noises_without_hits_say_so(self, key):
         with pytest.raises(TypeError, match=r"gaussian changes every element.*nj\.changed"):
             nj.hits(gaussian)(key, X)
-        with pytest.raises(TypeError, match="foreign does not tell"):
+        with pytest.raises(TypeError, match="foreign does not report"):
             nj.hits(nj.chain(foreign))(key, X)
 
 

@@ -41,12 +41,12 @@ def test_every_noise_draws_its_part_or_refuses(case, key):
     spec = both if sees == "element" and "groups" not in case.options else leading
     alone = np.asarray(jax.jit(noise)(key, x))
     if sees == "batch":
-        with pytest.raises(ValueError, match="sees the whole batch, but x is cut along axis 0"):
+        with pytest.raises(ValueError, match="sees the whole batch, but x is sharded along axis 0"):
             in_shards(noise, spec, key, x)
         return
     np.testing.assert_allclose(in_shards(noise, spec, key, x), alone, rtol=2e-6, atol=2e-6)
     if sees == "example":
-        with pytest.raises(ValueError, match="sees a whole example, but x is cut along axis"):
+        with pytest.raises(ValueError, match="sees a whole example, but x is sharded along axis"):
             in_shards(noise, both, key, x)
 
 
@@ -118,7 +118,7 @@ def test_hits_gradients_and_padding(key):
         lambda key, x, n: rows(key, x, lengths=n), mesh=mesh, in_specs=(P(), P("a"), P("a")), out_specs=P("a")
     )
     np.testing.assert_array_equal(jax.jit(by_row)(key, x, lengths), noise(key, x, lengths=lengths))
-    with pytest.raises(ValueError, match="lengths count along axis 1, which is cut over"):
+    with pytest.raises(ValueError, match="lengths count along axis 1, sharded over"):
         run(lambda key, x, n: local(key, x, lengths=n), spec, P("a"))(key, x, lengths)
 
 
@@ -143,7 +143,7 @@ def test_what_cannot_be_right_is_refused(key):
         (nj.bind(nj.mixup, alpha=0.2), P("a"), "mixup: sees the whole batch"),
         (nj.bind(nj.signal.colored, std=0.1, axis=0), P("a"), "along axis 0"),
         (nj.bind(nj.image.cutout, size=2.0, axes=(0, 1)), P("a"), "along axis 0"),
-        (nj.in_shard_map(nj.bind(nj.gaussian, std=0.1), P("a")), P("a"), "one around another"),
+        (nj.in_shard_map(nj.bind(nj.gaussian, std=0.1), P("a")), P("a"), "must not be nested"),
         (nj.bind(nj.gaussian, std=0.1), P("a", None, None), "x must be one array with the axes"),
     ]
     for noise, spec, words in cases:

@@ -327,14 +327,14 @@ X, Y = np.ones((6, 8, 8, 3), np.float32), np.arange(6, dtype=np.int32)
         ((X, Y[:5]), (0.2,), {"num_classes": 6}, ValueError, "same number of examples"),
         ({"x": X, "y": 3}, (0.2,), {}, TypeError, "entry.*'y'.*leading axis"),
         ({"x": X, "tokens": np.ones((6, 5), int)}, (0.2,), {}, TypeError, "tokens.*keep"),
-        ({"x": X, "valid": np.ones((6, 5), bool)}, (0.2,), {}, TypeError, "valid.*no blend"),
+        ({"x": X, "valid": np.ones((6, 5), bool)}, (0.2,), {}, TypeError, "valid.*cannot be blended"),
         ({"x": X}, (0.2,), {"keep": ("id",)}, KeyError, "keep names 'id'"),
         ((X,), (0.2,), {"mode": "pair"}, ValueError, "mode must be one of"),
         ((X,), (0.2,), {"pairing": "sort"}, ValueError, "pairing must be one of"),
         ((X,), (0.2,), {"shards": 4}, ValueError, "shards.*divisor of 6"),
         ((X,), (), {}, TypeError, "alpha"),
         ((X,), (0.2,), {"nonsense": 1}, TypeError, "nonsense"),
-        ((), (0.2,), {}, ValueError, "no entry"),
+        ((), (0.2,), {}, ValueError, "no entries"),
     ],
 )
 def test_bad_batches_are_refused(mixing, batch, amounts, options, error, match, key):
