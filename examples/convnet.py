@@ -1,10 +1,10 @@
-"""A convolutional network with three noises inside one compiled train step, whose rates rise while it trains.
+"""A convolutional network with three noises in one compiled train step; their amounts rise during training.
 
     python examples/convnet.py
 
-Fashion-MNIST, 2,000 pictures to train with. A small residual network has DropPath on its branches, DropBlock on its
-feature maps and noise on its weights. The amounts are data: the step is compiled once, for every rate of the schedule
-and for the plain network too, which is the same program with amounts of 0.
+The data are Fashion-MNIST, with 2,000 training images. A small residual network has DropPath on its branches, DropBlock
+on its feature maps and noise on its weights. The amounts are data, so the step is compiled once for all rates of the
+schedule. The plain network uses the same program with amounts of 0.
 """
 
 import os
@@ -30,13 +30,13 @@ SEEDS, STEPS, BATCH, PICTURES, TEST, WIDTHS = (
 if QUICK:
     jax.config.update("jax_disable_most_optimizations", True)  # compiling takes longer than running
 
-# Amounts at the end of training: the last branch's rate, the share of a feature map, the std in units of the largest
-# weight of each output channel.
+# Amounts at the end of training: the rate of the last branch, the dropped share of a feature map, and the std in units
+# of the largest weight of each output channel.
 RECIPES = {
     "plain": {"path": 0.0, "block": 0.0, "weight": 0.0},
     "three noises": {"path": 0.2, "block": 0.1, "weight": 0.1},
 }
-WORN = 0.2  # the std of the noise on the weights of a trained network, in units of the largest weight of its layer
+WORN = 0.2  # the std of the noise on a trained network's weights, in units of the largest weight of the layer
 weight_noise = nj.bind(nj.weights.relative_gaussian, std=0.0, channel_axis=-1)
 
 
@@ -71,7 +71,7 @@ class Body(nnx.Module):
 
 
 def make(seed, pixels):
-    """The network: wrapped once, all of its convolutions and its head have noisy weights."""
+    """The network; one wrapper gives all convolutions and the head noisy weights."""
     rngs = nnx.Rngs(seed)
     return njx.WeightNoise(Body(pixels, rngs), weight_noise, only="*kernel", rngs=rngs)
 
@@ -96,7 +96,7 @@ def train_step(model, optimizer, x, y, amounts):
 
 @nnx.jit
 def accuracies(model, x, y):
-    """On clean pictures, on pictures with a square hidden, with noise on the weights: the same for every network."""
+    """Accuracy on clean images, with a hidden square, and with noisy weights; the same faults for every network."""
     predict, state = njx.functional(model)
     hidden = nj.image.cutout(jax.random.key(1), x, x.shape[1] // 2)
     worn = nj.weights.perturb(jax.random.key(2), state, nj.bind(nj.weights.relative_gaussian, std=WORN), only="*kernel")
@@ -107,7 +107,7 @@ def accuracies(model, x, y):
 def run(seed, recipe, train, test):
     model = make(seed, train[0][0].size)
     optimizer = nnx.Optimizer(model, adam, wrt=nnx.Param)
-    step = nnx.cached_partial(train_step, model, optimizer)  # spares going through the model in every call
+    step = nnx.cached_partial(train_step, model, optimizer)  # avoids traversing the model in every call
     amounts = {name: jnp.float32(amount) for name, amount in recipe.items()}
     rows = np.random.default_rng(seed)
     for _ in range(STEPS):
@@ -117,7 +117,7 @@ def run(seed, recipe, train, test):
 
 
 def interval(values):
-    """The mean over seeds, and half of Student's 95 % interval of it."""
+    """The mean over seeds, and half the width of its 95 % Student interval."""
     return f"{values.mean():.1f} ± {stats.t.ppf(0.975, len(values) - 1) * stats.sem(values):.1f}"
 
 
@@ -130,11 +130,11 @@ def main():
     for name, recipe in RECIPES.items():
         found[name] = np.array([run(seed, recipe, train, test) for seed in range(SEEDS)])
 
-    columns = ("clean", "a square hidden", "noisy weights")
-    title = f"{images.name}: accuracy in %, {SEEDS} seeds, 95 % intervals; in brackets the gain, paired by seed"
+    columns = ("clean", "hidden square", "noisy weights")
+    title = f"{images.name}: accuracy in %, {SEEDS} seeds, 95 % intervals; the gain in parentheses is paired by seed"
     table = Table("network", *columns, title=title)
     for name, values in found.items():
-        gain = values - found["plain"]  # the same start, batches and faults
+        gain = values - found["plain"]  # the same initial weights, batches and faults
         cells = (f"{interval(v)}  ({interval(g)})" for v, g in zip(values.T, gain.T, strict=True))
         table.add_row(name, *(map(interval, values.T) if name == "plain" else cells))
     Console(width=120).print(table)

@@ -1,10 +1,10 @@
-"""A small transformer that reads reviews, with noise on its words and on their embeddings.
+"""A small transformer that classifies reviews, with noise on words and on their embeddings.
 
     python examples/text.py
 
-Amazon reviews of fine foods (4,000 to train with). The noise on words is two noises in a chain: `nj.mask`, which takes
-integers as well as floats, makes words unknown, and a function of our own lets neighbours change places. NEFTune is a
-layer behind the embedding. One compiled train step serves all recipes: their amounts are data.
+The data are Amazon reviews of fine foods (4,000 for training). The noise on words is a chain of two noises. `nj.mask`,
+which takes integers as well as floats, makes words unknown, and a function defined here moves words to nearby places.
+NEFTune is a layer after the embedding. The amounts are data, so one compiled train step serves all recipes.
 """
 
 import os
@@ -28,7 +28,7 @@ SEEDS, EPOCHS, BATCH, LENGTH, WIDTH = (2, 1, 64, 16, 8) if QUICK else (4, 4, 64,
 if QUICK:
     jax.config.update("jax_disable_most_optimizations", True)  # compiling takes longer than running
 
-RECIPES = {  # NEFTune's alpha, the rate of unknown words, how far a word may move
+RECIPES = {  # NEFTune's alpha, the rate of unknown words, and the distance that a word may move
     "no noise": {"alpha": 0.0, "rate": 0.0, "reach": 0.0},
     "NEFTune": {"alpha": 5.0, "rate": 0.0, "reach": 0.0},
     "noise on words": {"alpha": 0.0, "rate": 0.2, "reach": 3.0},
@@ -37,9 +37,9 @@ RECIPES = {  # NEFTune's alpha, the rate of unknown words, how far a word may mo
 
 
 def shuffle_nearby(key, words, reach):
-    """Words move by less than `reach` places (Lample et al., 2018). Any function (key, x, ...) is a noise."""
+    """Moves words by less than `reach` places (Lample et al., 2018). Any function (key, x, ...) is a noise."""
     places = jnp.arange(words.shape[-1]) + reach * jax.random.uniform(key, words.shape)
-    order = jnp.argsort(jnp.where(words == _reviews.PAD, jnp.inf, places))  # padding stays behind
+    order = jnp.argsort(jnp.where(words == _reviews.PAD, jnp.inf, places))  # padding stays last
     return jnp.take_along_axis(words, order, axis=-1)
 
 
@@ -86,7 +86,7 @@ def train_step(model, optimizer, words, y, amounts):
 
 @nnx.jit
 def accuracies(model, words, y):
-    """On clean texts, with words unknown, and with neighbours exchanged: the same faults for every network."""
+    """Accuracy on clean texts, with unknown words, and with moved words; the same faults for every network."""
     model, valid = nnx.view(model, deterministic=True), words != _reviews.PAD
     faults = word_noise(0.0, 0.0), word_noise(0.3, 0.0), word_noise(0.0, 6.0)
     faulty = (fault(jax.random.key(1), words, where=valid) for fault in faults)
@@ -96,7 +96,7 @@ def accuracies(model, words, y):
 def run(seed, recipe, texts):
     model = Reader(texts.words, texts.classes, nnx.Rngs(seed))
     optimizer = nnx.Optimizer(model, adam, wrt=nnx.Param)
-    step = nnx.cached_partial(train_step, model, optimizer)  # spares going through the model in every call
+    step = nnx.cached_partial(train_step, model, optimizer)  # avoids traversing the model in every call
     amounts = {name: jnp.float32(amount) for name, amount in recipe.items()}
     (words, y), rows = texts.train, np.random.default_rng(seed)
     for _ in range(EPOCHS):
@@ -106,7 +106,7 @@ def run(seed, recipe, texts):
 
 
 def interval(values):
-    """The mean over seeds, and half of Student's 95 % interval of it."""
+    """The mean over seeds, and half the width of its 95 % Student interval."""
     return f"{values.mean():.1f} ± {stats.t.ppf(0.975, len(values) - 1) * stats.sem(values):.1f}"
 
 
@@ -118,8 +118,8 @@ def main():
     for name, recipe in RECIPES.items():
         found[name] = np.array([run(seed, recipe, texts) for seed in range(SEEDS)])
 
-    columns = ("clean", "30 % of words unknown", "neighbours exchanged")
-    title = f"{texts.name}: accuracy in %, {SEEDS} seeds, 95 % intervals; in brackets the gain, paired by seed"
+    columns = ("clean", "30 % of words unknown", "words moved")
+    title = f"{texts.name}: accuracy in %, {SEEDS} seeds, 95 % intervals; the gain in parentheses is paired by seed"
     table = Table("trained with", *columns, title=title)
     for name, values in found.items():
         gain = values - found["no noise"]
@@ -127,7 +127,7 @@ def main():
         table.add_row(name, *(map(interval, values.T) if name == "no noise" else cells))
     Console(width=120).print(table)
     majority = np.bincount(texts.test[1]).max() / len(texts.test[1])
-    print(f"Always the most frequent class: {majority:.1%}. The train step was traced {traces} time(s).")
+    print(f"Accuracy of the most frequent class: {majority:.1%}. The train step was traced {traces} time(s).")
     print(f"{time.perf_counter() - started:.0f} s")
 
 

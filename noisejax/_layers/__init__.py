@@ -1,1 +1,1 @@
-"""What the layers of `noisejax.nnx` and `noisejax.linen` share."""
+"""Code shared by the layers of `noisejax.nnx` and `noisejax.linen`."""

@@ -1,4 +1,4 @@
-"""Noise on what a network computes inside: what the layers of both doors to Flax share."""
+"""Noise on activations, shared by the layers of `noisejax.nnx` and `noisejax.linen`."""
 
 import dataclasses
 import functools
@@ -17,7 +17,7 @@ from noisejax._random.stream import words
 
 
 def neftune(key, x: jax.Array, alpha: jax.Array, where, lengths) -> jax.Array:
-    """x + u, u uniform within alpha / sqrt(L d): L is each example's true length, d the number of features."""
+    """x + u with u uniform within alpha / sqrt(L d), for each example's true length L and d features."""
     values = values_of(x)
     if values.ndim < 2:
         raise ValueError(f"NEFTune: embeddings must be (..., length, features), got shape {values.shape}.")
@@ -32,15 +32,15 @@ def neftune(key, x: jax.Array, alpha: jax.Array, where, lengths) -> jax.Array:
 
 
 def attention_dropout(key, weights: jax.Array, rate: Amount, broadcast: bool) -> jax.Array:
-    """Dropout of attention probabilities (..., heads, queries, keys); `broadcast` shares one draw, as Flax does."""
+    """Dropout on attention probabilities (..., heads, queries, keys); `broadcast` shares one draw, as in Flax."""
     return dropout(key, weights, rate, broadcast_dims=tuple(range(weights.ndim - 2)) if broadcast else ())
 
 
 def attend(weights: jax.Array, value: jax.Array, precision: Any = None) -> jax.Array:
-    """The mean of the values (..., keys, heads, features) under attention weights; fewer heads of values are shared."""
+    """The mean of values (..., keys, heads, features) under attention weights; fewer value heads are shared."""
     heads, shared = weights.shape[-3], value.shape[-2]
     if heads % shared:
-        raise ValueError(f"attention: {heads} heads of queries cannot share {shared} heads of values.")
+        raise ValueError(f"attention: query heads must be a multiple of value heads, got {heads} and {shared}.")
     value = value if heads == shared else jnp.repeat(value, heads // shared, axis=-2)
     return jnp.einsum("...hqk,...khd->...qhd", weights, value, precision=precision)
 
@@ -50,20 +50,20 @@ def attend(weights: jax.Array, value: jax.Array, precision: Any = None) -> jax.A
 )
 @dataclasses.dataclass(frozen=True)
 class HiddenMix:
-    """What manifold mixup draws for one batch: a place in the network, each example's partner and its weight.
+    """Manifold mixup's draw for one batch: a place in the network, and each example's partner and weight.
 
-    A pytree of arrays, so that it passes through any transform: call it at every place on the hidden batch there, then
-    blend the labels alike.
+    Call it at every place on the hidden batch, then blend the labels with `labels`. It is a pytree of arrays, so it
+    passes through any transform.
     """
 
-    lam: jax.Array | None  # (B,); None, as the two others, where there is no noise now
+    lam: jax.Array | None  # (B,); None without noise, like the two below
     partner: Any
     place: Any
     places: int
     shards: int
 
     def __call__(self, hidden: Any, place: int) -> Any:
-        """The hidden batch of one place, blended if it is the one that was drawn."""
+        """The hidden batch, blended if `place` is the one that was drawn."""
         if not isinstance(place, int) or not 0 <= place < self.places:
             raise ValueError(f"ManifoldMixup: place must be in [0, {self.places}), got {place!r}.")
         if self.lam is None:
@@ -72,14 +72,14 @@ class HiddenMix:
         return blend(hidden, lam, self.partner, shards=self.shards)
 
     def labels(self, labels: Any, *, num_classes: int | None = None) -> Any:
-        """The labels, blended as the hidden batch was; integers of shape (B,) become rows of `num_classes`."""
+        """The labels, blended like the hidden batch; integers of shape (B,) become rows of `num_classes`."""
         if self.lam is None:
             return blend(labels, 1.0, 0, num_classes=num_classes)
         return blend(labels, self.lam, self.partner, num_classes=num_classes, shards=self.shards)
 
 
 def draw_hidden_mix(key, batch: Any, alpha: jax.Array, places: int, mode: str, pairing: str, shards: int) -> HiddenMix:
-    """Draws for a batch (any pytree of arrays with a leading axis of examples)."""
+    """Draws a `HiddenMix` for a batch: any pytree of arrays with a leading axis of examples."""
     n = jax.tree.leaves(batch)[0].shape[0]
     lam, partner = mixup_pairs(key, n, alpha, mode=mode, pairing=pairing, shards=shards)
     place = integers(words(key, "manifold_mixup.high", ()), words(key, "manifold_mixup.low", ()), places)

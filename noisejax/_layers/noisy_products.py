@@ -1,4 +1,4 @@
-"""Per-example weight noise inside layers that others wrote: the products they call, replaced by noisy ones."""
+"""Per-example weight noise inside existing layers: noisy replacements for the products that they call."""
 
 import functools
 import string
@@ -27,7 +27,7 @@ def check_method(function: str, method: str, mode: str) -> None:
 
 
 def dot_general(method: str, key, std: jax.Array, mode: str) -> Callable:
-    """In the place of `jax.lax.dot_general` of inputs and a kernel."""
+    """A noisy replacement for `jax.lax.dot_general` of inputs and a kernel."""
 
     def product(x, w, dimension_numbers, precision=None, preferred_element_type=None, out_sharding=None):
         (contract_x, contract_w), (batch_x, batch_w) = dimension_numbers
@@ -47,7 +47,7 @@ def dot_general(method: str, key, std: jax.Array, mode: str) -> Callable:
 
 
 def einsum(method: str, key, std: jax.Array, mode: str) -> Callable:
-    """In the place of `jax.numpy.einsum` of inputs and a kernel."""
+    """A noisy replacement for `jax.numpy.einsum` of inputs and a kernel."""
 
     def product(spec, x, w, *, precision=None, preferred_element_type=None, out_sharding=None):
         return _laid_out(METHODS[method](key, x, w, std, product=spec, mode=mode, precision=precision), out_sharding)
@@ -56,7 +56,7 @@ def einsum(method: str, key, std: jax.Array, mode: str) -> Callable:
 
 
 def conv_general_dilated(method: str, key, std: jax.Array, mode: str) -> Callable:
-    """In the place of `jax.lax.conv_general_dilated`, as Flax's convolutions call it: channels last."""
+    """A noisy replacement for `jax.lax.conv_general_dilated` as Flax's convolutions call it, channels last."""
 
     def product(
         x,
@@ -85,7 +85,7 @@ def conv_general_dilated(method: str, key, std: jax.Array, mode: str) -> Callabl
 
 
 def dropped(product: Callable | None, key, rate: jax.Array) -> Callable:
-    """A `dot_general` whose kernel has lost connections."""
+    """A `dot_general` that drops connections of its kernel."""
 
     def drop(x, w, *arguments: Any, **keywords: Any):
         return (product or lax.dot_general)(x, weights.drop_connect(key, w, rate), *arguments, **keywords)
@@ -95,7 +95,7 @@ def dropped(product: Callable | None, key, rate: jax.Array) -> Callable:
 
 @functools.partial(jax.jit, static_argnums=(1, 2, 3))
 def uniform_start(key, shape: tuple[int, ...], bound: float, dtype: Any) -> jax.Array:
-    """How NoisyNet's means start: uniform on [-bound, bound]."""
+    """Initial values of NoisyNet's means: uniform on [-bound, bound]."""
     return (bound * sample.symmetric_uniform(words(key, "noisy_linear", shape))).astype(dtype)
 
 

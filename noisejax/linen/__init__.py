@@ -1,4 +1,4 @@
-"""The door to Flax linen: the layers of `noisejax.nnx` as linen modules; ``import noisejax.linen as njl``."""
+"""Noise layers for Flax linen, with the names of those in `noisejax.nnx`; ``import noisejax.linen as njl``."""
 
 from noisejax.linen._activation import (
     ActivationNoise as ActivationNoise,

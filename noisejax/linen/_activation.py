@@ -1,4 +1,4 @@
-"""Layers of noise on activations for linen, thin over the same functions as `noisejax.nnx`."""
+"""linen layers that add noise to activations, thin wrappers of the same functions as in `noisejax.nnx`."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -14,16 +14,18 @@ from noisejax.linen._layer import ArrayNoiseModule, NoiseModule
 
 
 class Dropout(ArrayNoiseModule):
-    """Dropout, in the place of `flax.linen.Dropout`: the same fields and manners, with a rate that may be traced.
+    """Dropout with a rate that may be traced; a replacement for `flax.linen.Dropout` with the same fields.
 
-    As for every layer here, a variable ``rate`` in the collection ``"amounts"``, where there is one, goes before the
-    field: so a schedule reaches layers that were made elsewhere, and layers in `nn.scan` have their own.
+    As in every layer here, a variable ``rate`` in the collection ``"amounts"`` overrides the field. A schedule can thus
+    reach layers that were constructed elsewhere, and each layer in an `nn.scan` can have its own rate. Inputs are an
+    array or a `noisejax.Padded`.
 
     Attributes:
-      rate: the probability that an element is dropped, in [0, 1], broadcastable to the inputs; traced values clamp.
+      rate: the probability that an element is dropped, in [0, 1], broadcastable to the inputs; traced values are
+        clamped.
       broadcast_dims: axes along which one draw is shared.
-      deterministic: True for no noise; given here or to the call.
-      rng_collection: the collection of rngs that is drawn from.
+      deterministic: True for no noise; set it here or in the call.
+      rng_collection: the name of the collection of rngs that gives the key.
 
     Example:
       >>> import jax, jax.numpy as jnp, noisejax.linen as njl
@@ -148,6 +150,8 @@ class DropBlock(ArrayNoiseModule):
 class PatchDropout(NoiseModule):
     """Patch dropout: keeps a random share of the tokens of (B, tokens, ...), see `noisejax.patch_dropout`.
 
+    Inputs are an array or a `noisejax.Padded`, whose result is a `Padded` with the new lengths. The rate is static.
+
     Example:
       >>> import jax, jax.numpy as jnp, noisejax.linen as njl
       >>> layer = njl.PatchDropout(0.5, deterministic=False)
@@ -191,10 +195,13 @@ class GaussianNoise(ArrayNoiseModule):
 class ActivationNoise(NoiseModule):
     """Any bound noise as a layer, on inputs, activations or a whole batch.
 
+    Inputs are whatever the noise takes: an array, a `noisejax.Padded`, or a batch for a noise of batches.
+
     Attributes:
       noise: a bound noise, a combination of them, or a function ``(key, x) -> x``; its amounts may be traced.
-      deterministic: True for no noise; given here or to the call.
-      rng_collection: the collection of rngs that is drawn from; where `"noise"` is missing, `"dropout"` stands in.
+      deterministic: True for no noise; set it here or in the call.
+      rng_collection: the name of the collection of rngs that gives the key; if there is no `"noise"`, `"dropout"` is
+        used.
 
     Example:
       >>> import jax, jax.numpy as jnp, noisejax as nj, noisejax.linen as njl
@@ -217,7 +224,9 @@ class ActivationNoise(NoiseModule):
 
 
 class NEFTune(NoiseModule):
-    """Noisy embeddings (..., L, d): uniform noise within ``alpha / sqrt(L * d)``, L each example's true length.
+    """Noisy embeddings (..., L, d): uniform noise within ``alpha / sqrt(L * d)``, for each example's true length L.
+
+    The true length is given by `lengths`, by `where` or by a `noisejax.Padded`.
 
     References:
       Jain et al., "NEFTune: noisy embeddings improve instruction finetuning", ICLR 2024.
@@ -244,12 +253,12 @@ class NEFTune(NoiseModule):
 
 
 class ManifoldMixup(NoiseModule):
-    """Manifold mixup: called on a batch it draws a `HiddenMix`, which blends at one of `places` and the labels alike.
+    """Manifold mixup: draws, for a batch, a `HiddenMix` that blends the hidden batch at one of `places` and the labels.
 
     Attributes:
-      alpha: of the Beta distribution of the weights, at least 0.
-      places: how many places there are; they are numbered from 0.
-      mode: `'batch'` draws one weight for the batch, as in the paper, `'example'` one for each example.
+      alpha: the parameter of the weights' Beta distribution, at least 0.
+      places: the number of places; they are numbered from 0.
+      mode: `'batch'` draws one weight for the batch, as in the paper; `'example'` one for each example.
       pairing, shards: as in `noisejax.mixup`.
 
     References:

@@ -1,4 +1,4 @@
-"""Dropout of attention probabilities, as the `attention_fn` of `flax.linen.MultiHeadDotProductAttention`."""
+"""Dropout on attention probabilities, for the `attention_fn` of `flax.linen.MultiHeadDotProductAttention`."""
 
 from typing import Any
 
@@ -28,16 +28,16 @@ def dot_product_attention(
     module: nn.Module | None = None,
     force_fp32_for_softmax: bool = False,
 ) -> jax.Array:
-    """Attention with dropout of the probabilities, in the place of `flax.linen.dot_product_attention`.
+    """Attention with dropout on the probabilities; a replacement for `flax.linen.dot_product_attention`.
 
-    The mask is recomputed in the backward pass and never saved, and the rate may be traced.
+    The dropout mask is recomputed in the backward pass and never saved, and the rate may be traced.
 
     Args:
       query, key, value: (batch..., length, heads, features).
       bias, mask: broadcastable to (batch..., heads, queries, keys).
       broadcast_dropout: whether all examples and heads share one draw.
       dropout_rng: a JAX key.
-      dropout_rate: the probability that an attention weight is dropped, in [0, 1]; traced values clamp.
+      dropout_rate: the probability that an attention weight is dropped, in [0, 1]; traced values are clamped.
       deterministic: True for no noise.
       dtype, precision, module, force_fp32_for_softmax: as in `flax.linen.dot_product_attention`.
 
@@ -66,22 +66,23 @@ def dot_product_attention(
     )
     if not (deterministic or (isinstance(dropout_rate, (int, float)) and dropout_rate == 0)):
         if dropout_rng is None:
-            raise ValueError("dot_product_attention: dropout needs a key: give dropout_rng, or deterministic=True.")
+            raise ValueError("dot_product_attention: dropout needs a key. Give dropout_rng, or deterministic=True.")
         weights = activations.attention_dropout(dropout_rng, weights, dropout_rate, broadcast_dropout)
     return activations.attend(weights, value, precision)
 
 
 class AttentionDropout(NoiseModule):
-    """Dropout of attention probabilities as a layer, with a rate that may be traced.
+    """Dropout on attention probabilities as a layer, with a rate that may be traced.
 
-    Give it to `flax.linen.MultiHeadDotProductAttention` as its `attention_fn` and leave its own `dropout_rate` at 0;
-    `deterministic` is then given to this layer, at its construction. Or call it on (query, key, value).
+    Pass it to `flax.linen.MultiHeadDotProductAttention` as its `attention_fn`, and leave that layer's own
+    `dropout_rate` at 0. Then pass `deterministic` to the constructor of this layer. It can also be called on
+    (query, key, value).
 
     Attributes:
-      rate: the probability that an attention weight is dropped, in [0, 1]; traced values clamp.
-      broadcast: whether all examples and heads share one draw, which is Flax's default.
+      rate: the probability that an attention weight is dropped, in [0, 1]; traced values are clamped.
+      broadcast: whether all examples and heads share one draw, as in Flax by default.
       deterministic: True for no noise.
-      rng_collection: the collection of rngs that is drawn from.
+      rng_collection: the name of the collection of rngs that gives the key.
 
     Example:
       >>> import flax.linen as nn, jax, jax.numpy as jnp, noisejax.linen as njl
@@ -116,10 +117,10 @@ class AttentionDropout(NoiseModule):
     ):
         if dropout_rate:
             raise ValueError(
-                f"AttentionDropout: the attention has a dropout_rate of its own, {dropout_rate!r}. Leave it at 0, or "
-                "keep it and give attention_fn=njl.dot_product_attention."
+                f"AttentionDropout: the attention layer has a dropout_rate of its own, {dropout_rate!r}. Set it to 0, "
+                "or keep it and pass attention_fn=njl.dot_product_attention."
             )
-        if dropout_rate is not None:  # called by an attention layer whose own dropout is off: its flag says nothing
+        if dropout_rate is not None:  # called by an attention layer whose own dropout is off: ignore its flag
             deterministic = None
         drawn = self._key(deterministic, rng, 1 if self.has_variable("amounts", "rate") else self.rate)
         return dot_product_attention(

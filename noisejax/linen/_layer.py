@@ -1,4 +1,4 @@
-"""The manners of a linen layer: whether there is noise now, the key, the amounts."""
+"""Bases of the linen layers: they decide whether noise is added, and resolve the key and the amounts."""
 
 from typing import Any
 
@@ -11,10 +11,10 @@ from noisejax._checks import key as check_key
 
 
 class NoiseModule(nn.Module):
-    """What all layers here share; it has no fields, since the amount comes first."""
+    """Base of all linen noise layers. It has no fields, so that a layer's first field is its amount."""
 
     def _key(self, deterministic: bool | None, rng: jax.Array | None, amount: Any = None) -> jax.Array | None:
-        """The key for this call, from a collection of rngs; None where there is no noise now."""
+        """The key for this call, from a collection of rngs; None if no noise is to be added."""
         deterministic = nn.merge_param("deterministic", self.deterministic, deterministic)  # pyright: ignore
         if deterministic or (isinstance(amount, (int, float)) and amount == 0):
             return None
@@ -27,7 +27,7 @@ class NoiseModule(nn.Module):
         return self.make_rng(collection)
 
     def _amount(self, name: str, ranges: dict) -> jax.Array:
-        """An amount: the variable of its name in the collection "amounts", or the field. No gradient reaches it."""
+        """An amount with gradients stopped: the variable of its name in the collection "amounts", or else the field."""
         value = getattr(self, name)
         if self.has_variable("amounts", name):
             value = self.get_variable("amounts", name)
@@ -36,7 +36,7 @@ class NoiseModule(nn.Module):
 
 
 class ArrayNoiseModule(NoiseModule):
-    """A layer around one array noise, whose amounts and options are its fields."""
+    """A layer of one array noise, with the noise's amounts and options as fields."""
 
     def _run(self, noise, inputs, deterministic, rng, where, lengths, *options: str) -> jax.Array:
         spec = noise.__noise__

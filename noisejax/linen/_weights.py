@@ -1,4 +1,4 @@
-"""Layers of weight noise for linen: one sample for a call, of any module's weights, or another one for each example."""
+"""linen layers with noise on weights: one sample per call for any module, or one per example for a layer's weight."""
 
 from collections.abc import Callable
 from typing import Any
@@ -14,17 +14,18 @@ from noisejax.linen._layer import NoiseModule
 
 
 class WeightNoise(NoiseModule):
-    """Any module, called with noise on its parameters: one sample for the forward and the backward pass of a call.
+    """Calls any module with noise on its parameters; the forward and backward pass of a call share one sample.
 
-    The collection "params" keeps the clean weights, to which the gradient goes.
+    The collection "params" keeps the clean weights, which receive the gradient.
 
     Attributes:
       module: any linen module.
       noise: a bound noise of one array, a combination of them, or a function ``(key, w) -> w``; its amounts may be
         traced.
-      only: which parameters take noise, as for `noisejax.weights.perturb`; None for all.
-      deterministic: True for no noise; given here or to the call.
-      rng_collection: the collection of rngs that is drawn from; where `"noise"` is missing, `"dropout"` stands in.
+      only: the parameters that get noise, as in `noisejax.weights.perturb`; None for all.
+      deterministic: True for no noise; set it here or in the call.
+      rng_collection: the name of the collection of rngs that gives the key; if there is no `"noise"`, `"dropout"` is
+        used.
 
     Example:
       >>> import flax.linen as nn, jax, jax.numpy as jnp, noisejax as nj, noisejax.linen as njl
@@ -57,14 +58,14 @@ class WeightNoise(NoiseModule):
 
 
 class PerExampleWeightNoise(NoiseModule):
-    """A `Dense`, `DenseGeneral` or `Conv` whose weight has another noise for every example.
+    """A `Dense`, `DenseGeneral` or `Conv` whose weight has different noise for every example.
 
     Attributes:
-      layer: a linen layer, which keeps its clean parameters. For an `Einsum`, which calls no product that could be
-        replaced, take `DenseGeneral`.
+      layer: a linen layer; it keeps its clean parameters. Instead of an `Einsum`, whose product cannot be replaced, use
+        a `DenseGeneral`.
       std: the standard deviation of the noise of each weight (for `'noisy_net'` the factor), at least 0.
-      method: `'flipout'`, `'local_reparam'`, `'low_rank'` or `'noisy_net'`: the functions of `noisejax.weights`.
-      mode: `'example'`, or `'batch'` for one weight sample of the whole call.
+      method: `'flipout'`, `'local_reparam'`, `'low_rank'` or `'noisy_net'`, as the functions of `noisejax.weights`.
+      mode: `'example'`, or `'batch'` for one weight sample per call.
       deterministic, rng_collection: as in `WeightNoise`.
 
     Example:
@@ -96,10 +97,10 @@ class PerExampleWeightNoise(NoiseModule):
         else:
             raise TypeError(
                 "PerExampleWeightNoise: layer must be an nn.Dense, nn.DenseGeneral or nn.Conv, got a "
-                f"{type(self.layer).__name__}. For one sample of any module's weights, take njl.WeightNoise."
+                f"{type(self.layer).__name__}. For one sample of any module's weights, use njl.WeightNoise."
             )
         before = getattr(self.layer, hook)
-        # The layer is this call's own instance; a copy of it would have no place in the tree of parameters.
+        # The layer belongs to this call alone, so it may be changed. A copy would have no place in the parameter tree.
         object.__setattr__(self.layer, hook, make(self.method, key, std, self.mode))
         try:
             return self.layer(inputs, *args, **kwargs)  # pyright: ignore[reportCallIssue]
@@ -108,12 +109,12 @@ class PerExampleWeightNoise(NoiseModule):
 
 
 class DropConnectLinear(NoiseModule):
-    """A dense layer that drops connections: each weight is 0 with probability `rate`, in one draw for a call.
+    """A dense layer that drops connections: each weight is 0 with probability `rate`, in one draw per call.
 
     Attributes:
-      features: the size of the result's last axis.
-      rate: the probability that a weight is dropped, in [0, 1]; traced values clamp. What is kept is divided by
-        1 - rate. The bias is kept.
+      features: the size of the output's last axis.
+      rate: the probability that a weight is dropped, in [0, 1]; traced values are clamped. Weights that are kept are
+        divided by 1 - rate. The bias is never dropped.
       use_bias, dtype, param_dtype, precision, kernel_init, bias_init: as in `flax.linen.Dense`.
       deterministic, rng_collection: as in `Dropout`.
 
@@ -150,13 +151,13 @@ class DropConnectLinear(NoiseModule):
 
 
 class NoisyLinear(NoiseModule):
-    """NoisyNet's linear layer: factorised noise on weights and bias, whose strength is trained.
+    """NoisyNet's linear layer: factorised noise on weights and bias, with trained strengths.
 
     Attributes:
-      features: the size of the result's last axis.
-      sigma: the paper's sigma_0: all strengths start at ``sigma / sqrt(inputs)``.
-      use_bias: whether there is a bias.
-      mode: `'example'` draws for each example, `'batch'` once for a call, as the paper does for DQN.
+      features: the size of the output's last axis.
+      sigma: the paper's sigma_0. All strengths start at ``sigma / sqrt(inputs)``.
+      use_bias: whether the layer has a bias.
+      mode: `'example'` draws for each example, `'batch'` once per call, as the paper does for DQN.
       dtype, param_dtype, precision: as in `flax.linen.Dense`.
       deterministic, rng_collection: as in `WeightNoise`.
 

@@ -1,4 +1,4 @@
-"""The door to Flax NNX: layers with the manners of `nnx.Dropout`; ``import noisejax.nnx as njx``."""
+"""Noise layers for Flax NNX, used like `nnx.Dropout`; ``import noisejax.nnx as njx``."""
 
 from noisejax.nnx._activation import (
     ActivationNoise as ActivationNoise,

@@ -1,4 +1,4 @@
-"""Layers that add noise to activations: any bound noise, Gaussian noise, noisy embeddings."""
+"""Layers that add noise to activations: any bound noise, Gaussian noise and noisy embeddings."""
 
 from collections.abc import Callable
 from typing import Any, ClassVar
@@ -15,16 +15,16 @@ from noisejax.nnx._layer import ArrayNoiseLayer, NoiseLayer, Streams
 class ActivationNoise(BoundNoiseLayer):
     """Any noise as a layer, on inputs, activations or a whole batch.
 
-    The noise's amounts are held in `Amount`s, those that were bound with ``learn=True`` in `nnx.Param`s. They are set
-    by name with `set_amounts`; to set them all, assign a noise of the same structure, ``layer.noise = ...``. Neither
-    recompiles.
+    The noise's amounts are held in `Amount`s. Those of a `noisejax.learnable` noise are held in `nnx.Param`s, so an
+    optimizer trains them. Set single amounts by name with `set_amounts`, or all of them by assigning a noise of the
+    same structure, ``layer.noise = ...``. Neither recompiles.
 
     Args:
       noise: a bound noise, a combination of them, or a function ``(key, x) -> x``.
-      deterministic: True for no noise; None leaves it to the call or to `nnx.view`.
-      rng_collection: the stream that is taken from Rngs; where `'noise'` is missing, `'dropout'` stands in.
-      rngs: Rngs or an RngStream, of which the layer forks a stream of its own, or a JAX key; None if each call gives
-        it.
+      deterministic: True for no noise; None leaves the choice to the call or to `nnx.view`.
+      rng_collection: the name of the stream in Rngs; if there is no `'noise'`, `'dropout'` is used.
+      rngs: Rngs or an RngStream, from which the layer forks its own stream, or a JAX key. None if every call passes
+        its own.
 
     Example:
       >>> import jax.numpy as jnp, noisejax as nj, noisejax.nnx as njx
@@ -61,13 +61,13 @@ class ActivationNoise(BoundNoiseLayer):
         """Applies the noise.
 
         Args:
-          inputs: what the noise takes: an array, or a batch for a noise of batches.
-          deterministic: True for no noise; goes before what the constructor was given.
-          rngs: Rngs, an RngStream or a JAX key; goes before what the constructor was given.
-          where, lengths: padding, as `noisejax.Noise` takes it.
+          inputs: the noise's input: an array, a `noisejax.Padded`, or a batch for a noise of batches.
+          deterministic: True for no noise; overrides the constructor's value.
+          rngs: Rngs, an RngStream or a JAX key; overrides the constructor's.
+          where, lengths: padding, as in `noisejax.Noise`.
 
         Returns:
-          What the noise returns.
+          The noise's result; without noise, the inputs.
         """
         key = self._key(deterministic, rngs)
         if key is None:
@@ -108,10 +108,11 @@ class GaussianNoise(ArrayNoiseLayer):
 class NEFTune(NoiseLayer):
     """Noisy embeddings: adds uniform noise on [-1, 1] times ``alpha / sqrt(L * d)`` to embeddings (..., L, d).
 
-    L is each example's true length, where `lengths` or `where` tells it; padding is neither counted nor noised.
+    L is each example's true length, given by `lengths`, by `where` or by a `noisejax.Padded`. Padding is not counted
+    and gets no noise.
 
     Args:
-      alpha: the strength, at least 0: the authors use 5, 10 and 15. 0 is the identity.
+      alpha: the strength, at least 0; the authors use 5, 10 and 15. 0 is the identity.
       deterministic, rng_collection, rngs: as in `ActivationNoise`.
 
     References:
@@ -151,14 +152,14 @@ class NEFTune(NoiseLayer):
         """Applies the noise.
 
         Args:
-          inputs: embeddings (..., length, features).
-          deterministic: True for no noise; goes before what the constructor was given.
-          rngs: Rngs, an RngStream or a JAX key; goes before what the constructor was given.
-          where: boolean, broadcastable to inputs: what is no padding; for a mask of tokens ``mask[..., None]``.
+          inputs: embeddings (..., length, features), or a `noisejax.Padded` of them.
+          deterministic: True for no noise; overrides the constructor's value.
+          rngs: Rngs, an RngStream or a JAX key; overrides the constructor's.
+          where: booleans, broadcastable to inputs: False at padding. For a mask of tokens pass ``mask[..., None]``.
           lengths: the number of tokens of each example.
 
         Returns:
-          An array of inputs' shape and dtype.
+          An array of inputs' shape and dtype; for a `Padded` a `Padded`.
         """
         key = self._key(deterministic, rngs)
         if key is None:

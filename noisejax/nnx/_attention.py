@@ -1,4 +1,4 @@
-"""Dropout of attention probabilities, as the `attention_fn` of `nnx.MultiHeadAttention`."""
+"""Dropout on attention probabilities, for the `attention_fn` of `nnx.MultiHeadAttention`."""
 
 from typing import Any, ClassVar
 
@@ -27,16 +27,17 @@ def dot_product_attention(
     module: nnx.Module | None = None,
     **keywords: Any,
 ) -> jax.Array:
-    """Attention with dropout of the probabilities, in the place of `nnx.dot_product_attention`.
+    """Attention with dropout on the probabilities; a replacement for `nnx.dot_product_attention`.
 
-    The same arguments; the mask is recomputed in the backward pass and never saved, and the rate may be traced.
+    It takes the same arguments. The dropout mask is recomputed in the backward pass and never saved, and the rate may
+    be traced.
 
     Args:
       query, key, value: (batch..., length, heads, features).
       bias, mask: broadcastable to (batch..., heads, queries, keys).
       broadcast_dropout: whether all examples and heads share one draw.
       dropout_rng: a JAX key.
-      dropout_rate: the probability that an attention weight is dropped, in [0, 1]; traced values clamp.
+      dropout_rate: the probability that an attention weight is dropped, in [0, 1]; traced values are clamped.
       deterministic: True for no noise.
       dtype, precision, module, **keywords: as in `nnx.dot_product_attention`.
 
@@ -57,7 +58,7 @@ def dot_product_attention(
         static = {"dtype": dtype, "precision": precision, "module": module, "deterministic": True, **keywords}
         return nnx.dot_product_attention(query, key, value, bias, mask, **static)
     if dropout_rng is None:
-        raise ValueError("dot_product_attention: dropout needs a key: give dropout_rng, or deterministic=True.")
+        raise ValueError("dot_product_attention: dropout needs a key. Give dropout_rng, or deterministic=True.")
     promote = keywords.get("promote_dtype", promote_dtype)
     query, key, value = promote((query, key, value), dtype=dtype)
     static = {"dtype": dtype, "precision": precision, "module": module, "deterministic": True, **keywords}
@@ -67,14 +68,15 @@ def dot_product_attention(
 
 
 class AttentionDropout(NoiseLayer):
-    """Dropout of attention probabilities as a layer, with a rate that may be traced and set while training.
+    """Dropout on attention probabilities as a layer, with a rate that may be traced and set during training.
 
-    Give it to `nnx.MultiHeadAttention` as its `attention_fn` and leave its own `dropout_rate` at 0. It is then a part
-    of the model: `set_amounts`, ``model.eval()`` and `nnx.view` reach it. Or call it on (query, key, value).
+    Pass it to `nnx.MultiHeadAttention` as its `attention_fn`, and leave that layer's own `dropout_rate` at 0. The
+    dropout is then part of the model, so `set_amounts`, ``model.eval()`` and `nnx.view` reach it. It can also be called
+    on (query, key, value).
 
     Args:
-      rate: the probability that an attention weight is dropped, in [0, 1]; traced values clamp.
-      broadcast: whether all examples and heads share one draw, which is Flax's default. Static.
+      rate: the probability that an attention weight is dropped, in [0, 1]; traced values are clamped.
+      broadcast: whether all examples and heads share one draw, as in Flax by default. Static.
       deterministic, rng_collection, rngs: as in `Dropout`.
 
     Example:
@@ -119,14 +121,14 @@ class AttentionDropout(NoiseLayer):
         broadcast_dropout: bool | None = None,
         **keywords: Any,
     ) -> jax.Array:
-        """Attends.
+        """Applies attention with dropout.
 
         Args:
           query, key, value: (batch..., length, heads, features).
           bias, mask: broadcastable to (batch..., heads, queries, keys).
-          deterministic: True for no noise; goes before what the constructor was given.
-          rngs: Rngs, an RngStream or a JAX key; goes before what the constructor was given.
-          dropout_rate, dropout_rng, broadcast_dropout: what `nnx.MultiHeadAttention` passes of its own dropout, which
+          deterministic: True for no noise; overrides the constructor's value.
+          rngs: Rngs, an RngStream or a JAX key; overrides the constructor's.
+          dropout_rate, dropout_rng, broadcast_dropout: the settings of `nnx.MultiHeadAttention`'s own dropout, which
             must be off.
           **keywords: as in `nnx.dot_product_attention`.
 
@@ -135,10 +137,10 @@ class AttentionDropout(NoiseLayer):
         """
         if dropout_rate:
             raise ValueError(
-                f"AttentionDropout: the attention has a dropout_rate of its own, {dropout_rate!r}. Leave it at 0, or "
-                "keep it and give attention_fn=njx.dot_product_attention."
+                f"AttentionDropout: the attention layer has a dropout_rate of its own, {dropout_rate!r}. Set it to 0, "
+                "or keep it and pass attention_fn=njx.dot_product_attention."
             )
-        if dropout_rate is not None:  # called by an attention layer whose own dropout is off: its flag says nothing
+        if dropout_rate is not None:  # called by an attention layer whose own dropout is off: ignore its flag
             deterministic = None
         drawn = self._key(deterministic, rngs)
         return dot_product_attention(

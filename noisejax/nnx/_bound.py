@@ -1,4 +1,4 @@
-"""A layer that holds a bound noise: the noise's amounts in Variables, in the noise's own structure."""
+"""Base of layers that hold a bound noise, with its amounts in Variables."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -13,12 +13,12 @@ from noisejax.nnx._layer import Amount, NoiseLayer, like
 
 
 class BoundNoiseLayer(NoiseLayer):
-    """A layer with an attribute `noise`; assigning a noise of the same structure sets the amounts."""
+    """A layer with an attribute `noise`. Assigning a noise of the same structure sets the amounts."""
 
     noise: Any  # a Noise whose leaves are Variables
 
     def _bound(self) -> Noise:
-        """The noise with its amounts as they are now."""
+        """The noise with the current values of its amounts."""
         return jax.tree.map(lambda held: held.get_value(), self.noise, is_leaf=_is_variable)
 
     def _amounts(self) -> Iterator[tuple[str, Amount, Callable | None]]:
@@ -39,7 +39,7 @@ class BoundNoiseLayer(NoiseLayer):
 
 
 def _held(layer: str, noise: Noise) -> Noise:
-    """The noise with its amounts in Variables: Params where it was bound to learn, and Amounts elsewhere."""
+    """The noise with its amounts in Variables: Params if it is learnable, otherwise Amounts."""
     if isinstance(noise.function, _noise.Combinator):
         amounts = {
             name: jax.tree.map(lambda part: _part(layer, part), value, is_leaf=_is_noise)
@@ -51,9 +51,9 @@ def _held(layer: str, noise: Noise) -> Noise:
     for name, value in noise.amounts.items():
         if isinstance(value, _noise.Schedule):
             raise TypeError(
-                f"{layer}: {name} of {noise!r} follows a schedule, and a layer knows no step. Bind a number and "
-                f"set it at every step, njx.set_amounts(model, njx.{layer}, {name}=schedule(step)), which does "
-                "not recompile."
+                f"{layer}: {name} of {noise!r} follows a schedule, but a layer knows no step. Bind a number and set "
+                f"it at every step with njx.set_amounts(model, njx.{layer}, {name}=schedule(step)), which does not "
+                "recompile."
             )
     return Noise(noise.function, amounts, noise.options, noise.learn)
 
@@ -63,7 +63,7 @@ def _part(layer: str, part: Any) -> Any:
 
 
 def _owned(noise: Noise) -> Iterator[tuple[Callable, str, Any]]:
-    """Every Variable with the function whose amount it is, and its name."""
+    """Yields for every Variable the noise function, the amount's name and the Variable."""
     for name, value in noise.amounts.items():
         for part in jax.tree.leaves(value, is_leaf=lambda v: _is_noise(v) or _is_variable(v)):
             if isinstance(part, Noise):

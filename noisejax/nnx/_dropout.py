@@ -1,4 +1,4 @@
-"""Layers that drop: elements, channels, blocks, patches and whole branches."""
+"""Layers that drop elements, channels, blocks, patches or whole branches."""
 
 from collections.abc import Sequence
 from typing import ClassVar
@@ -12,19 +12,20 @@ from noisejax.nnx._layer import ArrayNoiseLayer, NoiseLayer, RateLayer, Streams
 
 
 class Dropout(ArrayNoiseLayer, nnx.Dropout):
-    """Dropout, in the place of `nnx.Dropout`: the same arguments and manners, with a rate that may be traced.
+    """Dropout with a rate that may be traced; a replacement for `nnx.Dropout` with the same arguments.
 
-    It keeps nothing of the size of its inputs for the backward pass. The rate is held in an `Amount`: a schedule, set
-    with `set_amounts` or by ``layer.rate = ...``, does not recompile, and vmapped or scanned constructors may give
-    each layer a rate of its own.
+    Nothing the size of the inputs is saved for the backward pass. The rate is held in an `Amount`. Setting it, with
+    `set_amounts` or by ``layer.rate = ...``, does not recompile, and vmapped or scanned constructors may give each
+    layer its own rate.
 
     Args:
-      rate: the probability that an element is dropped, in [0, 1], broadcastable to the inputs; traced values clamp.
+      rate: the probability that an element is dropped, in [0, 1], broadcastable to the inputs; traced values are
+        clamped.
       broadcast_dims: axes along which one draw is shared. Static.
-      deterministic: True for no noise; None leaves it to the call or to `nnx.view`.
-      rng_collection: the stream that is taken from Rngs.
-      rngs: Rngs or an RngStream, of which the layer forks a stream of its own, or a JAX key; None if each call gives
-        it.
+      deterministic: True for no noise; None leaves the choice to the call or to `nnx.view`.
+      rng_collection: the name of the stream in Rngs.
+      rngs: Rngs or an RngStream, from which the layer forks its own stream, or a JAX key. None if every call passes
+        its own.
 
     References:
       Srivastava et al., "Dropout: a simple way to prevent neural networks from overfitting", JMLR 15, 2014.
@@ -58,10 +59,10 @@ class Dropout(ArrayNoiseLayer, nnx.Dropout):
 
 
 class GaussianDropout(RateLayer):
-    """Gaussian dropout: multiplies by normal noise of mean 1 and dropout's variance, rate / (1 - rate).
+    """Gaussian dropout: multiplies by normal noise with mean 1 and dropout's variance, rate / (1 - rate).
 
     Args:
-      rate: the rate of the dropout that it stands for, in [0, 1]; traced values clamp.
+      rate: the rate of the dropout with the same variance, in [0, 1]; traced values are clamped.
       deterministic, rng_collection, rngs: as in `Dropout`.
 
     References:
@@ -78,10 +79,10 @@ class GaussianDropout(RateLayer):
 
 
 class AlphaDropout(RateLayer):
-    """Alpha dropout: keeps the mean 0 and the variance 1 of SELU's activations.
+    """Alpha dropout: preserves the mean 0 and variance 1 of SELU activations.
 
     Args:
-      rate: the probability that an element is dropped, in [0, 1]; traced values clamp.
+      rate: the probability that an element is dropped, in [0, 1]; traced values are clamped.
       deterministic, rng_collection, rngs: as in `Dropout`.
 
     References:
@@ -101,7 +102,7 @@ class SpatialDropout(RateLayer):
     """Spatial dropout: drops whole channels of each example; inputs are (B, ..., C).
 
     Args:
-      rate: the probability that a channel is dropped, in [0, 1]; traced values clamp.
+      rate: the probability that a channel is dropped, in [0, 1]; traced values are clamped.
       deterministic, rng_collection, rngs: as in `Dropout`.
 
     References:
@@ -122,17 +123,17 @@ class DropPath(ArrayNoiseLayer):
     """Stochastic depth: drops the branch of a residual block, ``x + drop_path(block(x))``, for whole examples.
 
     Args:
-      rate: the probability that the branch is dropped, in [0, 1]; traced values clamp. `noisejax.linear_rates`
-        grow with depth.
-      mode: `'example'` draws for each example, `'batch'` once. Static.
-      scale_by_keep: whether what is kept is divided by 1 - rate. Static.
+      rate: the probability that the branch is dropped, in [0, 1]; traced values are clamped. `noisejax.linear_rates`
+        gives rates that grow with depth.
+      mode: `'example'` draws for each example, `'batch'` once for the batch. Static.
+      scale_by_keep: whether branches that are kept are divided by 1 - rate. Static.
       deterministic, rng_collection, rngs: as in `Dropout`.
 
     References:
       Huang et al., "Deep networks with stochastic depth", ECCV 2016; `DropPath` of timm.
 
     Example:
-      Blocks in a scan, each with its own rate, which may be traced:
+      Scanned blocks, each with its own rate, which may be traced:
 
       >>> import jax.numpy as jnp, noisejax as nj, noisejax.nnx as njx
       >>> from flax import nnx
@@ -171,11 +172,11 @@ class DropBlock(ArrayNoiseLayer):
     """DropBlock: drops contiguous blocks of feature maps (B, ..., C).
 
     Args:
-      rate: the share to be dropped, in [0, 1]; traced values clamp.
-      block_size: the length of a block, along every axis or one for each. Static.
+      rate: the share of elements to drop, in [0, 1]; traced values are clamped.
+      block_size: the length of a block: one for all axes, or one for each axis. Static.
       broadcast_dims: axes along which one draw is shared: ``(-1,)`` hits all channels at once. Static.
-      axes: the axes that blocks extend over; None for all but the first and the last. Static.
-      scale_by_keep: whether what is kept is rescaled. Static.
+      axes: the axes along which blocks extend; None for all but the first and the last. Static.
+      scale_by_keep: whether elements that are kept are rescaled. Static.
       deterministic, rng_collection, rngs: as in `Dropout`.
 
     References:
@@ -213,14 +214,14 @@ class DropBlock(ArrayNoiseLayer):
 
 
 class PatchDropout(NoiseLayer):
-    """Patch dropout: keeps a random share of the tokens of (B, tokens, ...), so that what follows is cheaper.
+    """Patch dropout: keeps a random share of the tokens of (B, tokens, ...), which makes later layers cheaper.
 
-    The rate sets the result's shape: it is static, no `Amount`, and another one compiles anew. Without noise, all
-    tokens are kept.
+    The rate determines the result's shape, so it is static and not an `Amount`. A different rate recompiles. Without
+    noise, all tokens are kept.
 
     Args:
       rate: the share of tokens dropped, in [0, 1], rounded to whole tokens. Static.
-      num_prefix_tokens: how many tokens at the start (a class token) are kept always. Static.
+      num_prefix_tokens: the number of tokens at the start (a class token) that are always kept. Static.
       deterministic, rng_collection, rngs: as in `Dropout`.
 
     References:
@@ -246,7 +247,7 @@ class PatchDropout(NoiseLayer):
     ):
         super().__init__(deterministic=deterministic, rng_collection=rng_collection, rngs=rngs)
         if not isinstance(rate, (int, float)):
-            raise TypeError(f"PatchDropout: rate sets the result's shape and must be a Python number, got {rate!r}.")
+            raise TypeError(f"PatchDropout: rate sets the result's shape, so it must be a Python number, got {rate!r}.")
         _checks.rate("PatchDropout", "rate", rate)
         self.rate, self.num_prefix_tokens = rate, num_prefix_tokens
 
@@ -261,13 +262,13 @@ class PatchDropout(NoiseLayer):
         """Applies the noise.
 
         Args:
-          inputs: an array (B, tokens, ...).
-          deterministic: True for no noise; goes before what the constructor was given.
-          rngs: Rngs, an RngStream or a JAX key; goes before what the constructor was given.
+          inputs: an array (B, tokens, ...), or a `noisejax.Padded` of one.
+          deterministic: True for no noise; overrides the constructor's value.
+          rngs: Rngs, an RngStream or a JAX key; overrides the constructor's.
           lengths: the number of valid tokens of each example, prefix included; padding is dropped first.
 
         Returns:
-          An array (B, num_prefix_tokens + kept, ...) of inputs' dtype.
+          An array (B, num_prefix_tokens + kept, ...) of inputs' dtype; for a `Padded` a `Padded` with the new lengths.
         """
         key = self._key(deterministic, rngs)
         if key is None:

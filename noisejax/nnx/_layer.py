@@ -1,4 +1,4 @@
-"""What every layer does around its noise: amounts in Variables, streams, and whether there is noise now."""
+"""Bases of the layers: they hold amounts in Variables, take keys from streams and decide whether noise is added."""
 
 from collections.abc import Callable, Iterator
 from typing import Any, ClassVar
@@ -16,13 +16,13 @@ Streams = nnx.Rngs | nnx.RngStream | jax.Array | None
 
 
 class Amount(nnx.Variable):
-    """The Variable that holds a noise's amount: a float32 array which no optimizer trains: it is no `nnx.Param`."""
+    """A Variable that holds a noise's amount as a float32 array. Optimizers do not train it: it is no `nnx.Param`."""
 
 
 class NoiseLayer(nnx.Module):
-    """A layer that draws: it has the manners of `nnx.Dropout`, and amounts that can be set without recompiling."""
+    """Base of all noise layers: used like `nnx.Dropout`, with amounts that can be set without recompiling."""
 
-    collections: ClassVar[tuple[str, ...]] = ("noise", "dropout")  # each stands in for another, before the default
+    collections: ClassVar[tuple[str, ...]] = ("noise", "dropout")  # each is used if the other is missing
     ranges: ClassVar[dict[str, Callable]] = {}
 
     def __init__(self, *, deterministic: bool | None = False, rng_collection: str, rngs: Streams = None):
@@ -39,7 +39,7 @@ class NoiseLayer(nnx.Module):
             self.rngs = nnx.RngStream(self._raw_key(rngs), tag=rng_collection)
 
     def set_view(self, deterministic: bool | None = None):
-        """What `nnx.view` calls.
+        """Sets the layer's mode; called by `nnx.view`.
 
         Args:
           deterministic: True for no noise.
@@ -48,13 +48,13 @@ class NoiseLayer(nnx.Module):
             self.deterministic = deterministic
 
     def _amounts(self) -> Iterator[tuple[str, Amount, Callable | None]]:
-        """The amounts that can be set: name, Variable, range."""
+        """Yields the name, Variable and range check of each amount that can be set."""
         for name, held in vars(self).items():
             if isinstance(held, Amount):
                 yield name, held, self.ranges.get(name)
 
     def _set_amount(self, name: str, value: Any) -> int:
-        """Sets all amounts of a name, and says how many there are."""
+        """Sets all amounts of that name and returns their number."""
         found = [(held, inside) for own, held, inside in self._amounts() if own == name]
         for held, inside in found:
             held.set_value(like(f"{type(self).__name__}: {name}", value, held.get_value(), inside))
@@ -63,38 +63,38 @@ class NoiseLayer(nnx.Module):
         return len(found)
 
     def __setattr__(self, name: str, value: Any):
-        # `layer.rate = 0.2` sets what the Variable holds, as Flax's own `rate` is set: `set_attributes` too.
+        # `layer.rate = 0.2` sets the Variable's value, as it sets Flax's own `rate`; so does `set_attributes`.
         if isinstance(vars(self).get(name), Amount) and not isinstance(value, nnx.Variable):
             self._set_amount(name, value)
         else:
             super().__setattr__(name, value)
 
     def _add(self, **amounts: Any) -> None:
-        """Keeps amounts: numbers, checked, or arrays, traced or not."""
+        """Adds amounts: checked numbers, or arrays, traced or not."""
         name = type(self).__name__
         for amount, value in amounts.items():
             stored = _noise.amount(name, amount, value, self.ranges.get(amount))
             if isinstance(stored, _noise.Schedule):
                 raise TypeError(
-                    f"{name}: {amount} must be a number or an array, got {value!r}. A layer knows no step: give it the "
-                    f"schedule's value at every step, njx.set_amounts(model, njx.{name}, {amount}=schedule(step)), "
+                    f"{name}: {amount} must be a number or an array, got {value!r}. A layer knows no step: set the "
+                    f"schedule's value at every step with njx.set_amounts(model, njx.{name}, {amount}=schedule(step)), "
                     "which does not recompile."
                 )
             self.idle = self.rngs is None and _is_zero(value)
             setattr(self, amount, Amount(jnp.array(stored)))  # a copy: a train step may donate it
 
     def _amount(self, name: str) -> jax.Array:
-        """An amount's value; no gradient reaches it."""
+        """An amount's value, with gradients stopped."""
         return jax.lax.stop_gradient(getattr(self, name).get_value())
 
     def _key(self, deterministic: bool | None, rngs: Streams) -> jax.Array | None:
-        """The key for this call, taken from a stream; None where there is no noise now."""
+        """The key for this call, drawn from a stream; None if no noise is to be added."""
         name = type(self).__name__
         if deterministic is None:
             deterministic = self.deterministic
         if deterministic is None:
             raise ValueError(
-                f"{name}: nothing says whether there is noise now. Give `deterministic`\n"
+                f"{name}: deterministic must be True or False, got None. Give it\n"
                 f"  1. to the constructor: njx.{name}(..., deterministic=False),\n"
                 "  2. to the call: layer(x, deterministic=False),\n"
                 "  3. to a view of the model: nnx.view(model, deterministic=False)."
@@ -103,7 +103,7 @@ class NoiseLayer(nnx.Module):
             return None
         source = self.rngs if rngs is None else rngs
         if source is None:
-            if self.idle:  # made with amount 0 and without a stream, which Flax's dropout allows
+            if self.idle:  # constructed with amount 0 and no stream, which Flax's dropout allows
                 return None
             raise ValueError(
                 f"`deterministic` is False, but no `rngs` argument was provided to {name}. Give `rngs`\n"
@@ -115,7 +115,7 @@ class NoiseLayer(nnx.Module):
         return source() if isinstance(source, nnx.RngStream) else self._raw_key(source)
 
     def _stream_of(self, rngs: nnx.Rngs) -> nnx.RngStream:
-        """The layer's collection, or the one that stands in for it, or the default stream."""
+        """The stream of the layer's collection, else of its substitute, else the default stream."""
         wanted = self.rng_collection
         others = self.collections if wanted in self.collections else ()
         for collection in (wanted, *others, "default"):
@@ -123,7 +123,7 @@ class NoiseLayer(nnx.Module):
                 return rngs[collection]
         asked = " or ".join(map(repr, dict.fromkeys((wanted, *others))))
         raise ValueError(
-            f"{type(self).__name__}: rngs has neither a stream {asked} nor a default stream; it has {list(rngs)}. "
+            f"{type(self).__name__}: rngs must have a stream {asked}, or a default stream; it has {list(rngs)}. "
             f"Name one, nnx.Rngs({wanted}=0), or give a default, nnx.Rngs(0)."
         )
 
@@ -138,7 +138,7 @@ class NoiseLayer(nnx.Module):
 
 
 class ArrayNoiseLayer(NoiseLayer):
-    """A layer around one array noise, whose amounts and options it has as attributes of the same names."""
+    """A layer of one array noise, with the noise's amounts and options as attributes of the same names."""
 
     _function: ClassVar[Callable[..., jax.Array]]
     options: ClassVar[tuple[str, ...]] = ()
@@ -160,14 +160,14 @@ class ArrayNoiseLayer(NoiseLayer):
         """Applies the noise.
 
         Args:
-          inputs: an array.
-          deterministic: True for no noise; goes before what the constructor was given.
-          rngs: Rngs, an RngStream or a JAX key; goes before what the constructor was given.
-          where: boolean, broadcastable to inputs: what is no padding.
+          inputs: an array or a `noisejax.Padded`.
+          deterministic: True for no noise; overrides the constructor's value.
+          rngs: Rngs, an RngStream or a JAX key; overrides the constructor's.
+          where: booleans, broadcastable to inputs: False at padding.
           lengths: the number of valid entries of each example.
 
         Returns:
-          An array of inputs' shape and dtype.
+          An array of inputs' shape and dtype; for a `Padded` a `Padded`.
         """
         key = self._key(deterministic, rngs)
         if key is None:
@@ -195,7 +195,7 @@ class RateLayer(ArrayNoiseLayer):
 
 
 def like(label: str, value: Any, before: jax.Array, inside: Callable | None) -> Any:
-    """A new value for an amount: checked, of the shape, dtype and layout that it has, so that nothing recompiles."""
+    """A new value for an amount, checked and brought to its shape, dtype and sharding, so that nothing recompiles."""
     function, _, name = label.partition(": ")
     value = _noise.host_amount(function, name, value, inside)
     if not hasattr(value, "dtype"):
@@ -203,7 +203,7 @@ def like(label: str, value: Any, before: jax.Array, inside: Callable | None) -> 
     if value.ndim and value.shape != before.shape:
         raise ValueError(
             f"{label} has shape {before.shape} in this layer: set it to a scalar or to an array of that shape, got "
-            f"{value.shape}. For another shape assign a Variable, layer.{name} = njx.Amount(...)."
+            f"{value.shape}. For a different shape assign a Variable, layer.{name} = njx.Amount(...)."
         )
     if isinstance(value, jax.Array):
         value = jnp.broadcast_to(value.astype(before.dtype), before.shape)

@@ -1,4 +1,4 @@
-"""Manifold mixup: a batch blended inside the network, at a place drawn anew for every batch."""
+"""Manifold mixup: a batch blended inside the network, at a place drawn for every batch."""
 
 from typing import Any, ClassVar
 
@@ -11,15 +11,15 @@ from noisejax.nnx._layer import NoiseLayer, Streams
 
 
 class ManifoldMixup(NoiseLayer):
-    """Manifold mixup: blends the hidden batch at one of several places, drawn for each batch, and the labels alike.
+    """Manifold mixup: blends the hidden batch at a place drawn for each batch, and the labels with the same weights.
 
-    Called on a batch it draws, and returns a `HiddenMix`: call that on the hidden batch at every place of the network,
-    ``h = mix(h, place)``, and blend the labels with ``mix.labels(y)``. Without noise it changes nothing.
+    Calling the layer on a batch returns a `HiddenMix`. Call that on the hidden batch at every place of the network,
+    ``h = mix(h, place)``, and blend the labels with ``mix.labels(y)``. Without noise, neither changes anything.
 
     Args:
-      alpha: of the Beta distribution of the weights, at least 0; the authors use 2. 0 is the identity.
-      places: how many places there are; they are numbered from 0. Static.
-      mode: `'batch'` draws one weight for the batch, as in the paper, `'example'` one for each example. Static.
+      alpha: the parameter of the weights' Beta distribution, at least 0; the authors use 2. 0 is the identity.
+      places: the number of places; they are numbered from 0. Static.
+      mode: `'batch'` draws one weight for the batch, as in the paper; `'example'` one for each example. Static.
       pairing, shards: as in `noisejax.mixup`. Static.
       deterministic, rng_collection, rngs: as in `ActivationNoise`.
 
@@ -54,22 +54,22 @@ class ManifoldMixup(NoiseLayer):
     ):
         super().__init__(deterministic=deterministic, rng_collection=rng_collection, rngs=rngs)
         if not isinstance(places, int) or places < 1:
-            raise ValueError(f"ManifoldMixup: places must be how many places there are, at least 1, got {places!r}.")
+            raise ValueError(f"ManifoldMixup: places must be the number of places, at least 1, got {places!r}.")
         _checks.one_of("ManifoldMixup", "mode", mode, ("batch", "example"))
         _checks.one_of("ManifoldMixup", "pairing", pairing, ("permutation", "roll"))
         self.places, self.mode, self.pairing, self.shards = places, mode, pairing, shards
         self._add(alpha=alpha)
 
     def __call__(self, batch: Any, *, deterministic: bool | None = None, rngs: Streams = None) -> HiddenMix:
-        """Draws for a batch.
+        """Draws the place, the partners and the weights for a batch.
 
         Args:
           batch: any pytree of arrays with a leading axis of examples.
-          deterministic: True for no noise; goes before what the constructor was given.
-          rngs: Rngs, an RngStream or a JAX key; goes before what the constructor was given.
+          deterministic: True for no noise; overrides the constructor's value.
+          rngs: Rngs, an RngStream or a JAX key; overrides the constructor's.
 
         Returns:
-          What was drawn: called on a hidden batch and its place, it blends.
+          The draw, a `HiddenMix`: calling it on a hidden batch and a place blends the batch.
         """
         key = self._key(deterministic, rngs)
         if key is None:

@@ -1,4 +1,4 @@
-"""What is done to a whole model: set its amounts, derive its streams from paths, make it a function."""
+"""Functions of a whole model: set its amounts, derive its streams from paths, turn it into a pure function."""
 
 from collections.abc import Callable
 from typing import Any
@@ -13,17 +13,16 @@ from noisejax.nnx._layer import NoiseLayer
 
 
 def set_amounts(model: Any, *filters: Any, **amounts: Any) -> None:
-    """Sets amounts of a model's noise layers; a step compiled with `nnx.jit` does not compile again.
+    """Sets amounts of a model's noise layers, without recompiling a step compiled with `nnx.jit`.
 
     Args:
       model: an nnx module, changed in place, inside `nnx.jit` or outside.
-      *filters: layer types, or any filters of Flax, that say which layers; none for all that have the amount.
-      **amounts: for each name a number or an array, traced or not, which all layers get (a scalar fills a stack of
-        layers, as a vmapped constructor makes it); or a list or tuple with one of these for each layer, in the
-        model's order.
+      *filters: layer types, or any Flax filters, that select the layers; none for all layers that have the amount.
+      **amounts: for each name a number or an array, traced or not, for all layers, or a list or tuple of these with
+        one for each layer, in the model's order. A scalar fills a stack of layers made by a vmapped constructor.
 
     Raises:
-      ValueError: no layer has such an amount, or a list does not have one entry for each.
+      ValueError: no layer has such an amount, or a list does not have one entry for each layer.
 
     Example:
       >>> import noisejax.nnx as njx
@@ -45,26 +44,26 @@ def set_amounts(model: Any, *filters: Any, **amounts: Any) -> None:
         if not having:
             known = sorted({f"{type(layer).__name__}.{own}" for layer in layers for own, _, _ in layer._amounts()})
             raise ValueError(
-                f"set_amounts: no layer that was asked for has an amount {name!r}; there are {known}. "
-                "What is static (PatchDropout's rate) is set with model.set_attributes, and compiles again."
+                f"set_amounts: no selected layer has an amount {name!r}; their amounts are {known}. Set a static value "
+                "(PatchDropout's rate) with model.set_attributes, which recompiles."
             )
         values = list(value) if isinstance(value, (list, tuple)) else [value] * len(having)
         if len(values) != len(having):
             raise ValueError(
-                f"set_amounts: {name} has {len(values)} entries for {len(having)} layers. Give one for each, a number "
-                "for all, or an array of the shape that a stack of layers holds."
+                f"set_amounts: {name} has {len(values)} entries for {len(having)} layers. Give one for each layer, a "
+                "number for all, or an array of the shape that a stack of layers holds."
             )
         for layer, each in zip(having, values, strict=True):
             layer._set_amount(name, each)
 
 
 def reseed(model: Any, key: jax.Array) -> None:
-    """Derives every stream of a model from a key and the stream's path, and starts it anew.
+    """Restarts every stream of a model from a key and the stream's path.
 
-    So a layer's noise depends on the key and on where the layer stands, and not on what else the model has: adding a
-    layer changes no other's noise, as it does where streams are forked one after the other. In a stack of layers each
-    has its own, by its place in the stack. Called in each step with ``fold_in(key, step)``, it makes a step's noise a
-    function of the step, which needs no stream in a checkpoint.
+    A layer's noise then depends only on the key and on the layer's path. Adding a layer does not change the noise of
+    other layers, as it does when streams are forked one after the other. In a stack of layers, each layer has its own
+    stream, derived from its index. Call it in every step with ``fold_in(key, step)`` to make the noise a function of
+    the step. Checkpoints then need no streams.
 
     Args:
       model: an nnx module, changed in place, inside `nnx.jit` or outside.
@@ -90,20 +89,21 @@ def reseed(model: Any, key: jax.Array) -> None:
 
 
 def functional(model: Any, *, deterministic: bool = True, method: str = "__call__") -> tuple[Callable, nnx.State]:
-    """A model as a function that changes nothing: what attacks, `jax.grad` and `jax.lax.scan` close over.
+    """Turns a model into a pure function, for attacks, `jax.grad` and `jax.lax.scan`.
 
-    What the model would change (BatchNorm's statistics, counters of streams) is changed in a copy that the call
-    forgets. Other modes stay as the model has them: BatchNorm in train mode uses the batch's statistics.
+    Each call works on a copy of the model, so updates of its state (BatchNorm's statistics, stream counters) are
+    discarded. Other modes of the model are kept: BatchNorm in train mode uses the batch's statistics.
 
     Args:
-      model: an nnx module; not changed.
-      deterministic: True for no noise. False: the function takes a key, from which `reseed` derives the streams.
-      method: the method that is called.
+      model: an nnx module; it is not changed.
+      deterministic: True for no noise. If False, the function takes a key, from which `reseed` derives the streams.
+      method: the name of the method to call.
 
     Returns:
-      ``(f, state)``: ``f(state, *args, **kwargs)``, with `deterministic=False` ``f(state, key, *args, **kwargs)``. The
-      state is an `nnx.State` of all that the model holds but its streams, a pytree of floats for most models; for
-      derivatives in the parameters alone, ``nnx.split_state(state, nnx.Param, ...)`` and `nnx.merge_state`.
+      A pair ``(f, state)``. The function is called as ``f(state, *args, **kwargs)``, or with `deterministic=False` as
+      ``f(state, key, *args, **kwargs)``. The state is an `nnx.State` of everything in the model except its streams; for
+      most models it is a pytree of floats. For derivatives with respect to the parameters alone, use
+      ``nnx.split_state(state, nnx.Param, ...)`` and `nnx.merge_state`.
 
     Example:
       >>> import jax, jax.numpy as jnp, noisejax.nnx as njx
@@ -131,7 +131,7 @@ def functional(model: Any, *, deterministic: bool = True, method: str = "__call_
 
 
 def _derived(key: jax.Array, path: tuple, like: jax.Array) -> jax.Array:
-    """A key, or an array of keys, of the kind and the shape of another."""
+    """A key, or an array of keys, with the implementation and shape of `like`."""
     stream = stage(key, *map(str, path))
     size = jax.eval_shape(jax.random.key_data, like).shape[-1]
     data = [words(stream, f"reseed.{n}", like.shape) for n in range(size)]

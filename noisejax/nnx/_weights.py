@@ -1,4 +1,4 @@
-"""Layers of weight noise: one sample for a call, of any module's weights, or another one for each example."""
+"""Layers with noise on weights: one sample per call for any module, or one per example for a layer's weight."""
 
 import inspect
 from collections.abc import Callable
@@ -16,18 +16,18 @@ from noisejax.nnx._layer import NoiseLayer, Streams
 
 
 class WeightNoise(BoundNoiseLayer):
-    """Any module, called with noise on its weights: one sample for the forward and the backward pass of a call.
+    """Calls any module with noise on its weights; the forward and backward pass of a call share one sample.
 
-    The module keeps its clean weights: they receive the gradient, and an optimizer updates them. The noisy ones exist
-    during the call. Each leaf draws from a stream of its own, derived from its path within the module, as
-    `noisejax.weights.perturb` does with the same key.
+    The module keeps its clean weights. They receive the gradient, and an optimizer updates them. The noisy weights
+    exist only during the call. Each leaf draws from its own stream, derived from its path within the module, exactly as
+    in `noisejax.weights.perturb` with the same key.
 
     Args:
       module: any nnx module.
-      noise: a bound noise of one array, a combination of them, or a function ``(key, w) -> w``: of `noisejax` or of
-        `noisejax.weights`.
-      only: which of the module's Params take noise: a pattern of the path such as ``"*kernel"``, a tuple of them, or a
-        function of path and leaf, as for `perturb`; None for all. Static.
+      noise: a bound noise of one array, from `noisejax` or `noisejax.weights`, a combination of noises, or a function
+        ``(key, w) -> w``.
+      only: the Params that get noise: a pattern of the path such as ``"*kernel"``, a tuple of patterns, or a function
+        of path and leaf, as in `perturb`; None for all. Static.
       deterministic, rng_collection, rngs: as in `ActivationNoise`.
 
     Example:
@@ -60,13 +60,12 @@ class WeightNoise(BoundNoiseLayer):
         """Calls the module.
 
         Args:
-          *args, **kwargs: what the module takes. `deterministic`, if it is given, is passed on to a module that has
-            it too.
-          deterministic: True for no noise; goes before what the constructor was given.
-          rngs: Rngs, an RngStream or a JAX key; goes before what the constructor was given.
+          *args, **kwargs: the module's arguments. If `deterministic` is given and the module takes it, it is passed on.
+          deterministic: True for no noise; overrides the constructor's value.
+          rngs: Rngs, an RngStream or a JAX key; overrides the constructor's.
 
         Returns:
-          What the module returns.
+          The module's result.
         """
         key = self._key(deterministic, rngs)
         if deterministic is not None and "deterministic" in inspect.signature(self.module.__call__).parameters:  # pyright: ignore
@@ -82,18 +81,18 @@ class WeightNoise(BoundNoiseLayer):
 
 
 class PerExampleWeightNoise(NoiseLayer):
-    """A `Linear`, `LinearGeneral`, `Einsum` or `Conv` whose weight has another noise for every example.
+    """A `Linear`, `LinearGeneral`, `Einsum` or `Conv` whose weight has different noise for every example.
 
-    The weights are never materialised for each example: it costs a vector each instead of a matrix.
+    The noisy weights are never materialised per example: the cost is one vector per example instead of one matrix.
 
     Args:
-      layer: an nnx layer; it keeps its clean weights, to which the gradient goes. Its bias takes no noise.
+      layer: an nnx layer. It keeps its clean weights, which receive the gradient. Its bias gets no noise.
       std: the standard deviation of the noise of each weight (for `'noisy_net'` the factor), at least 0, broadcastable
         to the kernel. 0 is the plain layer.
-      method: `'flipout'`, `'local_reparam'`, `'low_rank'` or `'noisy_net'`: the functions of `noisejax.weights`, whose
-        documentation says what is exact and what it costs. A scalar std costs no second product with
-        `'local_reparam'`, `'low_rank'` and `'noisy_net'`. Static.
-      mode: `'example'`, or `'batch'` for one weight sample of the whole call. Static.
+      method: `'flipout'`, `'local_reparam'`, `'low_rank'` or `'noisy_net'`, as the functions of `noisejax.weights`.
+        Their documentation states the exactness and the cost of each. With `'local_reparam'`, `'low_rank'` and
+        `'noisy_net'`, a scalar std needs no second product. Static.
+      mode: `'example'`, or `'batch'` for one weight sample per call. Static.
       deterministic, rng_collection, rngs: as in `ActivationNoise`.
 
     References:
@@ -128,7 +127,7 @@ class PerExampleWeightNoise(NoiseLayer):
         if _hook_of(layer) is None:
             raise TypeError(
                 "PerExampleWeightNoise: layer must be an nnx.Linear, nnx.LinearGeneral, nnx.Einsum or nnx.Conv, got a "
-                f"{type(layer).__name__}. For one sample of any module's weights, take njx.WeightNoise."
+                f"{type(layer).__name__}. For one sample of any module's weights, use njx.WeightNoise."
             )
         self.layer, self.method, self.mode = layer, method, mode
         self._add(std=std)
@@ -139,13 +138,13 @@ class PerExampleWeightNoise(NoiseLayer):
         """Calls the layer.
 
         Args:
-          inputs: an array whose first axis is of examples.
-          *args, **kwargs: what the layer takes beside.
-          deterministic: True for no noise; goes before what the constructor was given.
-          rngs: Rngs, an RngStream or a JAX key; goes before what the constructor was given.
+          inputs: an array with a leading axis of examples.
+          *args, **kwargs: further arguments of the layer.
+          deterministic: True for no noise; overrides the constructor's value.
+          rngs: Rngs, an RngStream or a JAX key; overrides the constructor's.
 
         Returns:
-          What the layer returns.
+          The layer's result.
         """
         key, layer = self._key(deterministic, rngs), self.layer
         if key is not None:
@@ -155,14 +154,14 @@ class PerExampleWeightNoise(NoiseLayer):
 
 
 class DropConnectLinear(NoiseLayer, nnx.Linear):
-    """A linear layer that drops connections: each weight is 0 with probability `rate`, in one draw for a call.
+    """A linear layer that drops connections: each weight is 0 with probability `rate`, in one draw per call.
 
     Args:
       in_features, out_features: as in `nnx.Linear`.
-      rate: the probability that a weight is dropped, in [0, 1]; traced values clamp. What is kept is divided by
-        1 - rate. The bias is kept.
+      rate: the probability that a weight is dropped, in [0, 1]; traced values are clamped. Weights that are kept are
+        divided by 1 - rate. The bias is never dropped.
       deterministic, rng_collection: as in `Dropout`.
-      rngs: Rngs, for the parameters and for the noise.
+      rngs: Rngs for the parameters and the noise.
       **options: as in `nnx.Linear`.
 
     References:
@@ -203,8 +202,8 @@ class DropConnectLinear(NoiseLayer, nnx.Linear):
 
         Args:
           inputs: (..., in_features).
-          deterministic: True for no noise; goes before what the constructor was given.
-          rngs: Rngs, an RngStream or a JAX key; goes before what the constructor was given.
+          deterministic: True for no noise; overrides the constructor's value.
+          rngs: Rngs, an RngStream or a JAX key; overrides the constructor's.
           **options: as in `nnx.Linear`.
 
         Returns:
@@ -218,17 +217,17 @@ class DropConnectLinear(NoiseLayer, nnx.Linear):
 
 
 class NoisyLinear(NoiseLayer):
-    """NoisyNet's linear layer: factorised noise on weights and bias, whose strength is trained.
+    """NoisyNet's linear layer: factorised noise on weights and bias, with trained strengths.
 
     Args:
       in_features, out_features: the sizes of the last axis.
-      sigma: the paper's sigma_0: all strengths start at ``sigma / sqrt(in_features)``. They are `nnx.Param`s,
-        `kernel_std` and `bias_std`, and trained.
-      use_bias: whether there is a bias.
-      mode: `'example'` draws for each example, `'batch'` once for a call, as the paper does for DQN. Static.
+      sigma: the paper's sigma_0. All strengths start at ``sigma / sqrt(in_features)``. They are the `nnx.Param`s
+        `kernel_std` and `bias_std`, so they are trained.
+      use_bias: whether the layer has a bias.
+      mode: `'example'` draws for each example, `'batch'` once per call, as the paper does for DQN. Static.
       dtype, param_dtype, precision: as in `nnx.Linear`.
       deterministic, rng_collection: as in `ActivationNoise`.
-      rngs: Rngs, for the parameters and for the noise.
+      rngs: Rngs for the parameters and the noise.
 
     References:
       Fortunato et al., "Noisy networks for exploration", ICLR 2018, equations 9 to 11; section 3.2 for the start.
@@ -275,8 +274,8 @@ class NoisyLinear(NoiseLayer):
 
         Args:
           inputs: (B, ..., in_features).
-          deterministic: True for no noise; goes before what the constructor was given.
-          rngs: Rngs, an RngStream or a JAX key; goes before what the constructor was given.
+          deterministic: True for no noise; overrides the constructor's value.
+          rngs: Rngs, an RngStream or a JAX key; overrides the constructor's.
 
         Returns:
           (B, ..., out_features).
@@ -293,7 +292,7 @@ class NoisyLinear(NoiseLayer):
 
 
 def _hook_of(layer: Any) -> tuple[str, Callable] | None:
-    """The attribute by which a layer names the product that it calls, and what makes a noisy one."""
+    """The name of the attribute that holds the layer's product, and the function that makes a noisy one."""
     if isinstance(layer, (nnx.Linear, nnx.LinearGeneral)):
         return "dot_general", noisy_products.dot_general
     if isinstance(layer, nnx.Einsum):

@@ -96,7 +96,7 @@ def test_set_amounts_of_a_whole_model():
     assert [float(b.dropout.rate[...]) for b in model.blocks] == [0.25] * 3
     njx.set_amounts(model, std=0.5)
     assert float(model.noise.noise.amounts["std"][...]) == 0.5
-    with pytest.raises(ValueError, match="no layer that was asked for has an amount 'rate'"):
+    with pytest.raises(ValueError, match="no selected layer has an amount 'rate'"):
         njx.set_amounts(model, njx.ActivationNoise, rate=0.1)
     with pytest.raises(ValueError, match="2 entries for 3 layers"):
         njx.set_amounts(model, njx.DropPath, rate=[0.1, 0.2])
