@@ -1,13 +1,13 @@
-"""Noise on labels: classes that are wrong, missing or softened.
+"""Noise on labels: wrong, missing or smoothed classes.
 
-Each function but `smooth` is an array noise: ``f(key, x, amount)`` with integer labels x of any shape and dtype, usable
-with `nj.bind`, `nj.on_entries`, `nj.chain` and every other combinator. The rate that a draw realised can be read back:
-``nj.changed(x, y).mean()``, and, where one is drawn, the mask itself: ``nj.hits(noise)(key, x)``.
+Each function except `smooth` is an array noise, ``f(key, x, amount)``, on integer labels x of any shape and dtype. It
+works with `nj.bind`, `nj.on_entries`, `nj.chain` and every other combinator. ``nj.changed(x, y).mean()`` gives the
+realised rate of a draw. ``nj.hits(noise)(key, x)`` gives the mask, for noises that draw one.
 
-NumPy labels outside [0, num_classes) raise. Where the host cannot read them (on a device, under jit) they stay as they
-are, and are never hit: so the -1 of a missing label survives. Mark them with ``where=labels >= 0`` in NumPy.
+NumPy labels outside [0, num_classes) raise. On a device or under jit the host cannot read labels: those outside are
+unchanged and never hit, so the -1 of a missing label survives. In NumPy, mark them with ``where=labels >= 0``.
 
-Regression targets are numbers like others: `nj.gaussian`, `nj.laplace`, `nj.student_t` act on them as on x.
+Regression targets are ordinary numbers: apply `nj.gaussian`, `nj.laplace` or `nj.student_t` to them.
 """
 
 import functools
@@ -30,14 +30,16 @@ def _classes(x, num_classes, **_) -> None:
     if not isinstance(num_classes, (int, np.integer)) or num_classes < 2:
         raise ValueError(f"labels: num_classes must be the number of classes, at least 2, got {num_classes!r}.")
     if num_classes > _largest(x.dtype) + 1:
-        raise ValueError(f"labels: {x.dtype} does not hold labels below num_classes={num_classes}.")
+        raise ValueError(
+            f"labels: x of {x.dtype} cannot hold all labels below num_classes={num_classes}. Cast x to a wider integer."
+        )
 
 
 def _integers(x) -> None:
     if not (jnp.issubdtype(x.dtype, jnp.integer) or x.dtype == jnp.bool_):
         raise TypeError(
-            f"labels: x must hold integer labels, got {x.dtype}{list(x.shape)}. Of one-hot or soft rows take the "
-            "argmax; targets of regression take ordinary noise, such as nj.gaussian."
+            f"labels: x must hold integer labels, got {x.dtype}{list(x.shape)}. For one-hot or soft labels, take "
+            "the argmax first. For regression targets, use ordinary noise such as nj.gaussian."
         )
 
 
@@ -67,26 +69,27 @@ def flip(
     where: Mask = None,
     lengths: Mask = None,
 ) -> Hit:
-    """Symmetric label noise: each label is replaced, with probability `rate`, by a class drawn equally.
+    """Symmetric label noise: with probability `rate`, a label is replaced by a uniformly random class.
 
-    The rate does not count the true class: a label that is hit becomes one of the ``num_classes - 1`` other ones, so
-    `rate` is the share of wrong labels. With ``include_true=True`` a label that is hit becomes any class, its own
-    included (the definition of part of the literature): then ``rate * (num_classes - 1) / num_classes`` are wrong.
+    A label that is hit becomes one of the ``num_classes - 1`` other classes, so `rate` is the expected share of wrong
+    labels. With ``include_true=True``, the definition in part of the literature, a label that is hit becomes any class,
+    including its own. The expected share of wrong labels is then ``rate * (num_classes - 1) / num_classes``.
 
     Args:
       key: a JAX key.
       x: integer labels of any shape.
-      rate: the probability that a label is hit, in [0, 1], broadcastable to x; traced values clamp. 0 is the identity.
-      num_classes: the number of classes K; labels are 0, ..., K - 1.
-      include_true: whether a label that is hit may be drawn again as it was.
-      where, lengths: padding, see `noisejax.Noise`.
+      rate: the probability that a label is hit, in [0, 1], broadcastable to x; traced values are clamped. 0 is the
+        identity.
+      num_classes: the number of classes K; labels are 0, ..., K - 1. Static.
+      include_true: whether a label that is hit may keep its class. Static.
+      where, lengths: padding; x may also be a `noisejax.Padded`.
 
     Returns:
       Labels of x's shape and dtype.
 
     References:
       Angluin and Laird, "Learning from noisy examples", Machine Learning 2, 1988; Patrini et al., CVPR 2017
-      (symmetric noise, the true class excluded); Zhang et al., ICLR 2017 (random labels, included).
+      (symmetric noise, the true class excluded); Zhang et al., ICLR 2017 (random labels, the true class included).
 
     Example:
       >>> import jax, jax.numpy as jnp, noisejax as nj
@@ -111,17 +114,17 @@ def flip_pairs(
     where: Mask = None,
     lengths: Mask = None,
 ) -> Hit:
-    """Pair flips: each label i becomes, with probability `rate`, the next class, ``(i + 1) mod num_classes``.
+    """Pair flips: with probability `rate`, a label i becomes the next class, ``(i + 1) mod num_classes``.
 
-    The rate does not count the true class: it is the share of wrong labels. For other pairs of classes, give
-    `flip_by` a matrix.
+    `rate` is the expected share of wrong labels. For other pairs of classes, pass a matrix to `flip_by`.
 
     Args:
       key: a JAX key.
       x: integer labels of any shape.
-      rate: the probability that a label is hit, in [0, 1], broadcastable to x; traced values clamp. 0 is the identity.
-      num_classes: the number of classes K; labels are 0, ..., K - 1.
-      where, lengths: padding, see `noisejax.Noise`.
+      rate: the probability that a label is hit, in [0, 1], broadcastable to x; traced values are clamped. 0 is the
+        identity.
+      num_classes: the number of classes K; labels are 0, ..., K - 1. Static.
+      where, lengths: padding; x may also be a `noisejax.Padded`.
 
     Returns:
       Labels of x's shape and dtype.
@@ -156,17 +159,17 @@ def flip_by(
 ) -> jax.Array:
     """Class-conditional label noise: each label i becomes j with probability ``transition[i, j]``.
 
-    The row of a class holds its own probability too: ``1 - transition[i, i]`` of its labels become wrong. The
-    identity matrix is the identity.
+    The diagonal holds the probability that a label is unchanged, so a share ``1 - transition[i, i]`` of class i becomes
+    wrong. The identity matrix is the identity.
 
     Args:
       key: a JAX key.
       x: integer labels of any shape.
-      transition: ``T[i, j] = P(noisy j | clean i)``, of shape (K, K); rows sum to 1, which is checked on the host (a
-        traced matrix has its rows divided by their sums). This is the convention of Patrini et al.; cleanlab's
-        `noise_matrix` is the transpose. Of shape (B, K, K) for labels of shape (B,) it is one matrix per example
-        (instance-dependent noise).
-      where, lengths: padding, see `noisejax.Noise`.
+      transition: ``T[i, j] = P(noisy j | clean i)``, of shape (K, K). Rows must sum to 1. This is checked for host
+        values; the rows of a traced matrix are divided by their sums. The convention is that of Patrini et al.;
+        cleanlab's `noise_matrix` is the transpose. For labels of shape (B,), a transition of shape (B, K, K) holds one
+        matrix per example (instance-dependent noise).
+      where, lengths: padding; x may also be a `noisejax.Padded`.
 
     Returns:
       Labels of x's shape and dtype.
@@ -184,14 +187,14 @@ def flip_by(
     classes = transition.shape[-1]
     if transition.ndim < 2 or transition.shape[-2] != classes or transition.ndim - 2 > x.ndim:
         raise ValueError(
-            f"flip_by: transition must have shape (K, K), or one such matrix per label, got {transition.shape} "
+            f"flip_by: transition must have shape (K, K), or hold one such matrix per label, got {transition.shape} "
             f"for labels of shape {x.shape}."
         )
     _classes(x, classes)
     _checks.broadcastable("flip_by", "transition (without its matrices)", transition.shape[:-2], x.shape)
     label, valid = _class(x, classes)
     ends = jnp.cumsum(transition, axis=-1)
-    ends = ends / ends[..., -1:]  # so that a class of probability 0 is never drawn, not even the last one
+    ends = ends / ends[..., -1:]  # so that a class of probability 0 is never drawn, even if it is the last one
     u = sample.uniform(words_like(key, "labels.flip_by", x))
     ends = ends.reshape((1,) * (x.ndim + 2 - ends.ndim) + ends.shape)
 
@@ -210,7 +213,7 @@ def _missing_options(x, value, mode) -> None:
     if x.dtype == jnp.bool_ or not jnp.iinfo(x.dtype).min <= value <= jnp.iinfo(x.dtype).max or value != int(value):
         raise ValueError(
             f"missing: value must be one that {x.dtype} labels can hold, got {value!r}. "
-            "Give another one, or cast the labels first: x.astype(jnp.int32)."
+            "Pass a different value, or cast the labels first: x.astype(jnp.int32)."
         )
 
 
@@ -231,15 +234,17 @@ def missing(
     where: Mask = None,
     lengths: Mask = None,
 ) -> Hit:
-    """Missing labels: each label is replaced, with probability `rate`, by a value that stands for "unknown".
+    """Missing labels: with probability `rate`, a label is replaced by a value that means "unknown".
 
     Args:
       key: a JAX key.
       x: integer labels, soft rows or regression targets, of any shape.
-      rate: the probability that a label is hit, in [0, 1], broadcastable to x; traced values clamp. 0 is the identity.
-      value: what stands for a missing label; None for -1 in integers and NaN in floats.
-      mode: `'element'` draws for every element; `'example'` along the leading axis, so that a row goes as a whole.
-      where, lengths: padding, see `noisejax.Noise`.
+      rate: the probability that a label is hit, in [0, 1], broadcastable to x; traced values are clamped. 0 is the
+        identity.
+      value: the value of a missing label; None for -1 in integers and NaN in floats. Static.
+      mode: `'element'` draws for each element. `'example'` draws for each entry of the leading axis, so that a row is
+        replaced as a whole. Static.
+      where, lengths: padding; x may also be a `noisejax.Padded`.
 
     Returns:
       Labels of x's shape and dtype.
@@ -266,20 +271,20 @@ def smooth(
 ) -> jax.Array:
     """Label smoothing: ``(1 - alpha) * labels + alpha / K`` for labels as rows of K probabilities.
 
-    It draws nothing and takes no key; in a chain it is ``nj.keyless(nj.labels.smooth, alpha=0.1, num_classes=10)``.
-    The share alpha is spread over all classes, the true one included: a true class keeps ``1 - alpha + alpha / K``.
+    It is deterministic and takes no key. In a chain, use ``nj.keyless(nj.labels.smooth, alpha=0.1, num_classes=10)``.
+    The share alpha is spread over all classes, including the true one, which keeps ``1 - alpha + alpha / K``.
 
     Args:
       labels: integers of shape (...), or rows of shape (..., K), which may be soft already.
-      alpha: the share that is spread, in [0, 1]; a scalar, or broadcastable to integer labels or to soft rows. 0 is
-        the identity; may be traced.
-      num_classes: K; needed for integer labels. NumPy labels outside [0, K) raise; on a device they become rows of
-        zeros, and a row of zeros stays one (it has no mass to spread).
-      where: the classes that are possible, boolean, broadcastable to the rows. The others get exactly 0, and what
-        they held goes to the possible ones, so that rows still sum to 1.
+      alpha: the share to spread, in [0, 1]; a scalar, or broadcastable to integer labels or to soft rows. It may be
+        traced. 0 is the identity.
+      num_classes: the number of classes K; required for integer labels. NumPy labels outside [0, K) raise. On a device
+        they become rows of zeros. A row of zeros remains one, since it has no mass to spread. Static.
+      where: the possible classes: booleans, broadcastable to the rows. All other classes get exactly 0, and their mass
+        goes to the possible ones, so that rows still sum to 1.
 
     Returns:
-      Rows of shape (..., K): float32 for integers, else of the dtype of the labels.
+      Rows of shape (..., K): float32 for integer labels, otherwise of the dtype of the labels.
 
     References:
       Szegedy et al., "Rethinking the Inception architecture for computer vision", CVPR 2016.
@@ -298,12 +303,12 @@ def smooth(
     elif not jnp.issubdtype(labels.dtype, jnp.floating):
         raise TypeError(f"smooth: labels must be integers or rows of floats, got {labels.dtype}{list(labels.shape)}.")
     elif labels.ndim == 0 or num_classes not in (None, labels.shape[-1]):
-        raise ValueError(f"smooth: labels of shape {labels.shape} are no rows of num_classes={num_classes} floats.")
+        raise ValueError(f"smooth: labels must be rows of num_classes={num_classes} floats, got shape {labels.shape}.")
     alpha = host_amount("smooth", "alpha", alpha, _share)
     return _smooth(labels, alpha, where, num_classes)
 
 
-_share = _checks.Range("in [0, 1]", lambda v: (v >= 0) & (v <= 1), "It is the share of a label that is spread.")
+_share = _checks.Range("in [0, 1]", lambda v: (v >= 0) & (v <= 1), "It is the share of a label to spread.")
 
 
 @functools.partial(jax.jit, static_argnums=(3,), inline=True)

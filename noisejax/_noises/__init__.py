@@ -1,1 +1,1 @@
-"""Noises at the top level of the package, by family: their axes have no meaning, or they act on activations."""
+"""The noises of the top level, by family: their axes have no meaning, or they act on activations."""

@@ -1,4 +1,4 @@
-"""Continuous noise: additive and multiplicative, each by its published definition."""
+"""Continuous noise: additive, multiplicative, and photon noise, each by its published definition."""
 
 import jax
 import jax.numpy as jnp
@@ -8,8 +8,8 @@ from noisejax._contract import Amount, Mask, array_noise, straight_through, wide
 from noisejax._random import sample
 from noisejax._random.stream import words_like
 
-_photons = _checks.Range("above 0", lambda v: v > 0, "It is the mean count where x is 1; +inf is the identity.")
-_freedom = _checks.Range("above 0", lambda v: v > 0, "Small ones have heavy tails; +inf is the Gaussian.")
+_photons = _checks.Range("above 0", lambda v: v > 0, "It is the mean count for x = 1; +inf is the identity.")
+_freedom = _checks.Range("above 0", lambda v: v > 0, "Small values give heavy tails; +inf is the Gaussian.")
 
 
 @array_noise(sees="element", ranges={"std": _checks.nonnegative}, widen=False)
@@ -18,9 +18,9 @@ def gaussian(key: jax.Array, x: jax.Array, std: Amount, *, where: Mask = None, l
 
     Args:
       key: a JAX key.
-      x: floats or uint8/uint16 images of any shape; a uint8 result is rounded and saturates.
+      x: floats or uint8/uint16 images of any shape. Results for images are rounded and saturate.
       std: the standard deviation, in the units of x; at least 0, broadcastable to x. 0 is the identity.
-      where, lengths: padding, see `noisejax.Noise`.
+      where, lengths: padding; x may also be a `noisejax.Padded`.
 
     Returns:
       An array of x's shape and dtype.
@@ -44,17 +44,17 @@ def uniform(key: jax.Array, x: jax.Array, half_width: Amount, *, where: Mask = N
 
     Args:
       key: a JAX key.
-      x: floats or uint8/uint16 images of any shape; a uint8 result is rounded and saturates.
+      x: floats or uint8/uint16 images of any shape. Results for images are rounded and saturate.
       half_width: half the width of the interval, in the units of x; at least 0, broadcastable to x. 0 is the identity.
         The standard deviation is half_width / sqrt(3).
-      where, lengths: padding, see `noisejax.Noise`.
+      where, lengths: padding; x may also be a `noisejax.Padded`.
 
     Returns:
       An array of x's shape and dtype.
 
     References:
       Schuchman, "Dither signals and their effect on quantization noise", IEEE Trans. Communication Technology 12(4),
-      1964: with half_width = step / 2 it is the dither for `noisejax.quantize`.
+      1964. With half_width = step / 2 it is the dither for `noisejax.quantize`.
 
     Example:
       >>> import jax, jax.numpy as jnp, noisejax as nj
@@ -67,21 +67,21 @@ def uniform(key: jax.Array, x: jax.Array, half_width: Amount, *, where: Mask = N
 
 @array_noise(sees="element", ranges={"scale": _checks.nonnegative})
 def laplace(key: jax.Array, x: jax.Array, scale: Amount, *, where: Mask = None, lengths: Mask = None) -> jax.Array:
-    """Additive Laplace noise: ``x + scale * n``, with n of density ``exp(-|n|) / 2`` for each element.
+    """Additive Laplace noise: ``x + scale * n``, where n has density ``exp(-|n|) / 2`` for each element.
 
     Args:
       key: a JAX key.
-      x: floats or uint8/uint16 images of any shape; a uint8 result is rounded and saturates.
+      x: floats or uint8/uint16 images of any shape. Results for images are rounded and saturate.
       scale: the mean absolute value of the noise, in the units of x; at least 0, broadcastable to x. 0 is the
         identity. The standard deviation is scale * sqrt(2).
-      where, lengths: padding, see `noisejax.Noise`.
+      where, lengths: padding; x may also be a `noisejax.Padded`.
 
     Returns:
       An array of x's shape and dtype.
 
     References:
-      Dwork et al., "Calibrating noise to sensitivity in private data analysis", TCC 2006. These draws are floating
-      point and no privacy mechanism by themselves (Mironov, CCS 2012).
+      Dwork et al., "Calibrating noise to sensitivity in private data analysis", TCC 2006. These draws are in
+      floating point and are not a privacy mechanism by themselves (Mironov, CCS 2012).
 
     Example:
       >>> import jax, jax.numpy as jnp, noisejax as nj
@@ -95,16 +95,16 @@ def laplace(key: jax.Array, x: jax.Array, scale: Amount, *, where: Mask = None, 
 def student_t(
     key: jax.Array, x: jax.Array, scale: Amount, df: Amount, *, where: Mask = None, lengths: Mask = None
 ) -> jax.Array:
-    """Additive heavy-tailed noise: ``x + scale * t``, with t of Student's distribution for each element.
+    """Additive heavy-tailed noise: ``x + scale * t``, where t has Student's distribution for each element.
 
     Args:
       key: a JAX key.
-      x: floats or uint8/uint16 images of any shape; a uint8 result is rounded and saturates.
+      x: floats or uint8/uint16 images of any shape. Results for images are rounded and saturate.
       scale: the factor of the draws, in the units of x; at least 0, broadcastable to x. 0 is the identity. The
-        standard deviation is scale * sqrt(df / (df - 2)) where df > 2, and there is none below.
-      df: the degrees of freedom, above 0, broadcastable to x; 1 is the Cauchy distribution and inf the Gaussian.
-        Draws beyond the range of float32, which occur below 0.5, are held at its ends.
-      where, lengths: padding, see `noisejax.Noise`.
+        standard deviation is scale * sqrt(df / (df - 2)) for df > 2; otherwise there is none.
+      df: the degrees of freedom, above 0, broadcastable to x. 1 is the Cauchy distribution and inf the Gaussian.
+        Draws beyond the range of float32, which occur for df below 0.5, are clamped to it.
+      where, lengths: padding; x may also be a `noisejax.Padded`.
 
     Returns:
       An array of x's shape and dtype.
@@ -118,7 +118,7 @@ def student_t(
       (2, 3)
     """
     df = jnp.minimum(jnp.asarray(df).astype(jnp.float32), 1e7)  # the Gaussian to 1e-7, and no inf * 0 at inf
-    w = jnp.minimum(words_like(key, "student_t", x), jnp.uint32(2**32 - 256))  # a radius of 0 has no gradient in df
+    w = jnp.minimum(words_like(key, "student_t", x), jnp.uint32(2**32 - 256))  # radius 0 has no gradient in df
     t = sample.student_t(w, words_like(key, "student_t.angle", x), df)
     return x + scale * jnp.clip(t, -3e38, 3e38).astype(x.dtype)
 
@@ -129,9 +129,10 @@ def speckle(key: jax.Array, x: jax.Array, std: Amount, *, where: Mask = None, le
 
     Args:
       key: a JAX key.
-      x: floats or uint8/uint16 images of any shape; a uint8 result is rounded and saturates. Zeros stay zeros.
+      x: floats or uint8/uint16 images of any shape. Results for images are rounded and saturate. Zeros
+        remain zeros.
       std: the standard deviation relative to x; at least 0, broadcastable to x. 0 is the identity.
-      where, lengths: padding, see `noisejax.Noise`.
+      where, lengths: padding; x may also be a `noisejax.Padded`.
 
     Returns:
       An array of x's shape and dtype.
@@ -153,17 +154,17 @@ def speckle(key: jax.Array, x: jax.Array, std: Amount, *, where: Mask = None, le
 
 @array_noise(sees="element", ranges={"photons": _photons})
 def shot(key: jax.Array, x: jax.Array, photons: Amount, *, where: Mask = None, lengths: Mask = None) -> jax.Array:
-    """Photon noise: ``Poisson(x * photons) / photons`` for each element, of mean x and variance x / photons.
+    """Photon noise: ``Poisson(x * photons) / photons`` for each element, with mean x and variance x / photons.
 
-    Negative x is no intensity and stays as it is. The gradient in x is straight-through: that of the expectation,
-    which is 1; the gradient in `photons` is 0.
+    Negative elements are not intensities and remain unchanged. The gradient in x is straight-through: it is the
+    gradient of the expectation, 1. The gradient in `photons` is 0.
 
     Args:
       key: a JAX key.
-      x: intensities, floats or uint8/uint16 images of any shape; a uint8 result is rounded and saturates.
-      photons: the mean count where x is 1 (for a uint8 image: per grey level), above 0, broadcastable to x. inf is
-        the identity; a traced value at or below 0 gives darkness, 0.
-      where, lengths: padding, see `noisejax.Noise`.
+      x: intensities: floats or uint8/uint16 images of any shape. Results for images are rounded and saturate.
+      photons: the mean count for x = 1 (per grey level of a uint8 image); above 0, broadcastable to x. inf is the
+        identity. A traced value at or below 0 gives darkness, 0.
+      where, lengths: padding; x may also be a `noisejax.Padded`.
 
     Returns:
       An array of x's shape and dtype.

@@ -1,4 +1,4 @@
-"""Noise that removes parts of what a network computes: blocks of feature maps, patches of a token sequence."""
+"""Noise that removes parts of activations: blocks of feature maps, patches of a token sequence."""
 
 import math
 
@@ -23,13 +23,13 @@ def _drop_block_options(x, block_size, broadcast_dims, axes, scale_by_keep) -> N
             f"drop_block: block_size must be a positive integer or one for each of axes {spatial}, got {block_size!r}."
         )
     if set(_checks.axes("drop_block", "broadcast_dims", broadcast_dims, x.ndim)) & set(spatial):
-        raise ValueError(f"drop_block: broadcast_dims {broadcast_dims} must lie outside of axes {spatial}.")
+        raise ValueError(f"drop_block: broadcast_dims must lie outside of axes {spatial}, got {broadcast_dims!r}.")
 
 
 def _spatial(x: jax.Array, axes: tuple[int, ...] | None) -> tuple[int, ...]:
     found = tuple(range(1, x.ndim - 1)) if axes is None else _checks.axes("drop_block", "axes", axes, x.ndim)
     if not found:
-        raise ValueError(f"drop_block: x must have axes to lay blocks on, (B, ..., C), got shape {x.shape}. Give axes.")
+        raise ValueError(f"drop_block: x must have axes to lay blocks on, (B, ..., C), got shape {x.shape}. Pass axes.")
     return found
 
 
@@ -46,23 +46,24 @@ def drop_block(
     where: Mask = None,
     lengths: Mask = None,
 ) -> Hit:
-    """DropBlock: contiguous blocks of feature maps are 0; what is kept is rescaled by total over kept.
+    """DropBlock: contiguous blocks of feature maps are set to 0; the rest is rescaled by total / kept.
 
-    Each place where a block fits is the corner of one with probability ``gamma = rate * prod(n / (b * (n - b + 1)))``
-    over the axes, of length n with blocks of length b. Overlaps count twice in this formula, so the dropped share is
-    a little below the rate.
+    Each position where a block fits is the corner of one with probability
+    ``gamma = rate * prod(n / (b * (n - b + 1)))``. The product is over the axes, where n is the length of an axis and b
+    that of a block. This formula counts overlaps twice, so the dropped share is slightly below the rate.
 
     Args:
       key: a JAX key.
-      x: floats, (B, ..., C) with one, two, three or more axes in between.
-      rate: the share to be dropped, in [0, 1], broadcastable to x; traced values clamp. 0 is the identity.
-      block_size: the length of a block, odd or even, along every axis or one for each; one that does not fit becomes
-        the axis. Static.
+      x: floats of shape (B, ..., C), with one or more axes in between.
+      rate: the share of elements to drop, in [0, 1], broadcastable to x; traced values are clamped. 0 is the
+        identity.
+      block_size: the length of a block, odd or even: one for all axes, or one for each. A block longer than its axis
+        covers the axis. Static.
       broadcast_dims: axes along which one draw is shared: ``(-1,)`` hits all channels at once. Static.
       axes: the axes that blocks extend over; None for all but the first and the last. Static.
-      scale_by_keep: whether what is kept is rescaled, over the axes of the blocks: for each example and channel by
-        itself, so that no result depends on the rest of the batch. Static.
-      where, lengths: padding, see `noisejax.Noise`; it is not counted in the rescaling.
+      scale_by_keep: whether kept elements are rescaled. The factor is computed over the axes of the blocks, separately
+        for each example and channel, so no result depends on the rest of the batch. Static.
+      where, lengths: padding; x may also be a `noisejax.Padded`. The rescaling does not count padding.
 
     Returns:
       An array of x's shape and dtype.
@@ -84,7 +85,7 @@ def drop_block(
     hit = sample.bernoulli(words(key, "drop_block", **all_but(x, broadcast_dims)), gamma)
     for axis, block in blocks.items():
         hit = hit & (positions(x, axis) <= x.shape[axis] - block)
-    for axis, block in blocks.items():  # one axis after the other: the window's cost is the sum of the lengths
+    for axis, block in blocks.items():  # one axis at a time, so that the cost is the sum of the block lengths
         window = tuple(block if n == axis else 1 for n in range(x.ndim))
         hit = lax.reduce_window(hit, False, lax.max, window, (1,) * x.ndim, [(n - 1, 0) for n in window])
     if not scale_by_keep:
@@ -111,24 +112,25 @@ def patch_dropout(
 ) -> Padded:
     """Patch dropout: keeps a random ``floor(L * (1 - rate))`` of L tokens, at least one, in their order.
 
-    The result is shorter than x, which makes training cheaper, so the rate is static. For tokens that are blanked and
-    stay in place, with a rate that may be traced, use `pixel_dropout`.
+    The result is shorter than x, which makes training cheaper, so the rate is static. To blank tokens in place, with a
+    rate that may be traced, use `noisejax.image.pixel_dropout`.
 
     Args:
       key: a JAX key.
-      x: numbers of shape (B, tokens, ...), or a `Padded` of them with any batch axes. Each example keeps tokens of its
-        own.
-      rate: the share of tokens dropped, in [0, 1], rounded to whole tokens. Static.
+      x: numbers of shape (B, tokens, ...), or a `noisejax.Padded` of them with any batch axes. The kept tokens are
+        drawn for each example.
+      rate: the share of tokens to drop, in [0, 1], rounded to whole tokens. Static.
       num_prefix_tokens: the number of tokens at the start (a class token) that are always kept and not counted in L.
         Static.
-      lengths: the number of valid tokens of each example, prefix included; shape (B,). Short for a `Padded`.
+      lengths: the number of valid tokens of each example, prefix included; shape (B,). Shorthand for a
+        `noisejax.Padded`.
 
     Returns:
-      An array of x's dtype and shape (B, num_prefix_tokens + kept, ...); for a `Padded` a `Padded`. Padding is dropped
-      first, so the new lengths are ``minimum(lengths, num_prefix_tokens + kept)``.
+      An array of x's dtype and shape (B, num_prefix_tokens + kept, ...), or a `noisejax.Padded` if x is one. Padding is
+      dropped first, so the new lengths are ``minimum(lengths, num_prefix_tokens + kept)``.
 
     Raises:
-      TypeError: a rate that is traced, or a mask `where`.
+      TypeError: the rate is traced, or a mask `where` is given.
       ValueError: x has no more tokens than `num_prefix_tokens`.
 
     References:

@@ -28,26 +28,26 @@ def cutmix(
 ) -> Any:
     """CutMix: a box of each image is replaced by its partner's, and the labels are blended by the box's area.
 
-    With lam from Beta(alpha, alpha) the box has sides ``sqrt(1 - lam)`` of the image's and a centre drawn equally over
-    its pixels; it is clipped at the border. Labels are blended with ``1 - area / (height * width)`` of the clipped
-    box, and not with lam.
+    lam is drawn from Beta(alpha, alpha). The box has ``sqrt(1 - lam)`` times the sides of the image. It is centred
+    at a uniformly random pixel and clipped at the border. Labels are blended with the weight
+    ``1 - area / (height * width)`` of the clipped box, not with lam.
 
-    To switch between mixup and CutMix with a probability, for each batch (`mode='batch'`, one of them runs) or each
-    example:
+    To switch between mixup and CutMix at random, for each batch (`mode='batch'`, where only one of them runs) or for
+    each example:
     ``nj.choose(nj.bind(nj.mixup, alpha=0.8, num_classes=10), nj.bind(nj.cutmix, alpha=1.0, num_classes=10),
     weights=(0.5, 0.5), mode="batch")``.
 
     Args:
       key: a JAX key.
-      batch: a pytree of arrays with a common leading axis of B examples. Its array of the highest rank holds the
-        images. Entries that have the images' extents along `axes`, such as segmentation masks of any dtype, get the
-        same box; all others are blended as in `mixup`.
-      alpha: of the Beta distribution, at least 0; a scalar, or of shape (B,). 0 is the identity (labels still become
-        rows); traced values below 0 count as 0. Gradients stop at it.
+      batch: a pytree of arrays with a common leading axis of B examples. The array of the highest rank holds the
+        images. Entries whose extents along `axes` are those of the images, such as segmentation masks of any dtype,
+        get the same box. All others are blended as in `mixup`.
+      alpha: the parameter of the Beta distribution, at least 0; a scalar, or of shape (B,). 0 is the identity (labels
+        still become rows). Traced values below 0 count as 0. Gradients stop at it.
       num_classes, keep, pairing, shards: as in `mixup`.
-      mode: `'example'` draws lam and a box for each example, `'batch'` once, as in the paper.
-      axes: the axes of height and width; (2, 3) for channels before them. With another number d of axes (time alone;
-        a video's three) the sides are ``(1 - lam)**(1/d)``.
+      mode: `'example'` draws lam and a box for each example, `'batch'` once, as in the paper. Static.
+      axes: the axes of height and width; (2, 3) if channels come first. For a different number d of axes (time alone,
+        or the three of a video) the sides are ``(1 - lam)**(1/d)``. Static.
 
     Returns:
       A batch of the same structure.
@@ -66,7 +66,7 @@ def cutmix(
     image = max(batch.values(), key=lambda leaf: leaf.ndim)
     if not axes or len(set(axes)) != len(axes) or min(axes) < 1 or max(axes) >= image.ndim:
         raise ValueError(
-            f"cutmix: axes must be different axes of the images after the first, for instance (1, 2), got {axes!r} for "
+            f"cutmix: axes must be distinct axes of the images after the first, for instance (1, 2), got {axes!r} for "
             f"images of shape {image.shape} (the entry of the highest rank)."
         )
     n, extents = image.shape[0], _extents(image, axes)
@@ -102,7 +102,7 @@ def _extents(leaf: jax.Array, axes: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _box(lam, centres, extents) -> tuple[list, Amount]:
-    """For each axis where the boxes begin and end, and how many places they hold."""
+    """The start and end of the boxes along each axis, and their areas."""
     side = jnp.sqrt(1 - lam) if len(extents) == 2 else (1 - lam) ** (1 / len(extents))
     bounds, area = [], 1.0
     for centre, size in zip(centres, extents, strict=True):

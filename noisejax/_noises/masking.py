@@ -10,7 +10,7 @@ from noisejax._contract import Amount, Fitted, Hit, Mask, array_noise, wide
 from noisejax._random import sample
 from noisejax._random.stream import all_but, along, fold, positions, words, words_like
 
-_SELU_FLOOR = -1.7580993408473766  # -lambda * alpha of SELU: what it gives far below 0
+_SELU_FLOOR = -1.7580993408473766  # -lambda * alpha of SELU: its limit at minus infinity
 
 
 def _broadcast_dims(x: jax.Array, broadcast_dims: tuple[int, ...]) -> None:
@@ -27,19 +27,19 @@ def dropout(
     where: Mask = None,
     lengths: Mask = None,
 ) -> Hit:
-    """Inverted dropout: each element is 0 with probability `rate`, else divided by 1 - rate.
+    """Inverted dropout: each element is set to 0 with probability `rate`, and otherwise divided by 1 - rate.
 
     Args:
       key: a JAX key.
       x: floats of any shape.
-      rate: the probability that an element is dropped, in [0, 1], broadcastable to x; traced values clamp. 0 is the
-        identity.
+      rate: the probability that an element is dropped, in [0, 1], broadcastable to x; traced values are clamped. 0 is
+        the identity.
       broadcast_dims: axes along which one draw is shared, as in Flax: ``(1,)`` drops features of a (batch, time,
-        feature) array for all times at once. Static.
-      where, lengths: padding, see `noisejax.Noise`.
+        feature) array at all times at once. Static.
+      where, lengths: padding; x may also be a `noisejax.Padded`.
 
     Returns:
-      An array of x's shape and dtype, of x's expectation for every rate below 1.
+      An array of x's shape and dtype, whose expectation is x for every rate below 1.
 
     References:
       Srivastava et al., "Dropout: a simple way to prevent neural networks from overfitting", JMLR 15, 2014.
@@ -55,17 +55,19 @@ def dropout(
 
 @array_noise(_checks.floats, sees="element", ranges={"rate": _checks.rate})
 def spatial_dropout(key: jax.Array, x: jax.Array, rate: Amount, *, where: Mask = None, lengths: Mask = None) -> Hit:
-    """Spatial dropout: each channel of each example is 0 with probability `rate`, else divided by 1 - rate.
+    """Spatial dropout: whole channels of each example are set to 0 with probability `rate`.
+
+    All other channels are divided by 1 - rate.
 
     Args:
       key: a JAX key.
       x: floats, examples first and channels last: (B, ..., C), with any axes in between.
-      rate: the probability that a channel is dropped, in [0, 1], broadcastable to x; traced values clamp. 0 is the
-        identity.
-      where, lengths: padding, see `noisejax.Noise`.
+      rate: the probability that a channel is dropped, in [0, 1], broadcastable to x; traced values are clamped. 0 is
+        the identity.
+      where, lengths: padding; x may also be a `noisejax.Padded`.
 
     Returns:
-      An array of x's shape and dtype, of x's expectation for every rate below 1.
+      An array of x's shape and dtype, whose expectation is x for every rate below 1.
 
     References:
       Tompson et al., "Efficient object localization using convolutional networks", CVPR 2015.
@@ -85,18 +87,18 @@ def gaussian_dropout(
 ) -> jax.Array:
     """Gaussian dropout: ``x * (1 + sqrt(rate / (1 - rate)) * n)``, with n standard normal for each element.
 
-    The factor has the mean and the variance of dropout's.
+    The factor has the same mean and variance as that of dropout.
 
     Args:
       key: a JAX key.
       x: floats of any shape.
-      rate: the rate of the dropout that it stands for, in [0, 1], broadcastable to x; traced values clamp. 0 is the
-        identity. At 1, where the formula is infinite, the standard deviation is 4096, that of the largest float32
-        below 1.
-      where, lengths: padding, see `noisejax.Noise`.
+      rate: the rate of the equivalent dropout, in [0, 1], broadcastable to x; traced values are clamped. 0 is the
+        identity. At 1 the formula is infinite; the standard deviation is then 4096, that of the largest float32 below
+        1.
+      where, lengths: padding; x may also be a `noisejax.Padded`.
 
     Returns:
-      An array of x's shape and dtype, of x's expectation.
+      An array of x's shape and dtype, whose expectation is x.
 
     References:
       Srivastava et al., "Dropout: a simple way to prevent neural networks from overfitting", JMLR 15, 2014, section
@@ -109,7 +111,7 @@ def gaussian_dropout(
     """
     some = rate > 0
     ratio = jnp.where(some, rate / jnp.maximum(1 - rate, 2**-24), 1)
-    std = jnp.where(some, jnp.sqrt(jnp.minimum(ratio, 2**24)), 0)  # safe inside: the root's slope at 0 is infinite
+    std = jnp.where(some, jnp.sqrt(jnp.minimum(ratio, 2**24)), 0)  # double where: the root's slope at 0 is infinite
     noise = sample.normal(words_like(key, "gaussian_dropout", x), into=x.dtype)
     x = wide(x)
     return x * (1 + std * noise.astype(x.dtype))
@@ -117,17 +119,17 @@ def gaussian_dropout(
 
 @array_noise(_checks.floats, sees="element", ranges={"rate": _checks.rate})
 def alpha_dropout(key: jax.Array, x: jax.Array, rate: Amount, *, where: Mask = None, lengths: Mask = None) -> Hit:
-    """Alpha dropout: dropped elements go to SELU's floor, then an affine map restores mean 0 and variance 1.
+    """Alpha dropout: dropped elements become the floor of SELU; an affine map restores mean 0 and variance 1.
 
-    With q = 1 - rate and the floor f = -lambda alpha = -1.7581: ``a * where(dropped, f, x) + b``, where
+    The result is ``a * where(dropped, f, x) + b``, with q = 1 - rate, the floor f = -lambda alpha = -1.7581,
     ``a = (q + f**2 q (1 - q))**(-1/2)`` and ``b = -a (1 - q) f``.
 
     Args:
       key: a JAX key.
-      x: floats of any shape: activations of SELU, whose mean is 0 and variance 1.
-      rate: the probability that an element is dropped, in [0, 1], broadcastable to x; traced values clamp. 0 is the
-        identity; at 1 everything is 0, the limit.
-      where, lengths: padding, see `noisejax.Noise`.
+      x: floats of any shape: activations of SELU, with mean 0 and variance 1.
+      rate: the probability that an element is dropped, in [0, 1], broadcastable to x; traced values are clamped. 0 is
+        the identity. At 1 all elements are 0, which is the limit.
+      where, lengths: padding; x may also be a `noisejax.Padded`.
 
     Returns:
       An array of x's shape and dtype.
@@ -143,15 +145,15 @@ def alpha_dropout(key: jax.Array, x: jax.Array, rate: Amount, *, where: Mask = N
     hit = sample.bernoulli(words_like(key, "alpha_dropout", x), rate)
     keep = 1 - jnp.clip(rate, 0, 1)
     some = keep > 0
-    root = jnp.sqrt(jnp.where(some, keep, 1))  # safe inside: at rate 1 a is infinite
+    root = jnp.sqrt(jnp.where(some, keep, 1))  # double where: a is infinite at rate 1
     curve = lax.rsqrt(1 + _SELU_FLOOR**2 * (1 - keep))
     a = curve / root
     kept = jnp.where(keep < 1, a * x - a * (1 - keep) * _SELU_FLOOR, x)  # to the bit: 0 - 0.0 would be +0.0
-    return Hit(hit, jnp.where(some, _SELU_FLOOR * curve * root, 0), kept)  # a f + b, with 1 - (1 - q) taken as q
+    return Hit(hit, jnp.where(some, _SELU_FLOOR * curve * root, 0), kept)  # a f + b, with 1 - (1 - q) simplified to q
 
 
 class Marginals(Fitted):
-    """Rows of a training set, from which `mask` takes values; made by `marginals`."""
+    """Rows of a training set, from which `mask` draws values; returned by `marginals`."""
 
     table: jax.Array
 
@@ -163,16 +165,17 @@ def marginals(table: jax.Array | np.ndarray, *, rows: int | None = 4096) -> Marg
     """Fits the marginal distributions of a training set, as a `fill` for `mask`.
 
     Args:
-      table: the training set, shape (N, ...): its other axes are the last axes of the x that will be noised.
-      rows: how many rows are kept, evenly spaced in the table's order (shuffle a table whose order is periodic);
-        None keeps all.
+      table: the training set, of shape (N, ...). The axes after the first are the last axes of the x that will be
+        noised.
+      rows: the number of rows to keep, evenly spaced in the order of the table; None keeps all. Shuffle a table whose
+        order is periodic.
 
     Returns:
       A pytree that holds the rows.
 
     Raises:
-      TypeError: a table that holds no numbers.
-      ValueError: a table without rows.
+      TypeError: the table does not hold numbers.
+      ValueError: the table has no rows.
 
     Example:
       >>> import jax, jax.numpy as jnp, noisejax as nj
@@ -209,18 +212,19 @@ def mask(
     where: Mask = None,
     lengths: Mask = None,
 ) -> Hit:
-    """Masking noise: each element is replaced by `fill` with probability `rate`; the rest is untouched.
+    """Masking noise: each element is replaced by `fill` with probability `rate`; the rest is unchanged.
 
     Args:
       key: a JAX key.
       x: numbers or booleans of any shape, features last.
-      rate: the probability that an element is hit, in [0, 1], broadcastable to x; traced values clamp. 0 is the
+      rate: the probability that an element is hit, in [0, 1], broadcastable to x; traced values are clamped. 0 is the
         identity.
-      fill: what stands where it hits: a number, an array broadcastable to x (each feature's mean, say), or
-        `marginals` of a training set: then each hit takes the value that a random training row has at its place.
-      groups: for each feature, the number of its group: the features of a group are hit together, and take their
-        values from one training row, as the columns of a one-hot category must. They should have one rate. Static.
-      where, lengths: padding, see `noisejax.Noise`.
+      fill: the value of the replaced elements: a number, an array broadcastable to x (such as the mean of each
+        feature), or the `marginals` of a training set. With `marginals`, each hit element takes the value of the same
+        feature in a random training row.
+      groups: the group number of each feature. The features of a group are hit together and take their values from one
+        training row, as the columns of a one-hot category must. They should have the same rate. Static.
+      where, lengths: padding; x may also be a `noisejax.Padded`.
 
     Returns:
       An array of x's shape and dtype.
@@ -237,7 +241,7 @@ def mask(
     """
     if groups is None:
         stream, like = key, along(x, range(x.ndim))
-    else:  # the word depends on the group's number and not on the feature's: no gather along the features
+    else:  # the word depends on the group and not on the feature: no gather along the features
         each = along(x, (-1,))
         ids = lax.broadcast_in_dim(jnp.asarray(groups), each["shape"], (x.ndim - 1,), out_sharding=each["sharding"])
         stream, like = fold(key, ids), all_but(x, (-1,))
@@ -249,16 +253,16 @@ def mask(
 
 
 def _values_at(row: jax.Array, table: jax.Array, x: jax.Array) -> jax.Array:
-    """For each element of x, what stands at its place in the given row of the table."""
+    """For each element of x, the value of the same feature in the given row of the table."""
     features = table.shape[1:]
     if len(features) > x.ndim or any(a not in (1, b) for a, b in zip(features[::-1], x.shape[::-1], strict=False)):
         raise ValueError(
-            f"mask: each row of fill of shape {features} does not broadcast to x of shape {x.shape}. Inside "
-            "nj.on_columns, too, fit marginals on all of x's columns."
+            f"mask: each row of fill must broadcast to x of shape {x.shape}, got rows of shape {features}. Fit "
+            "marginals on all columns of x, also inside nj.on_columns."
         )
     first = x.ndim - len(features)
     places = [positions(x, first + axis) if n > 1 else 0 for axis, n in enumerate(features)]
-    # The table is whole on every device, so that each looks up its own part of x.
+    # Every device holds the whole table, so that it can look up its own part of x.
     return table.at[(row, *places)].get(mode="promise_in_bounds", out_sharding=jax.typeof(x).sharding)
 
 
@@ -277,19 +281,19 @@ def drop_path(
     where: Mask = None,
     lengths: Mask = None,
 ) -> Hit:
-    """Stochastic depth: a whole example is 0 with probability `rate`, else divided by 1 - rate.
+    """Stochastic depth: each example is set to 0 with probability `rate`, and otherwise divided by 1 - rate.
 
-    Put it on the branch of a residual block, ``x + drop_path(key, block(x), rate)``, with rates that grow linearly
-    with depth. torchvision calls it `stochastic_depth`, with mode `'row'` for `'example'`.
+    Apply it to the branch of a residual block, ``x + drop_path(key, block(x), rate)``, with rates that grow linearly
+    with depth. In torchvision it is `stochastic_depth`, whose mode `'row'` is `'example'` here.
 
     Args:
       key: a JAX key.
       x: floats, examples first.
-      rate: the probability that a branch is dropped, in [0, 1], broadcastable to x; traced values clamp. 0 is the
+      rate: the probability that a branch is dropped, in [0, 1], broadcastable to x; traced values are clamped. 0 is the
         identity.
-      mode: `'example'` draws for each example (axis 0), `'batch'` once. Static.
-      scale_by_keep: whether what is kept is divided by 1 - rate. Static.
-      where, lengths: padding, see `noisejax.Noise`.
+      mode: `'example'` draws for each example (axis 0), `'batch'` once for the batch. Static.
+      scale_by_keep: whether kept branches are divided by 1 - rate. Static.
+      where, lengths: padding; x may also be a `noisejax.Padded`.
 
     Returns:
       An array of x's shape and dtype.
@@ -308,6 +312,6 @@ def drop_path(
 
 
 def _rescaled(x: jax.Array, rate: Amount) -> jax.Array:
-    """x / (1 - rate), with the rate clamped, and at rate 1, where nothing is kept, something finite."""
-    # A product with the reciprocal, to an ulp: a division is three instructions more for every element.
+    """x / (1 - rate), with the rate clamped. At rate 1, where nothing is kept, the result is finite."""
+    # Multiplied by the reciprocal, exact to an ulp: a division costs three more instructions per element.
     return x * (1 / jnp.where(rate < 1, 1 - jnp.where(rate > 0, rate, 0), 1))

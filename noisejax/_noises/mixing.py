@@ -1,4 +1,4 @@
-"""Noise that mixes examples of a batch with one another: whole ones (mixup), or cell by cell (swap)."""
+"""Noise that mixes the examples of a batch: whole examples (mixup), or cell by cell (swap)."""
 
 import functools
 from typing import Any
@@ -28,26 +28,26 @@ def mixup(
 ) -> Any:
     """mixup: each example becomes ``lam * own + (1 - lam) * partner's``, with lam from Beta(alpha, alpha).
 
-    All entries of the batch are blended alike, each in float32 and rounded once to its own dtype. So one-hot and soft
-    labels, regression targets and several inputs need nothing special. An entry with weight 0 leaves no trace, even
-    if it holds NaN. To blend hidden layers, or for losses of one's own, use `mixup_pairs` and `blend`, of which this
-    is the composition. `nj.per_example` gives a batch of one, which has nothing to mix with.
+    All entries of the batch are blended in the same way, in float32, and rounded once to their own dtype. So one-hot
+    and soft labels, regression targets and several inputs need no special treatment. An entry with weight 0 does not
+    affect the result, even if it holds NaN. `mixup` is the composition of `mixup_pairs` and `blend`; use these to blend
+    hidden layers, or with custom losses. Under `nj.per_example` the batch has one example, and nothing is mixed.
 
     Args:
       key: a JAX key.
       batch: (x, y), a dict or any pytree of arrays with a common leading axis of B examples, B of any size. Floats
-        and uint8 or uint16 images keep their dtype (images are rounded); integer labels of shape (B,) become float32
-        rows of `num_classes`. There is no blend of other integers and of booleans: they raise unless kept.
-      alpha: of the Beta distribution, at least 0; a scalar, or of shape (B,). 0 is the identity (labels still become
-        rows); traced values below 0 count as 0.
-      num_classes: the length of the rows; needed where integer labels are. NumPy labels outside [0, num_classes)
-        raise; on a device they become rows of zeros, as the -1 of a missing label should.
-      mode: `'example'` draws lam for each example, `'batch'` once, as in the paper.
-      keep: names (of a dict), places (in a tuple) or fields of entries that are left alone.
-      pairing: `'permutation'` draws the partners; `'roll'` takes the example before, which is as good if the batch is
-        in random order, and moves less between devices.
-      shards: the number of equal, consecutive parts of the batch within which partners are sought. Give the number of
-        devices (or a multiple) over which the batch is sharded, and they do not communicate.
+        and uint8 or uint16 images keep their dtype (images are rounded). Integer labels of shape (B,) become float32
+        rows of `num_classes`. Other integers and booleans cannot be blended: they raise unless named in `keep`.
+      alpha: the parameter of the Beta distribution, at least 0; a scalar, or of shape (B,). 0 is the identity (labels
+        still become rows). Traced values below 0 count as 0.
+      num_classes: the length of the rows; required for integer labels. NumPy labels outside [0, num_classes) raise. On
+        a device they become rows of zeros, as the -1 of a missing label should. Static.
+      mode: `'example'` draws lam for each example, `'batch'` once, as in the paper. Static.
+      keep: the entries to leave unchanged: keys of a dict, positions in a tuple, or field names. Static.
+      pairing: `'permutation'` draws the partners. `'roll'` takes the previous example; it is equivalent if the batch is
+        in random order, and it moves less data between devices. Static.
+      shards: the number of equal, consecutive parts of the batch within which partners are drawn. Pass the number of
+        devices over which the batch is sharded (or a multiple) to avoid communication. Static.
 
     Returns:
       A batch of the same structure.
@@ -76,7 +76,7 @@ def mixup_pairs(
     pairing: str = "permutation",
     shards: int = 1,
 ) -> tuple[jax.Array, jax.Array]:
-    """What `mixup` draws: the weight of each of n examples, and its partner; `blend` applies them.
+    """Draws the weights and partners of `mixup` for n examples, to be applied by `blend`.
 
     Args:
       key: a JAX key.
@@ -87,8 +87,8 @@ def mixup_pairs(
       lam, float32 in [0, 1] of shape (n,), and partner, int32 indices of shape (n,).
 
     Example:
-      Manifold mixup (Verma et al., ICML 2019): one weight and one pairing at a layer drawn at random, where a weight
-      of 1 blends nothing; and a loss that takes both labels.
+      Manifold mixup (Verma et al., ICML 2019) blends at one random layer, with one set of weights and partners; a
+      weight of 1 leaves the other layers unchanged. The loss takes both labels.
 
       >>> import jax, jax.numpy as jnp, noisejax as nj
       >>> def loss(key, layers, x, labels):
@@ -129,14 +129,14 @@ def blend(
     """Blends each example of a batch, or of one array, with its partner: ``lam * own + (1 - lam) * partner's``.
 
     Args:
-      batch: as in `mixup`: an array, a tuple, a dict, any pytree of arrays with a common leading axis.
+      batch: an array, or a batch as in `mixup`: a tuple, a dict or any pytree of arrays with a common leading axis.
       lam: the weight of each example itself, in [0, 1]: a scalar, or of shape (B,). 1 is the identity.
-      partner: the index of each example's partner, of shape (B,); or a Python int by which the batch is rolled.
+      partner: the index of each example's partner, of shape (B,), or a Python int by which to roll the batch.
       num_classes, keep: as in `mixup`.
-      shards: the number of parts within which all partners lie, as given to `mixup_pairs`: no indices beyond.
+      shards: the number of parts, as given to `mixup_pairs`. Partners must lie in the same part. Static.
 
     Returns:
-      A batch of the same structure, integer labels as float32 rows.
+      A batch of the same structure; integer labels become float32 rows.
 
     Example:
       >>> import jax.numpy as jnp, noisejax as nj
@@ -166,11 +166,11 @@ def _blend(names, leaves, lam, roll, partner, num_classes, shards):
     return [_batch.mix(leaf, lam, _batch.take(leaf, roll if partner is None else partner, shards)) for leaf in softened]
 
 
-_weight = _checks.Range("in [0, 1]", lambda v: (v >= 0) & (v <= 1), "It is the weight of an example itself.")
+_weight = _checks.Range("in [0, 1]", lambda v: (v >= 0) & (v <= 1), "It is the weight of the example itself.")
 
 
 def draw_pairs(tag, key, leaf, alpha, mode, pairing, shards) -> tuple[jax.Array, jax.Array]:
-    """The weights, Beta(alpha, alpha), laid out as leaf's examples, and the partners of these."""
+    """Weights from Beta(alpha, alpha), sharded like the examples of leaf, and partners."""
     n = leaf.shape[0]
     _checks.one_of(tag, "mode", mode, ("example", "batch"))
     _checks.one_of(tag, "pairing", pairing, ("permutation", "roll"))
@@ -178,10 +178,12 @@ def draw_pairs(tag, key, leaf, alpha, mode, pairing, shards) -> tuple[jax.Array,
     alpha = jnp.asarray(alpha, jnp.float32)
     _per_batch(tag, "alpha", alpha.shape, n)
     if mode == "batch" and alpha.size != 1:
-        raise ValueError(f"{tag}: one weight is drawn for the batch, so alpha must be a scalar, got {alpha.shape}.")
+        raise ValueError(
+            f"{tag}: alpha must be a scalar with mode='batch', which draws one weight, got shape {alpha.shape}."
+        )
     alpha = alpha.reshape(()) if alpha.size == 1 else alpha
     w, w2 = (per_draw(key, f"{tag}.lam{part}", leaf, mode) for part in ("", ".angle"))
-    # Below 1e-6 all weights are 0 or 1 already, and the derivative in alpha would overflow.
+    # For alpha below 1e-6 all weights are 0 or 1, and the derivative in alpha would overflow.
     drawn = sample.symmetric_beta(w, w2, jnp.maximum(alpha, jnp.float32(1e-6)))
     lam = jnp.where(alpha > 0, drawn, 1)
     if pairing == "roll":
@@ -193,7 +195,7 @@ def draw_pairs(tag, key, leaf, alpha, mode, pairing, shards) -> tuple[jax.Array,
 
 
 def per_draw(key, tag: str, leaf: jax.Array, mode: str) -> jax.Array:
-    """One word for each example, laid out as leaf's; in batch mode the same one, drawn once."""
+    """One word for each example, sharded like the examples of leaf; in batch mode they share one draw."""
     like = one_per_example(leaf)
     if mode == "example":
         return words(key, tag, **like)
@@ -231,21 +233,21 @@ def swap(
     where: Mask = None,
     lengths: Mask = None,
 ) -> Hit:
-    """Swap noise: each cell takes, with probability `rate`, the value of the same feature in another example.
+    """Swap noise: with probability `rate`, a cell takes the value of the same feature in a different example.
 
-    The other example is drawn for each cell by itself, equally among all others of the batch: a draw from the
-    feature's marginal distribution. For marginals fitted on a training set, see `nj.mask`.
+    The example is drawn for each cell separately, uniformly among all others of the batch. This is a draw from the
+    marginal distribution of the feature. For marginals fitted on a training set, see `nj.mask`.
 
     Args:
       key: a JAX key.
-      x: numbers or booleans of shape (B, ...), features last. A batch of one has nothing to swap.
-      rate: the probability that a cell is hit, in [0, 1], broadcastable to x; traced values clamp. 0 is the identity.
-        A cell that is hit may get an equal value; `nj.changed` tells.
-      groups: for each feature, the number of its group: the features of a group are hit together and take their
-        values from one example, as the columns of a one-hot category must. They should have one rate.
-      shards: the number of equal, consecutive parts of the batch within which values are taken. Give the number of
-        devices (or a multiple) over which the batch is sharded, and they do not communicate.
-      where, lengths: padding, see `noisejax.Noise`. A cell whose drawn value would be padding is not hit.
+      x: numbers or booleans of shape (B, ...), features last. In a batch of one, nothing is swapped.
+      rate: the probability that a cell is hit, in [0, 1], broadcastable to x; traced values are clamped. 0 is the
+        identity. The new value may equal the old one; `nj.changed` shows which cells changed.
+      groups: the group number of each feature. The features of a group are hit together and take their values from one
+        example, as the columns of a one-hot category must. They should have the same rate. Static.
+      shards: the number of equal, consecutive parts of the batch within which values are taken. Pass the number of
+        devices over which the batch is sharded (or a multiple) to avoid communication. Static.
+      where, lengths: padding; x may also be a `noisejax.Padded`. A cell whose drawn value would be padding is not hit.
 
     Returns:
       An array of x's shape and dtype.
@@ -276,7 +278,7 @@ def swap(
 
 
 def _cells(x: jax.Array, row: jax.Array, shards: int) -> jax.Array:
-    """The values at other rows, of the same part of the batch and at the same place otherwise."""
+    """The values at the given rows, within the same part of the batch and in the same column."""
 
     def within_parts(x, row):
         parts, rows = (v.reshape(shards, -1, *x.shape[1:]) for v in (x, jnp.broadcast_to(row, x.shape)))

@@ -1,4 +1,4 @@
-"""What digital hardware does to numbers: impulses, quantization, few bits, NaN and infinities."""
+"""Errors of digital hardware: impulses, quantization, reduced precision, NaN and infinities."""
 
 import jax
 import jax.numpy as jnp
@@ -9,8 +9,8 @@ from noisejax._contract import Amount, Hit, Mask, array_noise, saturate, straigh
 from noisejax._random import sample
 from noisejax._random.stream import along, words, words_like
 
-_share = _checks.Range("in [0, 1]", lambda v: (v >= 0) & (v <= 1), "It is the share of salt among what is hit.")
-_bits = _checks.Range("at least 0", lambda v: v >= 0, "23 keeps all of a float32.")
+_share = _checks.Range("in [0, 1]", lambda v: (v >= 0) & (v <= 1), "It is the share of salt among the hit elements.")
+_bits = _checks.Range("at least 0", lambda v: v >= 0, "23 keeps all bits of a float32.")
 _SPECIAL = {"nan": jnp.nan, "inf": jnp.inf, "-inf": -jnp.inf}
 
 
@@ -29,28 +29,29 @@ def salt_and_pepper(
     where: Mask = None,
     lengths: Mask = None,
 ) -> Hit:
-    """Salt-and-pepper noise: each element is hit with probability `rate`, and becomes `high` (salt) or `low`.
+    """Salt-and-pepper noise: with probability `rate`, an element becomes `high` (salt) or `low` (pepper).
 
     Args:
       key: a JAX key.
       x: floats, integers or booleans of any shape.
-      rate: the probability that an element is hit, in [0, 1], broadcastable to x; traced values clamp. 0 is the
+      rate: the probability that an element is hit, in [0, 1], broadcastable to x; traced values are clamped. 0 is the
         identity.
       salt_vs_pepper: the share of salt among the hit elements, in [0, 1], broadcastable to x.
       low: the value of pepper, broadcastable to x.
-      high: the value of salt, broadcastable to x. None for 1, and for uint8 and uint16 images their largest value.
-      channel_axis: the axis along which elements, the channels of one pixel, are hit as one. None hits each element
-        by itself, as scikit-image does.
-      where, lengths: padding, see `noisejax.Noise`.
+      high: the value of salt, broadcastable to x. None means 1, or the largest value of uint8 and uint16 images.
+      channel_axis: the axis of channels, along which the elements of a pixel are hit together. None hits each element
+        separately, as in scikit-image. Static.
+      where, lengths: padding; x may also be a `noisejax.Padded`.
 
     Returns:
-      An array of x's shape and dtype; what is not hit is the same to the bit. See `noisejax.hits` for the mask.
+      An array of x's shape and dtype; elements that are not hit are unchanged to the bit. See `noisejax.hits` for the
+      mask.
 
     Raises:
-      ValueError: x holds integers of another type and `high` is not given.
+      ValueError: x holds integers of a different dtype and `high` is None.
 
     References:
-      scikit-image, ``skimage.util.random_noise(mode="s&p")``; with a channel axis kornia's RandomSaltAndPepperNoise.
+      scikit-image, ``skimage.util.random_noise(mode="s&p")``; with a channel axis, kornia's RandomSaltAndPepperNoise.
 
     Example:
       >>> import jax, jax.numpy as jnp, noisejax as nj
@@ -59,7 +60,9 @@ def salt_and_pepper(
       ([0.0, 0.5, 1.0], True)
     """
     if channel_axis is not None and not -x.ndim <= channel_axis < x.ndim:
-        raise ValueError(f"salt_and_pepper: x must have the channel_axis {channel_axis}, got shape {x.shape}.")
+        raise ValueError(
+            f"salt_and_pepper: channel_axis must be an axis of x, got {channel_axis!r} for x of shape {x.shape}."
+        )
     axes = [a for a in range(x.ndim) if channel_axis is None or a != channel_axis % x.ndim]
     low, high = _ends("salt_and_pepper", x, low, high)
     hit, value = _one_of(words(key, "salt_and_pepper", **along(x, axes)), rate, (high, salt_vs_pepper), (low, 1))
@@ -78,24 +81,25 @@ def impulse(
     where: Mask = None,
     lengths: Mask = None,
 ) -> Hit:
-    """Impulse noise: each element is hit with probability `rate`, and becomes an extreme or a random value.
+    """Impulse noise: with probability `rate`, an element becomes an extreme or a random value.
 
     Args:
       key: a JAX key.
-      x: floats, integers or booleans of any shape. Each element is hit by itself: channels are not tied.
-      rate: the probability that an element is hit, in [0, 1], broadcastable to x; traced values clamp. 0 is the
+      x: floats, integers or booleans of any shape. Each element is hit separately, also in different channels.
+      rate: the probability that an element is hit, in [0, 1], broadcastable to x; traced values are clamped. 0 is the
         identity.
-      low, high: the range of values, each broadcastable to x. `high` is None for 1, and for uint8 and uint16 images
-        their largest value.
-      values: `'fixed'` for `low` or `high`, equally often; `'random'` for a value uniform on [low, high] (integers
-        are rounded).
-      where, lengths: padding, see `noisejax.Noise`.
+      low, high: the range of values, each broadcastable to x. None as `high` means 1, or the largest value of
+        uint8 and uint16 images.
+      values: `'fixed'` for `low` or `high`, with equal probability; `'random'` for a value uniform on [low, high]
+        (integers are rounded). Static.
+      where, lengths: padding; x may also be a `noisejax.Padded`.
 
     Returns:
-      An array of x's shape and dtype; what is not hit is the same to the bit. See `noisejax.hits` for the mask.
+      An array of x's shape and dtype; elements that are not hit are unchanged to the bit. See `noisejax.hits` for the
+      mask.
 
     Raises:
-      ValueError: x holds integers of another type and `high` is not given.
+      ValueError: x holds integers of a different dtype and `high` is None.
 
     References:
       Hendrycks and Dietterich, "Benchmarking neural network robustness to common corruptions and perturbations", ICLR
@@ -131,18 +135,19 @@ def nonfinite(
     Args:
       key: a JAX key.
       x: floats of any shape.
-      rate: the probability that an element is hit, in [0, 1], broadcastable to x; traced values clamp. 0 is the
+      rate: the probability that an element is hit, in [0, 1], broadcastable to x; traced values are clamped. 0 is the
         identity.
-      kinds: which of `'nan'`, `'inf'` and `'-inf'` stand there then, equally often; named again, one is as much more
-        frequent.
-      where, lengths: padding, see `noisejax.Noise`.
+      kinds: a tuple of `'nan'`, `'inf'` and `'-inf'`. Each entry is equally likely, so repeating a value makes it more
+        frequent. Static.
+      where, lengths: padding; x may also be a `noisejax.Padded`.
 
     Returns:
-      An array of x's shape and dtype; what is not hit is the same to the bit. See `noisejax.hits` for the mask.
+      An array of x's shape and dtype; elements that are not hit are unchanged to the bit. See `noisejax.hits` for the
+      mask.
 
     References:
       Li et al., "Understanding error propagation in deep learning neural network (DNN) accelerators and applications",
-      SC 2017: the faults by which it detects soft errors that matter.
+      SC 2017, which detects harmful soft errors by these faults.
 
     Example:
       >>> import jax, jax.numpy as jnp, noisejax as nj
@@ -169,21 +174,21 @@ def quantize(
     where: Mask = None,
     lengths: Mask = None,
 ) -> jax.Array:
-    """Uniform quantization: x is rounded to the grid ``origin + k * step``, k any integer.
+    """Uniform quantization: x is rounded to the grid ``origin + k * step``, where k is any integer.
 
-    For b bits over a range the step is ``(high - low) / (2**b - 1)`` with `low` as the origin; nothing is clipped, so
-    chain `noisejax.clip` before it. The gradient is straight-through at the rounding: 1 in x, and in the step
-    ``round(q) - q`` where ``q = (x - origin) / step``.
+    For b bits over a range, use the step ``(high - low) / (2**b - 1)`` and the origin `low`. Nothing is clipped, so
+    chain `noisejax.clip` before it. The gradient is straight-through at the rounding: it is 1 in x, and
+    ``round(q) - q`` in the step, where ``q = (x - origin) / step``.
 
     Args:
-      key: a JAX key; not used by ``rounding="nearest"``.
-      x: floats or uint8/uint16 images of any shape; a uint8 result is rounded and saturates.
-      step: the distance of neighbouring values, in the units of x; at least 0, broadcastable to x. 0 is the identity.
-        Where x / step leaves the integers that x's precision holds (2**23 in float32), x stays as it is.
+      key: a JAX key; ``rounding="nearest"`` does not use it.
+      x: floats or uint8/uint16 images of any shape. Results for images are rounded and saturate.
+      step: the distance between neighbouring values, in the units of x; at least 0, broadcastable to x. 0 is the
+        identity. Where x / step exceeds the integers that x's precision holds (2**23 in float32), x is unchanged.
       origin: a point of the grid, broadcastable to x.
-      rounding: `'nearest'`, ties to even; or `'stochastic'`, up or down with the probabilities that make the
-        expectation x.
-      where, lengths: padding, see `noisejax.Noise`.
+      rounding: `'nearest'`, ties to even, or `'stochastic'`, up or down with the probabilities for which the
+        expectation is x. Static.
+      where, lengths: padding; x may also be a `noisejax.Padded`.
 
     Returns:
       An array of x's shape and dtype.
@@ -218,28 +223,29 @@ def reduce_precision(
     where: Mask = None,
     lengths: Mask = None,
 ) -> jax.Array:
-    """Rounds x to a floating-point format of fewer bits, as IEEE 754 has them: subnormal numbers, overflow to inf.
+    """Rounds x to a floating-point format of fewer bits, as in IEEE 754, with subnormal numbers and overflow to inf.
 
-    bfloat16 is 7 with ``exponent_bits=8``, float16 is 10 with 5, float8_e5m2 is 2 with 5. `jax.lax.reduce_precision`
-    differs: its bits are static, and it has no subnormal numbers. The gradient is straight-through, 1 in x.
+    ``mantissa_bits=7, exponent_bits=8`` is bfloat16, 10 and 5 are float16, and 2 and 5 are float8_e5m2.
+    `jax.lax.reduce_precision` differs: its bits are static, and it has no subnormal numbers. The gradient in x is
+    straight-through: 1.
 
     Args:
-      key: a JAX key; not used by ``rounding="nearest"``.
+      key: a JAX key; ``rounding="nearest"`` does not use it.
       x: floats of any shape.
-      mantissa_bits: the bits of the mantissa without the leading one, at least 0, broadcastable to x; rounded to an
-        integer. As many as x's dtype has, or more (23 for float32, inf for any), are the identity.
-      exponent_bits: the bits of the exponent, from 2. None for those of the computation, float32 or wider: a range no
-        smaller than x's.
-      rounding: `'nearest'`, ties to even; or `'stochastic'`, up or down with the probabilities that make the
-        expectation x (where nothing overflows).
-      where, lengths: padding, see `noisejax.Noise`.
+      mantissa_bits: the number of mantissa bits, without the leading one; at least 0, broadcastable to x, and rounded
+        to an integer. No fewer than x's dtype has is the identity (23 for float32, inf for any dtype).
+      exponent_bits: the number of exponent bits, at least 2. None keeps those of the computation, which is in float32
+        or wider, so the range is no smaller than that of x. Static.
+      rounding: `'nearest'`, ties to even, or `'stochastic'`, up or down with the probabilities for which the
+        expectation is x (unless the result overflows). Static.
+      where, lengths: padding; x may also be a `noisejax.Padded`.
 
     Returns:
       An array of x's shape and dtype.
 
     References:
       IEEE 754-2019, sections 3.4 and 4.3; Gupta et al., "Deep learning with limited numerical precision", ICML 2015
-      (stochastic rounding). The results for nearest are those of casts by ml_dtypes.
+      (stochastic rounding). With `'nearest'`, results equal casts by ml_dtypes.
 
     Example:
       >>> import jax, jax.numpy as jnp, noisejax as nj
@@ -275,7 +281,7 @@ def reduce_precision(
 
 
 def _round(key, tag: str, q: jax.Array, rounding: str) -> jax.Array:
-    """Integers near q, nearest or so that their expectation is q."""
+    """Rounds q to the nearest integers, or stochastically, so that the expectation is q."""
     if rounding == "nearest":
         return jnp.round(q)
     below = jnp.floor(q)
@@ -283,7 +289,7 @@ def _round(key, tag: str, q: jax.Array, rounding: str) -> jax.Array:
 
 
 def _one_of(w: jax.Array, rate, *values) -> tuple[jax.Array, jax.Array]:
-    """Hits at `rate`, and one of ``(value, cumulative share)`` where they hit, of one word both; shares end at 1."""
+    """Hits at `rate`, and the chosen one of ``(value, cumulative share)``, both from one word; the last share is 1."""
     rate = jnp.clip(rate, 0, 1)
     chosen = values[-1][0]
     for value, share in reversed(values[:-1]):
@@ -295,6 +301,8 @@ def _ends(function: str, x: jax.Array, low, high) -> tuple[jax.Array, jax.Array]
     """The values of pepper and salt in x's dtype."""
     if high is None:
         if jnp.issubdtype(x.dtype, jnp.integer) and x.dtype not in (jnp.uint8, jnp.uint16):
-            raise ValueError(f"{function}: high must be given for integers that are no image, got x of {x.dtype}.")
+            raise ValueError(
+                f"{function}: high must be given for integers other than uint8 and uint16 images, got x of {x.dtype}."
+            )
         high = jnp.iinfo(x.dtype).max if jnp.issubdtype(x.dtype, jnp.integer) else 1
     return saturate(low, x.dtype), saturate(high, x.dtype)

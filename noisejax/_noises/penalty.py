@@ -1,4 +1,4 @@
-"""The analytic counterpart of noise: what Gaussian noise at the input adds to a loss, as a penalty on the Jacobian."""
+"""The analytic counterpart of Gaussian input noise: its effect on a loss, as a penalty on the Jacobian."""
 
 import math
 from collections.abc import Callable
@@ -12,35 +12,35 @@ from noisejax._random.stream import enter, words
 
 
 def tikhonov_penalty(f: Callable, x: jax.Array, std: Amount, *, loss: str = "squared") -> jax.Array:
-    """What Gaussian noise at the input adds to each example's loss, to second order, from the exact Jacobian.
+    """The expected increase of each example's loss under Gaussian input noise, to second order, from the Jacobian.
 
-    With J the Jacobian of f at one example and H the Hessian of the loss in f's outputs,
+    With J the Jacobian of f at one example and H the Hessian of the loss in the outputs of f,
 
         ``penalty = 1/2 tr(diag(std) J^T H J diag(std))``.
 
-    For the squared loss 1/2 ||f(x) - y||^2, where H is the identity, this is ``std**2 / 2 * ||J||_F^2``; for
-    ||f(x) - y||^2 without the half it is twice that, and for a mean over m outputs (1/m)th. The whole expansion, with
-    S = diag(std), is
+    For the squared loss 1/2 ||f(x) - y||^2, where H is the identity, this is ``std**2 / 2 * ||J||_F^2``. For
+    ||f(x) - y||^2 without the factor 1/2, multiply it by 2; for a mean over m outputs, divide it by m. The full
+    expansion, with S = diag(std), is
 
         ``E loss(f(x + S n)) - loss(f(x)) = penalty + 1/2 sum_k dloss/df_k tr(S f_k'' S) + O(std**4)``.
 
-    The second term vanishes where f is linear in x (for the squared loss the fourth order too: then the penalty is
-    exact, which is ridge regression), and on average over y at the optimum f(x) = E[y | x] (Bishop 1995). Elsewhere it
-    is dropped, as in the Gauss-Newton method, so that the penalty is never negative and needs no y. A ReLU network has
-    it too, concentrated at its kinks: it shows on average over x.
+    The second term vanishes if f is linear in x, and on average over y at the optimum f(x) = E[y | x] (Bishop 1995). If
+    f is linear and the loss is squared, the fourth order vanishes too: the penalty is exact, and is that of ridge
+    regression. In all other cases the term is dropped, as in the Gauss-Newton method, so the penalty is never negative
+    and does not depend on y. In a ReLU network the term is concentrated at the kinks, and appears in averages over x.
 
     Args:
-      f: a function of a batch that treats its examples independently, (B, ...) to (B, ...); for cross-entropies it
-        gives logits. Not one with batch statistics.
-      x: floats, (B, ...).
-      std: the standard deviation of the noise in the units of x; at least 0, broadcastable to x. 0 gives 0.
+      f: a function of a batch, (B, ...) to (B, ...), that treats the examples independently: it must not use batch
+        statistics. For cross-entropies it returns logits.
+      x: floats of shape (B, ...).
+      std: the standard deviation of the noise, in the units of x; at least 0, broadcastable to x. 0 gives 0.
       loss: `'squared'`, `'softmax_cross_entropy'` (over all outputs of an example) or `'sigmoid_binary_cross_entropy'`
-        (summed over the outputs).
+        (summed over the outputs). Static.
 
     Returns:
-      Shape (B,), in float32 or x's wider dtype, to be averaged and added to the clean loss; differentiable in std and
-      in whatever f closes over. It takes one vector-Jacobian product for each of an example's outputs, all held at
-      once: for many outputs see `tikhonov_estimate`.
+      An array of shape (B,), in float32 or x's wider dtype, to be averaged and added to the clean loss. It is
+      differentiable in std and in the variables that f closes over. It computes one vector-Jacobian product for each
+      output of an example, all in memory at once. For many outputs, see `tikhonov_estimate`.
 
     References:
       Bishop, "Training with noise is equivalent to Tikhonov regularization", Neural Computation 7(1), 1995. Camuto et
@@ -63,19 +63,20 @@ def tikhonov_penalty(f: Callable, x: jax.Array, std: Amount, *, loss: str = "squ
 def tikhonov_estimate(
     key: jax.Array, f: Callable, x: jax.Array, std: Amount, *, probes: int = 1, loss: str = "squared"
 ) -> jax.Array:
-    """An unbiased estimate of `tikhonov_penalty` from random vector-Jacobian products, for f of many outputs.
+    """An unbiased estimate of `tikhonov_penalty` from random vector-Jacobian products, for f with many outputs.
 
     With A^T A = H, the trace of A J diag(std**2) J^T A^T is the mean of ``||diag(std) J^T A^T z||^2`` over probes z of
-    independent random signs. One probe costs about as much as the gradient of f in x, however many outputs; for f of
-    one output it is exact.
+    independent random signs. One probe costs about as much as the gradient of f in x, for any number of outputs. For f
+    with one output, the estimate is exact.
 
     Args:
       key: a JAX key.
       f, x, std, loss: as in `tikhonov_penalty`.
-      probes: how many random vectors are averaged for each example; their variance falls as 1 / probes.
+      probes: the number of random vectors to average for each example; the variance is proportional to 1 / probes.
+        Static.
 
     Returns:
-      Shape (B,), never negative, in the dtype and differentiable like the exact one.
+      An array of shape (B,), never negative. Its dtype and gradients are as for `tikhonov_penalty`.
 
     References:
       Hutchinson, "A stochastic estimator of the trace of the influence matrix for Laplacian smoothing splines",
@@ -96,7 +97,7 @@ def tikhonov_estimate(
     std = _std("tikhonov_estimate", f, x, std, loss)
     outputs, pull = jax.vjp(f, x)
     _check_outputs("tikhonov_estimate", x, outputs)
-    # Probes stand last, so that an example's own do not depend on how many examples there are.
+    # The axis of probes is last, so that an example's probes do not depend on the number of examples.
     sharding = jax.typeof(outputs).sharding
     spec = (*sharding.spec, *[None] * (outputs.ndim + 1 - len(sharding.spec)))
     sharding = sharding.update(spec=jax.sharding.PartitionSpec(*spec))
@@ -129,7 +130,7 @@ def _softmax_cross_entropy(outputs, z):
 
 
 def _sigmoid_binary_cross_entropy(outputs, z):
-    """A = diag(sqrt(p (1 - p))), from logarithms, whose gradients stay finite where p is 0 or 1."""
+    """A = diag(sqrt(p (1 - p))), from logarithms, whose gradients remain finite at p = 0 and p = 1."""
     return jnp.exp(0.5 * (jax.nn.log_sigmoid(outputs) + jax.nn.log_sigmoid(-outputs))) * z
 
 
@@ -149,7 +150,7 @@ def _std(function: str, f, x, std, loss: str) -> jax.Array:
     _checks.one_of(function, "loss", loss, tuple(_ROOTS))
     std = jnp.asarray(host_amount(function, "std", std, _checks.nonnegative))
     _checks.broadcastable(function, "std", std.shape, x.shape)
-    # Sums of squares in float32 or wider; std of x's rank, as strict rank promotion wants it.
+    # Sums of squares need float32 or wider; strict rank promotion needs std to have the rank of x.
     std = std.astype(jnp.float64 if x.dtype == jnp.float64 else jnp.float32)
     return std.reshape((1,) * (x.ndim - std.ndim) + std.shape)
 
@@ -158,5 +159,5 @@ def _check_outputs(function: str, x, outputs) -> None:
     if not hasattr(outputs, "ndim") or outputs.ndim == 0 or outputs.shape[0] != x.shape[0]:
         raise ValueError(
             f"{function}: f must map a batch of shape {x.shape} to a batch, got {getattr(outputs, 'shape', outputs)}. "
-            "For a function of one example, give jax.vmap(f)."
+            "For a function of one example, pass jax.vmap(f)."
         )

@@ -1,7 +1,7 @@
-"""Boxes and bands: how noises that remove regions draw where they lie, and check what they are given.
+"""Boxes and bands: the draws and checks of noises that remove regions.
 
-Axis 0 holds the examples, and each draws for itself. Without an axis of examples (the region's axes include 0) there is
-one draw. Every region is drawn in closed form, at the shape it has: nothing is rejected and drawn again.
+Axis 0 holds the examples, and regions are drawn for each example separately. If the axes of the region include 0, there
+is no axis of examples, and one draw is made. Every region is drawn in closed form, without rejection.
 """
 
 import jax
@@ -13,7 +13,7 @@ from noisejax._random.stream import along, fold, positions, words
 
 
 def union_of(region, key, count: int) -> jax.Array:
-    """The union of `count` regions, each drawn from a stream of its own."""
+    """The union of `count` regions, each drawn from its own stream."""
     numbers = jnp.arange(count)
     return jnp.any(jax.vmap(region)(fold(key, numbers), numbers), axis=0)
 
@@ -34,7 +34,7 @@ def within(x: jax.Array, axis: int, start: jax.Array, length: jax.Array) -> jax.
 def plane_axes(function: str, x: jax.Array, axes: tuple[int, ...], count: int | None = 2) -> tuple[int, ...]:
     if isinstance(axes, tuple) and (len(axes) == count or (count is None and axes)):
         return _checks.axes(function, "axes", axes, x.ndim)
-    raise ValueError(f"{function}: axes must name {count or 'some'} axes of x, as (-3, -2) does, got {axes!r}.")
+    raise ValueError(f"{function}: axes must name {count or 'some'} axes of x, such as (-3, -2), got {axes!r}.")
 
 
 def check_interval(function: str, name: str, value: tuple[float, float], low: float, high: float) -> None:

@@ -1,4 +1,4 @@
-"""Noise on images: arrays (B, H, W, C) whose axes of height, width and channel it must know."""
+"""Noise on images: arrays of shape (B, H, W, C), with axes for height, width and channels."""
 
 from noisejax.image._erasing import (
     channel_dropout as channel_dropout,

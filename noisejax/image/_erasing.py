@@ -1,7 +1,7 @@
 """Noise that removes parts of images: boxes, grids, pixels and channels.
 
-Axis 0 holds the examples, and each draws for itself. `axes` names the axes that a region extends over; along all
-others, channels and the frames of a video, it is the same.
+Axis 0 holds the examples, and regions are drawn for each example separately. `axes` are the axes that a region extends
+over. Along all other axes, such as channels and the frames of a video, the region is the same.
 """
 
 import math
@@ -52,22 +52,25 @@ def random_erasing(
 ) -> Hit:
     """Random erasing: with probability `rate` a rectangle of the image is replaced.
 
-    Its share of the image is uniform in `area`, its height over width log-uniform in `aspect`, its place uniform
-    among those where it fits. The published form draws again, and finally gives up, when a rectangle does not fit;
-    here the aspect is drawn from the part of its range that fits (the nearest that does, if there is none).
+    The area of the rectangle as a share of the image is uniform in `area`. Its height over width is log-uniform in
+    `aspect`, and its position is uniform among those where it fits. If a rectangle does not fit, the published form
+    draws again, and finally gives up. Here the aspect is drawn from the part of its range that fits (if there is none,
+    it is the nearest one that does).
 
     Args:
       key: a JAX key.
-      x: images (B, H, W, C), floats or uint8.
-      rate: the probability that an image is hit, in [0, 1], broadcastable to x; traced values clamp. 0 is the identity.
-      fill: what stands in the rectangle, in units of x, broadcastable to x: a number, or one for each channel.
-      std: the standard deviation of the normal noise that is added to `fill` if `noise` asks for it, in units of x.
-      noise: None for none, `'channel'` for one value per channel, `'element'` for one per pixel and channel (timm's
+      x: floats or uint8/uint16 images of shape (B, H, W, C). Results for images are rounded and saturate.
+      rate: the probability that an image is hit, in [0, 1], broadcastable to x; traced values are clamped. 0 is the
+        identity.
+      fill: the value of the replaced elements, in the units of x, broadcastable to x: a number, or one per channel.
+      std: the standard deviation of the normal noise added to `fill`, in the units of x; at least 0. Without `noise` it
+        has no effect.
+      noise: None for no noise, `'channel'` for one draw per channel, `'element'` for one per pixel and channel (timm's
         modes `'const'`, `'rand'` and `'pixel'`). Static.
-      area: the range of the rectangle's share of the image. Static.
-      aspect: the range of its height over its width. Static.
+      area: the range of the rectangle's area, as a share of the image. Static.
+      aspect: the range of the rectangle's height over its width. Static.
       axes: the axes of height and width. Static.
-      where, lengths: padding, see `noisejax.Noise`.
+      where, lengths: padding; x may also be a `noisejax.Padded`.
 
     Returns:
       An array of x's shape and dtype.
@@ -116,16 +119,16 @@ def cutout(
     where: Mask = None,
     lengths: Mask = None,
 ) -> Hit:
-    """Cutout: a square of fixed size is replaced by `fill`; its centre is any pixel, so it may leave the image.
+    """Cutout: a square is replaced by `fill`. Its centre is any pixel, so it may extend beyond the image.
 
     Args:
       key: a JAX key.
-      x: images (B, H, W, C).
-      size: the side of the square in pixels, rounded to whole ones; at least 0, broadcastable to x: shape
-        (B, 1, 1, 1) for one per example. 0 is the identity.
-      fill: what stands there, broadcastable to x.
-      axes: the axes that the square extends over: one for a stretch of a series, three for a cube. Static.
-      where, lengths: padding, see `noisejax.Noise`.
+      x: images of shape (B, H, W, C).
+      size: the side of the square in pixels, rounded to an integer; at least 0, broadcastable to x: of shape
+        (B, 1, 1, 1) for one size per example. 0 is the identity.
+      fill: the value of the replaced elements, broadcastable to x.
+      axes: the axes that the square extends over: one for an interval of a series, three for a cube. Static.
+      where, lengths: padding; x may also be a `noisejax.Padded`.
 
     Returns:
       An array of x's shape and dtype.
@@ -168,19 +171,19 @@ def coarse_dropout(
     where: Mask = None,
     lengths: Mask = None,
 ) -> Hit:
-    """Coarse dropout: several rectangles of the image are replaced by `fill`; they lie inside and may overlap.
+    """Coarse dropout: several rectangles inside the image are replaced by `fill`; they may overlap.
 
     Args:
       key: a JAX key.
-      x: images (B, H, W, C).
-      holes: how many, at least 0, broadcastable to x: shape (B, 1, 1, 1) for one number per example. A fraction is
-        the probability of one more. What exceeds `max_holes` does not count. 0 is the identity.
-      fill: what stands there, broadcastable to x.
-      max_holes: the largest number of holes; the cost grows with it. Static.
-      height: the range of a hole's height as a share of the image's; uniform. Static.
-      width: the same for its width. Static.
+      x: images of shape (B, H, W, C).
+      holes: the number of rectangles; at least 0, broadcastable to x: of shape (B, 1, 1, 1) for one number per example.
+        The fractional part is the probability of one more. `max_holes` is the upper limit. 0 is the identity.
+      fill: the value of the replaced elements, broadcastable to x.
+      max_holes: the largest number of rectangles, which determines the cost. Static.
+      height: the range of a rectangle's height, as a share of the image's; drawn uniformly. Static.
+      width: the range of a rectangle's width, as a share of the image's; drawn uniformly. Static.
       axes: the axes of height and width. Static.
-      where, lengths: padding, see `noisejax.Noise`.
+      where, lengths: padding; x may also be a `noisejax.Padded`.
 
     Returns:
       An array of x's shape and dtype.
@@ -231,20 +234,20 @@ def grid_mask(
 ) -> Hit:
     """GridMask: a regular grid of squares, one in each unit of d by d pixels, is replaced by `fill`.
 
-    d is a uniform integer in the range `unit`, the grid's offset uniform, and the squares' side ``d * sqrt(rate)``,
-    rounded up or down at random so that each pixel is hit with probability `rate` exactly. In the paper's words the
-    rate is (1 - r)**2.
+    d is a uniform integer in the range `unit`, and the offset of the grid is uniform. The side of the squares is
+    ``d * sqrt(rate)``, rounded up or down at random so that each pixel is hit with probability `rate` exactly. In the
+    notation of the paper the rate is (1 - r)**2.
 
     Args:
       key: a JAX key.
-      x: images (B, H, W, C).
-      rate: the probability that a pixel is hit, in [0, 1], broadcastable to x; traced values clamp. 0 is the
-        identity; the paper's r = 0.6 is 0.16.
-      fill: what stands there, broadcastable to x.
-      unit: the range of d, as a share of the image's shorter side; the default is near the paper's 96 to 224 pixels
-        of 224. Static.
+      x: images of shape (B, H, W, C).
+      rate: the probability that a pixel is hit, in [0, 1], broadcastable to x; traced values are clamped. 0 is the
+        identity. The paper's r = 0.6 is a rate of 0.16.
+      fill: the value of the replaced elements, broadcastable to x.
+      unit: the range of d, as a share of the image's shorter side. The default is close to the paper's range of 96 to
+        224 pixels for images of 224. Static.
       axes: the axes that the grid extends over. Static.
-      where, lengths: padding, see `noisejax.Noise`.
+      where, lengths: padding; x may also be a `noisejax.Padded`.
 
     Returns:
       An array of x's shape and dtype.
@@ -275,21 +278,22 @@ def channel_dropout(
 ) -> Hit:
     """Channel dropout of images: each channel of each example is replaced by `fill` with probability `rate`.
 
-    The rest is not rescaled: it is a fault of a picture or a sensor. `spatial_dropout` is the regularizer.
+    All other channels are unchanged: this is a fault of an image or a sensor. The regularizer, which rescales, is
+    `noisejax.spatial_dropout`.
 
     Args:
       key: a JAX key.
       x: numbers or booleans, examples first and channels last: (B, ..., C).
-      rate: the probability that a channel is hit, in [0, 1], broadcastable to x; traced values clamp. 0 is the
+      rate: the probability that a channel is hit, in [0, 1], broadcastable to x; traced values are clamped. 0 is the
         identity.
-      fill: what stands where it hits, broadcastable to x.
-      where, lengths: padding, see `noisejax.Noise`.
+      fill: the value of the replaced elements, broadcastable to x.
+      where, lengths: padding; x may also be a `noisejax.Padded`.
 
     Returns:
       An array of x's shape and dtype.
 
     References:
-      `ChannelDropout` of albumentations, which draws the number of channels instead and always leaves one.
+      `ChannelDropout` of albumentations, which draws the number of channels instead and always keeps one.
 
     Example:
       >>> import jax, jax.numpy as jnp, noisejax as nj
@@ -305,20 +309,22 @@ def pixel_dropout(
 ) -> Hit:
     """Pixel dropout: each pixel is replaced by `fill` with probability `rate`, in all channels at once.
 
-    The rest is not rescaled. For pixels read frames of a series, or tokens: whatever the last axis describes.
+    All other pixels are unchanged. A pixel is all elements along the last axis, so it may also be a token or a frame
+    of a series.
 
     Args:
       key: a JAX key.
       x: numbers or booleans, channels last.
-      rate: the probability that a pixel is hit, in [0, 1], broadcastable to x; traced values clamp. 0 is the identity.
-      fill: what stands where it hits, broadcastable to x: a number, or one per channel.
-      where, lengths: padding, see `noisejax.Noise`.
+      rate: the probability that a pixel is hit, in [0, 1], broadcastable to x; traced values are clamped. 0 is the
+        identity.
+      fill: the value of the replaced elements, broadcastable to x: a number, or one per channel.
+      where, lengths: padding; x may also be a `noisejax.Padded`.
 
     Returns:
       An array of x's shape and dtype.
 
     References:
-      `PixelDropout` of albumentations (``per_channel=False``; with True it is `mask`).
+      `PixelDropout` of albumentations (``per_channel=False``; ``per_channel=True`` is `noisejax.mask`).
 
     Example:
       >>> import jax, jax.numpy as jnp, noisejax as nj

@@ -1,4 +1,4 @@
-"""Noise on signals: series, waveforms and spectrograms, whose axes of time and frequency it must know."""
+"""Noise on signals: series, waveforms and spectrograms, with axes for time and frequency."""
 
 from noisejax.signal._masks import freq_mask as freq_mask, time_mask as time_mask
 from noisejax.signal._spectral import colored as colored, gaussian_snr as gaussian_snr

@@ -1,4 +1,4 @@
-"""SpecAugment: bands of time and of frequency that are masked."""
+"""The masks of SpecAugment: bands of time and of frequency."""
 
 import jax
 import jax.numpy as jnp
@@ -35,19 +35,19 @@ def time_mask(
 ) -> Hit:
     """Time masking: a band of consecutive steps of each example is replaced by `fill`, in all channels.
 
-    The number of steps t is a uniform integer from 0 to the largest width, the first step one from 0 to tau - t,
-    where tau is the number of the example's valid steps.
+    The number of steps t is a uniform integer from 0 to the largest width that `width` and `limit` allow. The first
+    step is a uniform integer from 0 to tau - t, where tau is the number of valid steps of the example.
 
     Args:
       key: a JAX key.
-      x: series or spectrograms (B, T, F).
-      width: the largest width of a band in steps, rounded down; at least 0, broadcastable to x: shape (B, 1, 1) for
-        one per example. 0 is the identity.
-      fill: what stands there, broadcastable to x: a number, or the mean of each channel.
-      count: how many bands, which may overlap. Static.
-      limit: no band is wider than this share of the valid steps (the paper's p). Static.
-      axis: the axis of time: -1 for (B, T). Static.
-      where, lengths: padding, see `noisejax.Noise`: bands lie within the valid steps.
+      x: series or spectrograms of shape (B, T, F).
+      width: the largest width of a band in steps, rounded down; at least 0, broadcastable to x: of shape (B, 1, 1) for
+        one width per example. 0 is the identity.
+      fill: the value of the replaced elements, broadcastable to x: a number, or the mean of each channel.
+      count: the number of bands, which may overlap. Static.
+      limit: the largest width of a band as a share of the valid steps (the paper's p). Static.
+      axis: the axis of time; -1 for an x of shape (B, T). Static.
+      where, lengths: padding; x may also be a `noisejax.Padded`. Bands lie within the valid steps.
 
     Returns:
       An array of x's shape and dtype.
@@ -82,19 +82,19 @@ def freq_mask(
 ) -> Hit:
     """Frequency masking: a band of consecutive channels of each example is replaced by `fill`, at all times.
 
-    The number of channels f is a uniform integer from 0 to the largest width, the first channel one from 0 to nu - f,
-    where nu is the number of channels.
+    The number of channels f is a uniform integer from 0 to the largest width that `width` and `limit` allow. The first
+    channel is a uniform integer from 0 to nu - f, where nu is the number of channels of x.
 
     Args:
       key: a JAX key.
-      x: spectrograms (B, T, F).
-      width: the largest width of a band in channels, rounded down; at least 0, broadcastable to x: shape (B, 1, 1)
-        for one per example. 0 is the identity.
-      fill: what stands there, broadcastable to x: a number, or the mean of each channel.
-      count: how many bands, which may overlap. Static.
-      limit: no band is wider than this share of the channels. Static.
+      x: spectrograms of shape (B, T, F).
+      width: the largest width of a band in channels, rounded down; at least 0, broadcastable to x: of shape (B, 1, 1)
+        for one width per example. 0 is the identity.
+      fill: the value of the replaced elements, broadcastable to x: a number, or the mean of each channel.
+      count: the number of bands, which may overlap. Static.
+      limit: the largest width of a band as a share of the channels. Static.
       axis: the axis of the channels. Static.
-      where, lengths: padding, see `noisejax.Noise`.
+      where, lengths: padding; x may also be a `noisejax.Padded`.
 
     Returns:
       An array of x's shape and dtype.
@@ -113,7 +113,7 @@ def freq_mask(
 def _bands(key, name: str, x, width, where, count: int, limit: float, axis: int) -> jax.Array:
     axis = axis % x.ndim
     like, place, extent = draw_of_examples(x, (axis,)), positions(x, axis), x.shape[axis]
-    if where is not None:  # places are counted among the valid ones, wherever the padding is
+    if where is not None:  # positions count valid steps only, wherever the padding is
         shared = tuple(n for n in range(1 if axis else 0, x.ndim) if n != axis)
         valid = (place >= 0) & jnp.any(where, axis=shared, keepdims=True)
         place = jnp.cumsum(valid.astype(jnp.int32), axis=axis) - 1

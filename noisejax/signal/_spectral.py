@@ -1,4 +1,4 @@
-"""Noise with a level or a spectrum along time: at a signal-to-noise ratio, and of a color."""
+"""Noise with a given signal-to-noise ratio, and noise with a given spectrum along time."""
 
 import functools
 import math
@@ -29,24 +29,25 @@ def gaussian_snr(
 ) -> jax.Array:
     """Additive Gaussian noise at a signal-to-noise ratio: ``x + rms(x) * 10**(-snr_db / 20) * n``.
 
-    The power of the signal is its mean square (its mean included) over `axes`, of what is finite and no padding. A
-    silent example, of power 0, stays as it is. A gradient in x sees that the noise grows with the signal.
+    The power of the signal is its mean square over `axes`. The mean is not subtracted, and padding and values that are
+    not finite are not counted. A silent example, with power 0, is unchanged. The gradient in x includes the growth of
+    the noise with the signal.
 
     Args:
       key: a JAX key.
-      x: floats or uint8/uint16 images of any shape; a uint8 result is rounded and saturates.
-      snr_db: the ratio of the powers of signal and noise in decibels, above -inf, broadcastable to x: of shape
-        (B, 1, ...) for one level per example. inf is the identity.
-      axes: the axes over which power is measured. None for all but the first, so that each example has its own, and
-        for the only one of a single signal of one axis; ``(1,)`` gives each channel of (B, T, C) its own.
-      where, lengths: padding, neither noised nor measured, see `noisejax.Noise`.
+      x: floats or uint8/uint16 images of any shape. Results for images are rounded and saturate.
+      snr_db: the ratio of signal power to noise power in decibels; above -inf, broadcastable to x: of shape
+        (B, 1, ...) for one ratio per example. inf is the identity.
+      axes: the axes over which power is measured. None for all but the first, so that it is measured for each example,
+        or for the only axis of a single signal. ``(1,)`` measures each channel of (B, T, C) separately. Static.
+      where, lengths: padding; x may also be a `noisejax.Padded`. Padding is neither noised nor measured.
 
     Returns:
       An array of x's shape and dtype.
 
     References:
       Ko et al., "Audio augmentation for speech recognition", Interspeech 2015; the formula is that of audiomentations
-      0.43 (AddGaussianSNR), whose power is the mean square too.
+      0.43 (AddGaussianSNR), whose power is also the mean square.
 
     Example:
       >>> import jax, jax.numpy as jnp, noisejax as nj
@@ -74,27 +75,29 @@ def colored(
     where: Mask = None,
     lengths: Mask = None,
 ) -> jax.Array:
-    """Additive Gaussian noise of power spectrum ``1 / f**exponent`` along one axis.
+    """Additive Gaussian noise with power spectrum ``1 / f**exponent`` along one axis.
 
-    Each frequency gets a sine and a cosine of normal amplitudes, whose variance is ``f**-exponent``; the frequency 0
-    that of the lowest one, so that exponent 0 is exactly white. The spectrum is scaled so that every sample has the
-    standard deviation `std`, for any exponent and length; of a large exponent most of it is a slow drift.
+    Each frequency has a sine and a cosine with normal amplitudes of variance ``f**-exponent``. Frequency 0 has the
+    variance of the lowest frequency, so that exponent 0 is exactly white. The spectrum is scaled so that every sample
+    has standard deviation `std`, for any exponent and length. With a large exponent, most of the noise is a slow drift.
 
     Args:
       key: a JAX key.
-      x: floats or uint8/uint16 images with at least one axis; a uint8 result is rounded and saturates.
+      x: floats or uint8/uint16 images with at least one axis. Results for images are rounded and saturate.
       std: the standard deviation of the noise, in the units of x; at least 0, broadcastable to x. 0 is the identity.
-      exponent: 0 is white, 1 pink, 2 brown, -1 blue noise; finite, broadcastable to x, the same along `axis`.
-      axis: the axis along which the noise is correlated. None for the second one, which is the time of (B, T) and
-        (B, T, C), and for the only one of a single signal of one axis. Its length n may be any; the noise is the
-        first n samples of a period of the next length without a prime factor above 7.
-      where, lengths: padding, see `noisejax.Noise`. The noise is made for the whole axis, and padded places restored.
+      exponent: the exponent of the spectrum: 0 is white, 1 pink, 2 brown and -1 blue noise; finite, broadcastable to
+        x, and constant along `axis`.
+      axis: the axis along which the noise is correlated. None for the second axis, which is time in (B, T) and
+        (B, T, C), or for the only axis of a single signal. The axis may have any length n: the noise is the first n
+        samples of a period, whose length is the next number without a prime factor above 7. Static.
+      where, lengths: padding; x may also be a `noisejax.Padded`. The noise is drawn for the whole axis, and padding is
+        then restored.
 
     Returns:
       An array of x's shape and dtype.
 
     Raises:
-      ValueError: x does not have the axis, or `exponent` varies along it.
+      ValueError: x does not have this axis, or `exponent` varies along it.
 
     References:
       Timmer and König, "On generating power law noise", Astronomy and Astrophysics 300, 1995.
@@ -106,7 +109,10 @@ def colored(
     """
     axis = min(1, x.ndim - 1) if axis is None else axis
     if not -x.ndim <= axis < x.ndim:
-        raise ValueError(f"colored: x must have the axis {axis}, got shape {x.shape}. Name the axis of time: axis=...")
+        raise ValueError(
+            f"colored: axis must be an axis of x, got {axis!r} for x of shape {x.shape}. "
+            "Pass the axis of time: axis=..."
+        )
     axis %= x.ndim
     exponent = jnp.asarray(exponent).astype(jnp.float32)
     if exponent.ndim and exponent.shape[axis] != 1:
@@ -120,7 +126,7 @@ def colored(
     cosine, sine = (sample.normal(words(key, f"colored.{name}", **draw)) for name in ("cosine", "sine"))
     column = (1,) * axis + (half,) + (1,) * (x.ndim - 1 - axis)
     index = lax.broadcasted_iota(jnp.float32, column, axis)
-    weight = jnp.where((index == 0) | (2 * index == period), 1, 2).astype(jnp.float32)  # those have no sine
+    weight = jnp.where((index == 0) | (2 * index == period), 1, 2).astype(jnp.float32)  # these frequencies have no sine
     log_power = jnp.log(weight) - exponent * jnp.log(jnp.maximum(index, 1))
     amplitude = jnp.sqrt(jax.nn.softmax(log_power, axis=axis))  # so that the powers sum to 1
     spectrum = jnp.moveaxis(lax.complex(amplitude * cosine, -amplitude * sine), axis, -1)
@@ -130,11 +136,11 @@ def colored(
 
 
 def _rms(x: jax.Array, axes: tuple[int, ...], where: Mask) -> jax.Array:
-    """The root mean square of what is finite and no padding; 0, with gradient 0, where there is none."""
+    """The root mean square of the finite elements outside padding; 0, with gradient 0, if there are none."""
     valid = jnp.isfinite(x) if where is None else jnp.isfinite(x) & where
     count = jnp.maximum(jnp.sum(valid, axis=axes, keepdims=True, dtype=x.dtype), 1)
     x = jnp.where(valid, x, 0)
-    # Divided by the largest value first, since squares of data far from 1 leave the range of float32.
+    # Divide by the largest value first, since squares of very large or small data leave the range of float32.
     largest = lax.stop_gradient(jnp.max(abs(x), axis=axes, keepdims=True, initial=0))
     relative = x / jnp.where(largest > 0, largest, 1)
     power = jnp.sum(relative * relative, axis=axes, keepdims=True) / count
@@ -143,7 +149,7 @@ def _rms(x: jax.Array, axes: tuple[int, ...], where: Mask) -> jax.Array:
 
 @functools.cache
 def _smooth(n: int) -> int:
-    """The smallest number from n on without a prime factor above 7."""
+    """The smallest number, at least n, without a prime factor above 7."""
     while True:
         rest = n
         for prime in (2, 3, 5, 7):
@@ -155,9 +161,9 @@ def _smooth(n: int) -> int:
 
 
 def _fourier(z: jax.Array) -> jax.Array:
-    """``sum_k z[k] exp(2 pi i k t / n)`` over the last axis: Cooley and Tukey (1965), by products with small matrices.
+    """``sum_k z[k] exp(2 pi i k t / n)`` over the last axis: Cooley and Tukey (1965), as products with small matrices.
 
-    Not `jnp.fft`, whose operation jax 0.10 does not partition: it gathers a sharded batch on every device.
+    `jnp.fft` is not used because jax 0.10 does not partition it: it gathers a sharded batch on every device.
     """
     n = z.shape[-1]
     radix = next(r for r in range(min(n, 32), 0, -1) if n % r == 0)
@@ -166,7 +172,7 @@ def _fourier(z: jax.Array) -> jax.Array:
     product = functools.partial(jnp.einsum, precision=lax.Precision.HIGHEST)
     if radix == n:
         return product("...k,kt->...t", z, matrix)
-    # With k = radix * high + low: transform over high, turn each by its low part, transform over low.
+    # With k = radix * high + low: transform over high, multiply by the twiddle factors of low, transform over low.
     inner = _fourier(jnp.swapaxes(z.reshape(*z.shape[:-1], n // radix, radix), -1, -2))
     low, t = (lax.broadcasted_iota(jnp.int32, (radix, n // radix), axis) for axis in (0, 1))
     angle = (low * t).astype(jnp.float32) * np.float32(2 * np.pi / n)
