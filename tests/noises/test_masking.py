@@ -273,7 +273,7 @@ def test_missing_values_of_the_training_set_are_drawn_too():
         (lambda x: nj.mask(KEY, x, 1.2), ValueError, "rate must be in"),
         (lambda x: nj.mask(KEY, x, 0.1, groups=(0, 1)), ValueError, r"groups must be one nonnegative integer"),
         (lambda x: nj.mask(KEY, x, 0.1, groups=(0, 1, 1, 0.5)), ValueError, r"0\.5"),
-        (lambda x: nj.mask(KEY, x, 0.1, nj.marginals(TABLE[:, :3])), ValueError, r"fill of shape \(3,\)"),
+        (lambda x: nj.mask(KEY, x, 0.1, nj.marginals(TABLE[:, :3])), ValueError, r"got rows of shape \(3,\)"),
         (lambda x: nj.mask(KEY, x, 0.1, jnp.ones(3)), ValueError, r"fill of shape \(3,\)"),
         (lambda x: nj.marginals(np.array([["a"], ["b"]])), TypeError, "table must hold numbers"),
         (lambda x: nj.marginals(np.zeros((0, 3))), ValueError, "table must have rows"),
