@@ -48,8 +48,8 @@ def key(function: str, value) -> None:
     dtype = getattr(value, "dtype", None)
     if dtype is None or isinstance(value, np.generic):
         kind = "a raw seed" if isinstance(value, (int, np.integer)) else f"a {type(value).__name__}"
-        mend = f"jax.random.key({value!r})" if isinstance(value, (int, np.integer)) else "jax.random.key(seed)"
-        raise TypeError(f"{function}: key must be a JAX key, got {kind}, {value!r}. Make one with {mend}.")
+        maker = f"jax.random.key({value!r})" if isinstance(value, (int, np.integer)) else "jax.random.key(seed)"
+        raise TypeError(f"{function}: key must be a JAX key, got {kind}, {value!r}. Make one with {maker}.")
     if jnp.issubdtype(dtype, jax.dtypes.prng_key):
         shape, wanted = value.shape, ()
     elif dtype == jnp.uint32:

@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 import jax
 
 from noisejax import _checks, _noise
+from noisejax._contract import X
 from noisejax._layers import activations
 from noisejax._noises import additive
 from noisejax.nnx._bound import BoundNoiseLayer
@@ -142,13 +143,13 @@ class NEFTune(NoiseLayer):
 
     def __call__(
         self,
-        inputs: jax.Array,
+        inputs: X,
         *,
         deterministic: bool | None = None,
         rngs: Streams = None,
         where: jax.Array | None = None,
         lengths: jax.Array | None = None,
-    ) -> jax.Array:
+    ) -> X:
         """Applies the noise.
 
         Args:

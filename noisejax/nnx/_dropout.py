@@ -7,6 +7,7 @@ import jax
 from flax import nnx
 
 from noisejax import _checks
+from noisejax._contract import X
 from noisejax._noises import blocks, masking
 from noisejax.nnx._layer import ArrayNoiseLayer, NoiseLayer, RateLayer, Streams
 
@@ -253,12 +254,12 @@ class PatchDropout(NoiseLayer):
 
     def __call__(
         self,
-        inputs: jax.Array,
+        inputs: X,
         *,
         deterministic: bool | None = None,
         rngs: Streams = None,
         lengths: jax.Array | None = None,
-    ) -> jax.Array:
+    ) -> X:
         """Applies the noise.
 
         Args:

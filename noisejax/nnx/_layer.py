@@ -11,6 +11,7 @@ from jax.core import Tracer
 
 from noisejax import _noise
 from noisejax._checks import key as check_key
+from noisejax._contract import X
 
 Streams = nnx.Rngs | nnx.RngStream | jax.Array | None
 
@@ -140,7 +141,7 @@ class NoiseLayer(nnx.Module):
 class ArrayNoiseLayer(NoiseLayer):
     """A layer of one array noise, with the noise's amounts and options as attributes of the same names."""
 
-    _function: ClassVar[Callable[..., jax.Array]]
+    _function: ClassVar[Callable[..., Any]]
     options: ClassVar[tuple[str, ...]] = ()
 
     def __init_subclass__(cls, **keywords: Any):
@@ -150,13 +151,13 @@ class ArrayNoiseLayer(NoiseLayer):
 
     def __call__(
         self,
-        inputs: jax.Array,
+        inputs: X,
         *,
         deterministic: bool | None = None,
         rngs: Streams = None,
         where: jax.Array | None = None,
         lengths: jax.Array | None = None,
-    ) -> jax.Array:
+    ) -> X:
         """Applies the noise.
 
         Args:
