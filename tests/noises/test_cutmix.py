@@ -8,7 +8,7 @@ from scipy import stats
 
 import noisejax as nj
 from noisejax._cutmix import _box
-from test_mixing import P_VALUE, images
+from noises.test_mixing import P_VALUE, images
 
 
 def authors_box(width, height, lam, cx, cy):

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 import noisejax as nj
-from test_mixing import P_VALUE
+from noises.test_mixing import P_VALUE
 
 
 def table(n=9, features=5):
