@@ -19,7 +19,7 @@ from noisejax._random.stream import words
 def neftune(key, x: Any, alpha: jax.Array, where, lengths) -> Any:
     """x + u with u uniform within alpha / sqrt(L d), for each example's true length L and d features."""
     if isinstance(x, Padded) and lengths is not None:
-        raise TypeError("NEFTune: a Padded has its own lengths. Omit lengths=...")
+        raise TypeError("NEFTune: x is a Padded, which already has lengths: leave out lengths=...")
     values = values_of(x)
     if values.ndim < 2:
         raise ValueError(f"NEFTune: embeddings must be (..., length, features), got shape {values.shape}.")

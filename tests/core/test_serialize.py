@@ -137,7 +137,10 @@ def test_functions_without_names_of_their_own_are_named_by_the_caller():
         (
             lambda d: {
                 **d,
-                "noise": {**d["noise"], "amounts": {"std": {"array": {"dtype": "float32", "shape": [], "data": [-1.0]}}}},
+                "noise": {
+                    **d["noise"],
+                    "amounts": {"std": {"array": {"dtype": "float32", "shape": [], "data": [-1.0]}}},
+                },
             },
             "std must be at least 0",
         ),
@@ -180,7 +183,7 @@ def test_tracers_are_compared_by_identity():
     @jax.jit
     def run(std):
         noise = nj.bind(nj.gaussian, std=std)
-        found.extend([noise == noise, noise == nj.bind(nj.gaussian, std=std + 0)])  # noqa: PLR0124 to itself
+        found.extend([noise == noise, noise == nj.bind(nj.gaussian, std=std + 0)])
         return std
 
     run(0.1)

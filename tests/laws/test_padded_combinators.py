@@ -101,7 +101,7 @@ class TestEntries:
             np.testing.assert_array_equal(np.where(VALID, 0, out["text"].values), np.where(VALID, 0, X))
 
     def test_lengths_of_a_batch_must_say_whose_they_are(self, key):
-        with pytest.raises(TypeError, match=r"lengths of a batch are given by entry.*'text': lengths"):
+        with pytest.raises(TypeError, match=r"lengths of a batch must be given by entry.*'text': lengths"):
             self.noise(key, {"text": X}, lengths=LENGTHS)
 
 

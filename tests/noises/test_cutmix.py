@@ -5,10 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy import stats
-from test_mixing import P_VALUE, images
 
 import noisejax as nj
 from noisejax._noises.cutmix import _box
+from noises.test_mixing import P_VALUE, images
 
 
 def authors_box(width, height, lam, cx, cy):

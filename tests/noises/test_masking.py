@@ -247,7 +247,7 @@ def test_marginals_of_some_columns():
         y = np.asarray(nj.on_columns(nj.bind(nj.mask, rate=0.5, fill=nj.marginals(TABLE)), columns)(KEY, x))
         assert np.isin(y[:, columns], [*np.unique(TABLE[:, columns]), -1]).all()
         assert (y[:, columns] != -1).any() and (np.delete(y, columns, 1) == -1).all()
-    with pytest.raises(ValueError, match="fit marginals on all of x's columns"):
+    with pytest.raises(ValueError, match="Fit marginals on all columns of x"):
         nj.on_columns(nj.bind(nj.mask, rate=0.5, fill=nj.marginals(TABLE[:, [1, 3]])), (1, 3))(KEY, x)
 
 

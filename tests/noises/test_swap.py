@@ -5,9 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy import stats
-from test_mixing import P_VALUE
 
 import noisejax as nj
+from noises.test_mixing import P_VALUE
 
 
 def table(n=9, features=5):

@@ -5,9 +5,9 @@ import sys
 
 import numpy as np
 import pytest
-from test_robustness import LEVELS, X, Y, gaussian, masking, scaled, sweep
 
 from noisejax import robustness
+from robustness.test_robustness import LEVELS, X, Y, gaussian, masking, scaled, sweep
 
 
 @pytest.fixture
