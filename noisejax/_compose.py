@@ -240,6 +240,9 @@ def _per_example(run: Run, key, x, noises, ids=None):
 def clip(low: Amount | None = None, high: Amount | None = None) -> Noise:
     """Clips to [low, high], as a stage of a chain. Noises do not clip by themselves.
 
+    Args:
+      low, high: the ends, in the units of x: numbers, or arrays broadcastable to x, traced or not. None for no end.
+
     Example:
       >>> import jax, jax.numpy as jnp, noisejax as nj
       >>> noise = nj.chain(nj.bind(nj.gaussian, std=0.5), nj.clip(0, 1))

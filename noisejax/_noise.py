@@ -93,7 +93,9 @@ class Noise:
         return structure == other_structure and all(map(_same, ours, theirs))
 
     def __hash__(self):
-        return hash(jax.tree.structure(self))
+        # The hash of JAX's tree structures leaves out what a node says of itself.
+        inside = tuple(hash(part) for part in jax.tree.leaves(self.amounts, is_leaf=is_noise) if is_noise(part))
+        return hash((self.function, tuple(self.amounts), self.options, self.learn, inside))
 
     def __repr__(self):
         return Noise.writers["code"](self)
@@ -244,7 +246,7 @@ def learnable(noise: Noise) -> Noise:
       >>> import jax, jax.numpy as jnp, noisejax as nj
       >>> noise = nj.learnable(nj.chain(nj.bind(nj.gaussian, std=0.5)))
       >>> noise
-      nj.chain(nj.learnable(nj.bind(nj.gaussian, std=0.5)))
+      nj.learnable(nj.chain(nj.bind(nj.gaussian, std=0.5)))
       >>> gradient = jax.grad(lambda noise: (noise(jax.random.key(0), jnp.zeros(100)) ** 2).mean())(noise)
       >>> bool(gradient.stages[0].amounts["std"] > 0)
       True

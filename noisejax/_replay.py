@@ -10,6 +10,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from noisejax._padded import is_padded, values_of
 
@@ -50,7 +51,7 @@ def pick_examples(drawn: jax.Array, new: Any, old: Any) -> Any:
 
 
 def _no_hit(x: Any) -> jax.Array:
-    return jnp.zeros(jnp.shape(values_of(x)), bool)
+    return jnp.zeros(np.shape(values_of(x)), bool)
 
 
 def _union(first: jax.Array, second: jax.Array) -> jax.Array:

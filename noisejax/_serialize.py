@@ -13,7 +13,7 @@ from jax.core import Tracer
 from jax.sharding import PartitionSpec
 
 from noisejax._contract import Fitted, address, fields_of
-from noisejax._noise import Combinator, Noise, Schedule
+from noisejax._noise import Combinator, Noise, Schedule, is_noise
 
 VERSION = 1
 _WHOLE = 16  # arrays with up to this number of entries are written out in a repr
@@ -21,16 +21,30 @@ _WHOLE = 16  # arrays with up to this number of entries are written out in a rep
 
 def code(noise: Noise) -> str:
     """Code that makes the noise, with `nj` and `np` imported as usual. Long arrays appear as dtype and shape."""
+    text = _made(noise)
+    return f"nj.learnable({text})" if noise.learn else text
+
+
+def _made(noise: Noise) -> str:
+    """The code without `learnable`, which sets the flag of all noises inside."""
     function = noise.function
     if isinstance(function, Combinator):
-        arguments, keywords = (function.spelled or _spelled)(noise)
+        arguments, keywords = (function.spelled or _spelled)(_still(noise) if noise.learn else noise)
         keywords = {n: v for n, v in keywords.items() if not _is_default(function, n, v)}
-        text = f"nj.{function.name}({_arguments(arguments, keywords)})"
-    elif not noise.amounts and not noise.options and not hasattr(function, "__noise__"):
-        return address(function)  # a user's function (key, x) -> x, which combinators accept unbound
-    else:
-        text = f"nj.bind({_arguments([function], {**noise.amounts, **dict(noise.options)})})"
-    return f"nj.learnable({text})" if noise.learn and not isinstance(function, Combinator) else text
+        return f"nj.{function.name}({_arguments(arguments, keywords)})"
+    if not noise.amounts and not noise.options and not hasattr(function, "__noise__"):
+        return address(function)  # a user's function (key, x) -> x, which combinators take as it is
+    return f"nj.bind({_arguments([function], {**noise.amounts, **dict(noise.options)})})"
+
+
+def _still(noise: Noise) -> Noise:
+    """The noise, and those inside it, as they were before `learnable`."""
+
+    def inside(value):
+        return _still(value) if is_noise(value) else value
+
+    amounts = {name: jax.tree.map(inside, value, is_leaf=is_noise) for name, value in noise.amounts.items()}
+    return Noise(noise.function, amounts, noise.options)
 
 
 def _spelled(noise: Noise) -> tuple[list, dict]:

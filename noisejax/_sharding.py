@@ -1,6 +1,6 @@
 """Shardings on a mesh with explicit axes: of amounts, of draws per example, and of data moved along sharded axes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import jax
 import numpy as np
@@ -19,10 +19,20 @@ def automatic(function: Callable, leaf: jax.Array, *rest: jax.Array) -> jax.Arra
     return laid_out(leaf, *rest)
 
 
+def axis_names(x: jax.Array, ndim: int) -> tuple:
+    """The mesh axes of each of `ndim` axes, of which x has the first ones; None where it is not sharded."""
+    spec = jax.typeof(x).sharding.spec
+    return (*spec, *[None] * (ndim - len(spec)))
+
+
+def with_axis_names(x: jax.Array, names: Sequence) -> jax.sharding.NamedSharding:
+    """The sharding of an array on x's mesh, from the mesh axes of each of its axes."""
+    return jax.typeof(x).sharding.update(spec=PartitionSpec(*names))
+
+
 def one_per_example(leaf: jax.Array) -> dict:
     """Shape (B,) and sharding of one draw per example, for `words`."""
-    sharding = jax.typeof(leaf).sharding
-    return {"shape": leaf.shape[:1], "sharding": sharding.update(spec=PartitionSpec(*sharding.spec[:1]))}
+    return {"shape": leaf.shape[:1], "sharding": with_axis_names(leaf, axis_names(leaf, leaf.ndim)[:1])}
 
 
 def like_examples(leaf: jax.Array, x: jax.Array) -> jax.Array:
@@ -30,5 +40,5 @@ def like_examples(leaf: jax.Array, x: jax.Array) -> jax.Array:
     sharding = jax.typeof(x).sharding
     if AxisType.Explicit not in sharding.mesh.axis_types:
         return leaf
-    spec = (*sharding.spec[:1], *[None] * (np.ndim(leaf) - 1))
-    return jax.sharding.reshard(leaf, sharding.update(spec=PartitionSpec(*spec)))
+    names = (*axis_names(x, 1)[:1], *[None] * (np.ndim(leaf) - 1))
+    return jax.sharding.reshard(leaf, with_axis_names(x, names))

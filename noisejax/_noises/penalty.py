@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from noisejax import _checks
 from noisejax._contract import Amount, host_amount
 from noisejax._random.stream import enter, words
+from noisejax._sharding import axis_names, with_axis_names
 
 
 def tikhonov_penalty(f: Callable, x: jax.Array, std: Amount, *, loss: str = "squared") -> jax.Array:
@@ -98,9 +99,7 @@ def tikhonov_estimate(
     outputs, pull = jax.vjp(f, x)
     _check_outputs("tikhonov_estimate", x, outputs)
     # The axis of probes is last, so that an example's probes do not depend on the number of examples.
-    sharding = jax.typeof(outputs).sharding
-    spec = (*sharding.spec, *[None] * (outputs.ndim + 1 - len(sharding.spec)))
-    sharding = sharding.update(spec=jax.sharding.PartitionSpec(*spec))
+    sharding = with_axis_names(outputs, axis_names(outputs, outputs.ndim + 1))
     sign_bits = words(stream, "tikhonov_estimate", (*outputs.shape, probes), sharding=sharding) >> jnp.uint32(31)
     signs = 1 - 2 * sign_bits.astype(outputs.dtype)
     return 0.5 * _squares(outputs, pull, jnp.moveaxis(signs, -1, 0), std, loss).mean(0)

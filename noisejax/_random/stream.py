@@ -20,6 +20,7 @@ from jax import lax
 
 from noisejax import _checks
 from noisejax._random.generators import GENERATORS, multiply_wide as multiply_wide, two_words
+from noisejax._sharding import axis_names, with_axis_names
 
 # The key types of this library by the names of their generators. The module `keys` adds them.
 KEY_TYPES: dict[str, Hashable] = {}
@@ -130,10 +131,8 @@ def along(x: jax.Array, axes: Sequence[int]) -> dict:
     """Arguments of `words` for a draw that varies only along `axes` of `x`: ``words(key, tag, **along(x, (0,)))``."""
     kept = {axis % x.ndim for axis in axes} if x.ndim else set()
     shape = tuple(n if axis in kept else 1 for axis, n in enumerate(x.shape))
-    sharding = jax.typeof(x).sharding
-    spec = (*sharding.spec, *[None] * (x.ndim - len(sharding.spec)))
-    spec = jax.sharding.PartitionSpec(*(s if axis in kept else None for axis, s in enumerate(spec)))
-    return {"shape": shape, "sharding": sharding.update(spec=spec), "varies": tuple(sorted(kept))}
+    names = [names if axis in kept else None for axis, names in enumerate(axis_names(x, x.ndim))]
+    return {"shape": shape, "sharding": with_axis_names(x, names), "varies": tuple(sorted(kept))}
 
 
 def all_but(x: jax.Array, axes: Sequence[int]) -> dict:

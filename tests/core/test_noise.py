@@ -8,6 +8,7 @@ import pytest
 from flax import nnx
 
 import noisejax as nj
+from noisejax._contract import array_noise
 
 
 def scaled(key, x, scale, *, flip=False):
@@ -171,3 +172,55 @@ def test_an_amount_on_a_schedule_needs_its_step_and_traces_once(key):
 
     assert [float(step(n)) for n in (0, 5, 10)] == [0.0, 0.5, 1.0]
     assert len(traces) == 1
+
+
+def test_amounts_may_be_bound_in_the_order_of_the_function(key):
+    assert nj.bind(nj.student_t, 0.1, 3.0) == nj.bind(nj.student_t, scale=0.1, df=3.0)
+    assert nj.bind(nj.mask, 0.1, fill=2.0) == nj.bind(nj.mask, rate=0.1, fill=2.0)
+    for call, match in (
+        (lambda: nj.bind(nj.gaussian, 0.1, std=0.2), "two values for 'std'"),
+        (lambda: nj.bind(nj.gaussian, 0.1, 0.2), "gaussian has 1 amount"),
+        (lambda: nj.bind(nj.gaussian, std=0.1, where=np.ones(3, bool)), "padding belongs to the batch"),
+        (lambda: nj.bind(nj.labels.flip, rate=0.1), "needs the option 'num_classes'"),
+        (lambda: nj.bind(nj.gaussian, std=0.1, learn=True), "nj.learnable"),
+        (lambda: nj.bind(nj.gaussian, std=lambda step: step), r"std=nj\.scheduled\("),
+        (lambda: nj.scheduled(0.1), "a function of the step"),
+        (lambda: nj.learnable(nj.gaussian), "a bound noise"),
+    ):
+        with pytest.raises(TypeError, match=match):
+            call()
+
+
+def test_learnable_reaches_every_noise_inside_and_nothing_else_changes(key):
+    noise = nj.chain(nj.bind(nj.gaussian, std=0.5), nj.sometimes(nj.bind(nj.gaussian, std=0.5), 1.0))
+    learning = nj.learnable(noise)
+    np.testing.assert_array_equal(learning(key, jnp.ones(5)), noise(key, jnp.ones(5)))
+    gradient = jax.grad(lambda noise: jnp.sum(noise(key, jnp.zeros(50)) ** 2))
+    assert all(float(leaf) == 0 for leaf in jax.tree.leaves(gradient(noise)))
+    outer, inner = gradient(learning).stages
+    assert float(outer.amounts["std"]) != 0 and float(inner.amounts["noises"][0].amounts["std"]) != 0
+
+
+def test_stages_are_those_of_a_chain():
+    gaussian, mask = nj.bind(nj.gaussian, std=0.5), nj.bind(nj.mask, rate=0.1)
+    assert nj.chain(gaussian, mask).stages == (gaussian, mask)
+    assert gaussian.stages == (gaussian,)
+    assert nj.sometimes(gaussian, 0.5).stages == (nj.sometimes(gaussian, 0.5),)
+
+
+def test_a_name_that_is_no_amount_is_refused_when_the_noise_is_made():
+    for misspelt in ({"ranges": {"scael": None}}, {"ranges": {}, "like_x": ("fil",)}, {"ranges": {}, "tables": ("t",)}):
+        with pytest.raises(TypeError, match="not one of its amounts"):
+
+            @array_noise(**misspelt)
+            def broken(key, x, scale, *, where=None, lengths=None):
+                return x
+
+
+def test_errors_print_the_signature_as_it_is_written():
+    with pytest.raises(TypeError) as caught:
+        nj.dropout(jax.random.key(0), jnp.ones(3))
+    assert str(caught.value).startswith(
+        "dropout(key: jax.Array, x: jax.Array, rate: float | jax.Array, *, broadcast_dims: tuple[int, ...] = (), "
+        "where: jax.Array | None = None, lengths: jax.Array | None = None)"
+    )

@@ -97,7 +97,7 @@ class Means(nj.Fitted):
 
 
 def centred(key, x, means):
-    return x - means.mean
+    return x - means.mean[None]
 
 
 def test_a_fitted_class_of_the_user_is_given_by_name(key):

@@ -127,10 +127,6 @@ def test_one_address_per_name():
             assert getattr(module, name) is not getattr(nj, name), f"nj.{room}.{name} is also nj.{name}"
 
 
-def test_public_surface_is_the_one_written_down():
-    assert PUBLIC == SURFACE
-
-
 def test_every_noise_has_its_row():
     tables = {"array": {case.function for case in CASES}, "padded": {case.function for case in PADDED}}
     missing = []
@@ -173,62 +169,3 @@ def test_docstring_examples_run(name):
 
 
 WITHOUT_EXAMPLE = {"Noise", "Marginals", "Adaptive", "AdaptiveState"}
-SURFACE = [
-    "Adaptive",
-    "AdaptiveState",
-    "Fitted",
-    "Marginals",
-    "Noise",
-    "Padded",
-    "adaptive",
-    "alpha_dropout",
-    "at_step",
-    "bind",
-    "blend",
-    "chain",
-    "changed",
-    "choose",
-    "clip",
-    "cutmix",
-    "drop_block",
-    "drop_path",
-    "dropout",
-    "from_dict",
-    "gaussian",
-    "gaussian_dropout",
-    "hits",
-    "image",
-    "impulse",
-    "in_shard_map",
-    "key",
-    "keyless",
-    "labels",
-    "laplace",
-    "learnable",
-    "linear_rates",
-    "marginals",
-    "mask",
-    "mixup",
-    "mixup_pairs",
-    "nonfinite",
-    "on_columns",
-    "on_entries",
-    "patch_dropout",
-    "per_example",
-    "quantize",
-    "reduce_precision",
-    "robustness",
-    "salt_and_pepper",
-    "scheduled",
-    "shot",
-    "signal",
-    "sometimes",
-    "spatial_dropout",
-    "speckle",
-    "student_t",
-    "swap",
-    "tikhonov_estimate",
-    "tikhonov_penalty",
-    "uniform",
-    "weights",
-]
