@@ -16,7 +16,7 @@ import numpy as np
 from noisejax import _checks
 from noisejax._contract import PADDING, ArrayNoise, Parameters, Spec, published, saturate
 from noisejax._padded import Padded, check_lengths, is_padded, values_of
-from noisejax._random.stream import enter
+from noisejax._random.stream import enter, layout_of
 from noisejax._sharding import automatic
 
 P = ParamSpec("P")
@@ -52,9 +52,9 @@ def batch_noise(
 
         @functools.wraps(body)
         def noise(key, batch, *args, **keywords):
-            stream = enter(name, key)
-            if stream.layout is not None:
-                _checks.layout(name, stream.layout, "batch", {})
+            key = enter(name, key)
+            if (layout := layout_of(key)) is not None:
+                _checks.layout(name, layout, "batch", {})
             padding = [n for n in PADDING if n in keywords]
             if padding:
                 raise TypeError(
@@ -64,7 +64,7 @@ def batch_noise(
             values, options = parameters.split(args, keywords)
             options["keep"] = names_of(options["keep"])
             names, leaves, rebuild = split(name, batch, options["keep"], options["num_classes"])
-            return rebuild(compiled(tuple(options.items()), stream, names, leaves, values))
+            return rebuild(compiled(tuple(options.items()), key, names, leaves, values))
 
         return published(noise, parameters, Spec("batch", parameters.amounts, ranges, (), "batch", {}), Any)
 
@@ -105,7 +105,7 @@ def padded_noise(
 
         @functools.wraps(body)
         def noise(key, x, *args, lengths=None, **keywords):
-            stream = enter(name, key)
+            key = enter(name, key)
             if keywords.pop("where", None) is not None:
                 raise TypeError(
                     f"{name} moves entries, and a mask would not follow them: it takes no where. Give lengths instead: "
@@ -118,11 +118,11 @@ def padded_noise(
             if padded is None:
                 padded = _as_padded(name, x, lengths, arrays)
             values, statics = parameters.split(args, keywords)
-            if stream.layout is not None:
-                _checks.layout(name, stream.layout, "example", statics)
+            if (layout := layout_of(key)) is not None:
+                _checks.layout(name, layout, "example", statics)
             if options is not None:
                 options(padded.values.shape, padded.lengths.ndim, **statics)
-            result = compiled(tuple(statics.items()), stream, padded, values)
+            result = compiled(tuple(statics.items()), key, padded, values)
             return result if isinstance(x, Padded) else result.values
 
         return published(noise, parameters, Spec("padded", parameters.amounts, ranges, (), "example", {}), jax.Array)

@@ -22,7 +22,7 @@ import numpy as np
 from noisejax import _checks
 from noisejax._checks import Amount as Amount, Mask as Mask
 from noisejax._padded import Padded, check_lengths, values_of
-from noisejax._random.stream import enter
+from noisejax._random.stream import enter, layout_of
 
 P = ParamSpec("P")
 if TYPE_CHECKING:
@@ -216,7 +216,7 @@ def array_noise(
         compiled = jax.jit(compiled, static_argnums=(0, 1), inline=True)
 
         def call(hits, key, x, args, where, lengths, keywords):
-            stream = enter(name, key)
+            key = enter(name, key)
             if isinstance(x, Padded):
                 if lengths is not None:
                     raise TypeError(f"{name}: x is a Padded, which already has lengths: leave out lengths=...")
@@ -227,11 +227,11 @@ def array_noise(
                 _checks.array(name, x, kinds)
                 lengths = None if lengths is None else check_lengths(name, x, lengths)
             values, statics = parameters.split(args, keywords)
-            if stream.layout is not None:
-                _checks.layout(name, stream.layout, sees, statics)
+            if (layout := layout_of(key)) is not None:
+                _checks.layout(name, layout, sees, statics)
             if host is not None and isinstance(x, np.ndarray) and not isinstance(lengths, jax.Array):
                 host(x, _host_mask(x, where, lengths), **values, **statics)
-            result = compiled(hits, tuple(statics.items()), stream, x, values, where, lengths)
+            result = compiled(hits, tuple(statics.items()), key, x, values, where, lengths)
             return result if padded is None or hits else padded.with_values(result)
 
         @functools.wraps(body)

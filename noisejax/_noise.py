@@ -276,7 +276,7 @@ def apply(noise: Callable, key, x: Any, run: Run) -> tuple[Any, Any]:
     for name, value in noise.amounts.items():
         if isinstance(value, Schedule):
             raise ValueError(f"{noise!r}: {name} follows a schedule; give it a step first: nj.at_step(noise, step).")
-    amounts = noise.amounts if noise.learn else jax.tree.map(_stop, noise.amounts, is_leaf=is_noise)
+    amounts = noise.amounts if noise.learn else {name: _stopped(value) for name, value in noise.amounts.items()}
     arguments = {**amounts, **dict(noise.options)}
     if isinstance(noise.function, Combinator):
         return noise.function.body(run, enter(noise.function.name, key), x, **arguments)
@@ -360,6 +360,15 @@ def option(function: str, name: str, value: Any) -> Hashable:
             f"{type(value).__name__} {value!r}. Use a tuple."
         ) from None
     return value
+
+
+def _stopped(amount: Any) -> Any:
+    """An amount without gradient. The common ones are told first, since a tree map costs as much as a small noise."""
+    if isinstance(amount, (jax.Array, np.ndarray, np.generic)):
+        return _stop(amount)
+    if isinstance(amount, tuple) and all(isinstance(part, Noise) for part in amount):
+        return amount
+    return jax.tree.map(_stop, amount, is_leaf=is_noise)
 
 
 def _stop(leaf):

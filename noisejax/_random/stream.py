@@ -57,12 +57,18 @@ def stream(key: "jax.Array | Stream") -> Stream:
     return Stream(key, generator=next((name for name, ours in KEY_TYPES.items() if ours == key_type), None))
 
 
-def enter(function: str, key: "jax.Array | Stream") -> Stream:
-    """The stream of a key that was passed to a public function, after a check of the key."""
-    if isinstance(key, Stream):
-        return key
-    _checks.key(function, key)
-    return stream(key)
+def enter(function: str, key: "jax.Array | Stream") -> "jax.Array | Stream":
+    """The key of a public function, after a check, or the stream that a combinator passed.
+
+    A key stays a key, since a compiled function takes it faster than a `Stream`. `words` and `stage` take both.
+    """
+    if not isinstance(key, Stream):
+        _checks.key(function, key)
+    return key
+
+
+def layout_of(key: "jax.Array | Stream") -> "tuple[tuple[str, ...], ...] | None":
+    return key.layout if isinstance(key, Stream) else None
 
 
 def stage(key: "jax.Array | Stream", *names: Hashable) -> Stream:
