@@ -60,4 +60,6 @@ PADDED = [
     PaddedCase(nj.patch_dropout, shortened(0.3, 0), options={"rate": 0.3, "num_prefix_tokens": 0}, note="no-prefix"),
 ]
 
-every_padded = pytest.mark.parametrize("case", PADDED, ids=lambda case: case.name)
+every_padded = pytest.mark.parametrize(
+    "case", [pytest.param(case, id=case.name, marks=[pytest.mark.slow] * bool(case.note)) for case in PADDED]
+)

@@ -74,6 +74,7 @@ def test_other_lengths_cost_no_trace_and_gradients_reach_the_values(case, key):
     assert len(traces) == 1
 
 
+@pytest.mark.slow  # the sharded draw itself is in the fast set, tests/laws/test_sharding.py
 @every
 def test_eight_devices_noise_a_padded_as_one_does(case, key):
     x, noise = case.array(), case.bind()
@@ -99,6 +100,7 @@ def test_a_noise_after_one_that_shortens_sees_the_new_lengths(case, key):
     assert (np.asarray(y.values)[~padding] != np.asarray(dropped.values)[~padding]).any()
 
 
+@pytest.mark.slow
 @every
 def test_under_vmap_an_example_has_one_length(case, key):
     if not case.elementwise or case.options:
