@@ -53,6 +53,11 @@ build: $(VENV)/.ready-build ## build the wheel and the sdist, install each into 
 	$(BIN)/python -m build --outdir dist
 	$(BIN)/python tests/smoke.py dist/*.whl dist/*.tar.gz
 
+.PHONY: listings
+listings: $(VENV)/.ready-test ## write what is generated: the listings of functions, and the known answers of the noises
+	$(BIN)/python -m docs.listing --write
+	JAX_PLATFORMS=cpu $(BIN)/python tests/laws/known_answers.py
+
 .PHONY: bench
 bench: $(VENV)/.ready-bench ## measure, print the tables and write benchmarks/results (SMOKE=1: only check that it runs)
 	$(BIN)/python -m benchmarks.run $(if $(SMOKE),--smoke) $(ARGS)
