@@ -53,6 +53,7 @@ class Case:
     gathers: bool = False  # takes values of other examples, and so communicates where the batch is sharded
     measures: bool = False  # its draw depends on x, so that laws about x's dtype hold only roughly
     heavy: bool = False  # every program of it takes seconds to compile
+    reference: Callable | None = None  # scipy's distribution of what it makes of 0, from the scale: ``scale=0.3``
 
     @property
     def name(self) -> str:
@@ -94,9 +95,13 @@ def row(function: Callable, per_example: str | None = None, /, **given) -> Case:
     return Case(function, acting, neutral, other, options=options, per_example=per_example, **promises)
 
 
-def additive(function: Callable, amount: str, at: tuple = (0.3, 0.0, 0.7), /, **more) -> Case:
-    """Something happens to every element, at a scale or a precision."""
-    return row(function, amount, **{amount: at}, **more)
+def additive(function: Callable, amount: str, at: tuple = (0.3, 0.0, 0.7), /, *, reference, **more) -> Case:
+    """Something happens to every element, at a scale or a precision.
+
+    `reference` is the distribution of what is added, such as ``stats.laplace``. It is None where x is changed in other
+    ways, which the noise's own tests judge.
+    """
+    return row(function, amount, **{amount: at}, reference=reference, **more)
 
 
 def masking(function: Callable, rate: str = "rate", at: tuple = (0.3, 0.0, 0.9), /, **more) -> Case:

@@ -7,7 +7,7 @@ import numpy as np
 import noisejax as nj
 from cases.case import additive, masking, pictures
 
-rounding = functools.partial(additive, note="stochastic", rounding="stochastic", differentiable=False)
+rounding = functools.partial(additive, note="stochastic", rounding="stochastic", differentiable=False, reference=None)
 
 CASES = [
     masking(nj.salt_and_pepper, high=3.0),
