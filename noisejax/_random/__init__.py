@@ -13,7 +13,7 @@ Give each draw of a noise its own tag: the name of the noise for the first, ``"n
 
 Draws from words, from `noisejax._random.sample`; one word each unless noted:
 
-- ``bernoulli(w, rate)``; ``uniform(w)`` on [0, 1), ``symmetric_uniform(w)`` on (-1, 1), ``open_uniform(w)`` on (0, 1):
+- ``bernoulli(w, rate)``; ``uniform(w)`` on [0, 1), ``symmetric_uniform(w)`` on [-1, 1], ``open_uniform(w)`` on (0, 1):
   multiples of 2**-24, so that quantiles beyond that need a word of more bits.
 - ``normal(w, into=x.dtype)``, ``exponential(w)``, ``laplace(w)``.
 - ``student_t(w, w2, df)``, ``symmetric_beta(w, w2, alpha)``: two words. ``poisson(w, mean)``.

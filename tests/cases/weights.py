@@ -22,7 +22,7 @@ CASES = [
     masking(weights.stuck_at, value=("zero", "min", "max"), **channels),
     scaled(weights.fake_quantize, "bits", (4.0, np.inf, 2.0), rounding="stochastic", symmetric=False, **rounds),
     masking(weights.quant_noise, bits=(3.0, 3.0, 4.0), axis=-1, block_size=5, **rounds),
-    flips(weights.bit_flips, "rate", (0.02, 0.0, 0.3), note="lowest", bits=0),
+    flips(weights.bit_flips, "rate", (0.2, 0.0, 0.3), note="lowest", bits=0),
     drift(weights.conductance_drift, "time", (1e5, 0.0, 20.0), nu=(0.05, 0.05, 0.1), nu_std=(0.01, 0.01, 0.0)),
     cells(weights.programming_noise, "scale", (1.0, 0.0, 3.0), heavy=True),
     cells(weights.read_noise, "time", (3600.0, 3600.0, 0.0), scale=(1.0, 0.0, 2.0)),
