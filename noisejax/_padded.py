@@ -20,7 +20,8 @@ class Padded:
     Args:
       values: an array of shape (*batch, L, ...).
       lengths: integers of shape (*batch): the number of entries of each example that are data, counted from the start
-        of the axis after the batch axes. Converted to int32. Host values must lie in [0, L]; traced ones are clamped.
+        of the axis after the batch axes. Converted to int32. Values on the host must lie in [0, L]; others are not
+        read, and count as if they did.
       lost: integers of shape (*batch): the number of entries that did not fit into L, summed over the noises that were
         applied. None for 0.
 
@@ -124,7 +125,7 @@ def check_lengths(function: str, values: Any, given: Any) -> Any:
             )
         return np.asarray(lengths, np.int32)
     # Positions are compared with lengths in int32: an 8-bit dtype could not hold them.
-    return jnp.clip(lengths.astype(jnp.int32), 0, values.shape[axis])
+    return lengths if lengths.dtype == jnp.int32 else lengths.astype(jnp.int32)
 
 
 def _lost(lost: Any, lengths: Any) -> Any:
