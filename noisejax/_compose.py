@@ -14,7 +14,7 @@ from noisejax._noise import Combinator, Noise, Run, combinator
 from noisejax._padded import Padded, first_array, values_of, with_lengths
 from noisejax._random.stream import examples, fold, one_example, stage
 from noisejax._replay import HITS
-from noisejax._sharding import like_examples
+from noisejax._sharding import computed_once, like_examples
 
 
 def chain(*noises: Callable) -> Noise:
@@ -37,9 +37,17 @@ def chain(*noises: Callable) -> Noise:
 def _chain(run: Run, key, x, noises):
     replayed = None
     for position, noise in enumerate(noises):
+        if position and _mixes(noise):
+            x = jax.tree.map(computed_once, x)
         x, stage_replayed = run(noise, stage(key, position), x)
         replayed = stage_replayed if position == 0 else run.follow(replayed, stage_replayed)
     return x, replayed
+
+
+def _mixes(noise: Any) -> bool:
+    """Whether a stage reads each example at several places, so that those before it should run only once."""
+    spec = getattr(noise.function, "__noise__", None) if isinstance(noise, Noise) else None
+    return spec is not None and spec.kind == "batch"
 
 
 def on_entries(spec: tuple | dict, *, shared: bool = False) -> Noise:

@@ -11,7 +11,7 @@ from noisejax._batch import batch_noise
 from noisejax._contract import Amount, Hit, Mask, array_noise, host_amount
 from noisejax._random import sample
 from noisejax._random.stream import along, enter, fold, words
-from noisejax._sharding import automatic, one_per_example
+from noisejax._sharding import automatic, computed_once, one_per_example
 
 
 @batch_noise(ranges={"alpha": _checks.nonnegative})
@@ -274,7 +274,7 @@ def swap(
     row = (own + 1 + ahead) % max(size, 1)
     if where is not None:
         hit = hit & _cells(jnp.broadcast_to(where, x.shape), row, shards)
-    return Hit(hit & (size > 1), _cells(x, row, shards))
+    return Hit(hit & (size > 1), _cells(computed_once(x), row, shards))
 
 
 def _cells(x: jax.Array, row: jax.Array, shards: int) -> jax.Array:
