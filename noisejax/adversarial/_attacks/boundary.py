@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from noisejax.adversarial._attacks.driver import check_attack
+from noisejax.adversarial._attacks.driver import check_attack, without_outside
 from noisejax.adversarial._losses import check_labels, classified_as, margin, misclassified
 from noisejax.adversarial._threats.balls import L2, Linf, Threat, as_column, divide_or, max_abs
 from noisejax.adversarial._threats.sparse import L0, L1, last_level
@@ -223,9 +223,9 @@ def shorten_perturbations(judged: Callable, delta: jax.Array, steps: int) -> jax
 
 
 def keep_allowed(threat: Threat, x, best: Nearest) -> jax.Array:
-    """The adversarial examples, or x where no perturbation inside the threat was found."""
+    """The adversarial examples, or x where no perturbation inside the threat was found. NaN where x is outside."""
     allowed = jnp.isfinite(best.size) & threat.contains(best.delta, x)
-    return threat.perturbed(x, jnp.where(as_column(allowed, x), best.delta, 0))
+    return without_outside(threat, x, threat.perturbed(x, jnp.where(as_column(allowed, x), best.delta, 0)))
 
 
 def check_number(name: str, what: str, value, low: float, high: float = np.inf) -> None:

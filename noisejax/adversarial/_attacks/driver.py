@@ -7,9 +7,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.core import Tracer
 
 from noisejax import _checks
 from noisejax._random.stream import enter, fold, keys, stage
+from noisejax.adversarial._health import doubt, host_value
 from noisejax.adversarial._threats.balls import Threat, as_column
 
 
@@ -49,7 +51,8 @@ def attack(
     again in every call.
 
     Results do not depend on the number of devices. With `ids` they do not depend on how a data set is split into
-    batches either. A gradient that is not finite counts as 0, and a NaN loss is never preferred.
+    batches either. A gradient that is not finite counts as 0, and a NaN loss is never preferred. Outside jit, a warning
+    counts the examples with losses that are not finite, and those whose gradients are all 0.
 
     Args:
       key: a JAX key.
@@ -81,7 +84,8 @@ def attack(
       limit: the attack stops after this many of its steps: an integer, which may be traced. None for all of them.
 
     Returns:
-      The adversarial examples: float32, of x's shape, inside the threat, without gradient.
+      The adversarial examples: float32, of x's shape, inside the threat, without gradient. Inside jit, an example of x
+      that lies outside the bounds becomes NaN; outside jit it is an error.
 
     References:
       Madry et al., "Towards deep learning models resistant to adversarial attacks", ICLR 2018. EOT: Athalye et al.,
@@ -122,7 +126,7 @@ def attack(
         delta = threat.project(delta, x)
 
         def body(carry, step):
-            delta, state, best = carry
+            delta, state, best, broken, flat = carry
 
             def objective(delta):
                 point = threat.perturbed(x, delta) if lookahead is None else threat.ahead(x, lookahead(delta, state))
@@ -132,25 +136,35 @@ def attack(
             grads, each = jax.grad(objective, has_aux=True)(delta)
             if best is not None:
                 best = judge(best, threat.perturbed(x, delta), step)
+            broken, flat = broken | ~jnp.isfinite(each), flat & is_flat(threat, grads)
             delta, state = take_step(tx, threat, x, delta, state, grads, each)
-            return (delta, state, best), None
+            return (delta, state, best, broken, flat), None
 
         best = worst_start(x) if keep == "best" or success is not None else None
-        carry = delta, tx.init(jnp.zeros_like(x)), best
+        never = jnp.zeros_like(worst_start(x).success)
+        carry = delta, tx.init(jnp.zeros_like(x)), best, never, ~never
         if steps == 1 and limit is None:  # one turn of a loop is still a loop, in which convolutions are slow on CPUs
-            (delta, _, best), _ = body(carry, jnp.int32(0))
+            (delta, _, best, broken, flat), _ = body(carry, jnp.int32(0))
         elif limit is not None:
-            delta, _, best = jax.lax.fori_loop(0, jnp.minimum(limit, steps), lambda step, c: body(c, step)[0], carry)
+            count = jnp.minimum(limit, steps)
+            delta, _, best, broken, flat = jax.lax.fori_loop(0, count, lambda step, c: body(c, step)[0], carry)
+            flat = flat & (count > 0)
         else:
-            (delta, _, best), _ = jax.lax.scan(body, carry, jnp.arange(steps), unroll=unroll)
+            (delta, _, best, broken, flat), _ = jax.lax.scan(body, carry, jnp.arange(steps), unroll=unroll)
+            flat = flat & (steps > 0)
         point = threat.perturbed(x, delta)
-        return judge(best, point, steps) if tracks else Best(point, *worst_start(x)[1:])
+        if not tracks:
+            return Best(point, *worst_start(x)[1:]), broken, flat
+        now = judge(None, point, steps)
+        return (now if best is None else _settle(best, now, keep)), broken | ~jnp.isfinite(now.value), flat
 
     if restarts == 1:
-        best = restart(jnp.int32(0))
+        best, broken, flat = restart(jnp.int32(0))
     else:
-        best = _best_of(jax.vmap(restart)(jnp.arange(restarts)))
-    return jax.lax.stop_gradient(best.x)
+        many, broken, flat = jax.vmap(restart)(jnp.arange(restarts))
+        best, broken, flat = _best_of(many), jnp.any(broken, axis=0), jnp.all(flat, axis=0)
+    doubt("attack", broken & ~best.success, flat & ~best.success)
+    return without_outside(threat, x, jax.lax.stop_gradient(best.x))
 
 
 # Shared with other attacks.
@@ -179,23 +193,45 @@ def check_attack(
     for what, count, least in (("steps", steps, 0), ("restarts", restarts, 1), ("eot", eot, 0)):
         if not isinstance(count, (int, np.integer)) or isinstance(count, bool) or count < least:
             raise ValueError(f"{name}: {what} must be an integer, at least {least}, got {count!r}. It is static.")
-    if isinstance(x, np.ndarray):
-        check_inside_bounds(name, x, threat)
+    check_inside_bounds(name, x, threat)
     return jnp.asarray(x).astype(jnp.float32)
 
 
-def check_inside_bounds(name: str, x: np.ndarray, threat: Threat) -> None:
-    """Checks that values known to the host lie inside the bounds."""
-    bounds = None if threat.bounds is None else [np.asarray(b) for b in threat.bounds if isinstance(b, np.ndarray)]
-    if not bounds or len(bounds) != 2 or not x.size:
+def check_inside_bounds(name: str, x: Any, threat: Threat) -> None:
+    """Checks that values lie inside the bounds, if both are known: NumPy arrays, and JAX arrays outside of jit."""
+    if threat.bounds is None or any(isinstance(v, Tracer) for v in (x, *threat.bounds)):
         return
-    slack = 1e-6 * np.max(np.abs(np.where(np.isfinite(bounds), bounds, 1)))
-    if np.any(x < bounds[0] - slack) or np.any(x > bounds[1] + slack):
+    known, low, high = host_value(x), host_value(threat.bounds[0]), host_value(threat.bounds[1])
+    if known is None or low is None or high is None or not known.size:
+        return
+    known, bounds = known.astype(np.float32), (low, high)
+    for bound in bounds:
+        _checks.broadcastable(type(threat).__name__, "bounds", bound.shape, known.shape)
+    slack = 1e-6 * max(np.max(np.abs(np.where(np.isfinite(bound), bound, 1))) for bound in bounds)
+    if not np.all((known >= bounds[0] - slack) & (known <= bounds[1] + slack)):
         raise ValueError(
-            f"{name}: x must lie inside the bounds of {threat!r}, got values from {x.min():g} to {x.max():g}. Use "
-            "bounds in the units of x, or x in the units of the bounds (divide pixels of 0 to 255 by 255). "
-            "normalized(predict, mean, std) keeps a threat in pixel space."
+            f"{name}: x must lie inside the bounds of {threat!r}, got values from {known.min():g} to {known.max():g}. "
+            "Use bounds in the units of x, or x in the units of the bounds (divide pixels of 0 to 255 by 255). "
+            "normalized(predict, mean, std) keeps a threat in pixel space, and jnp.clip removes a small overshoot."
         )
+
+
+def is_outside(threat: Threat, x: jax.Array) -> jax.Array | None:
+    """Which examples, (B,), lie outside their bounds or are NaN there. None without bounds."""
+    if threat.bounds is None:
+        return None
+    low, high = (jnp.asarray(bound) for bound in threat.fitted(x).bounds)
+    slack = 1e-6 * jnp.maximum(*(jnp.max(jnp.abs(jnp.where(jnp.isfinite(b), b, 1))) for b in (low, high)))
+    return jnp.any(~((x >= low - slack) & (x <= high + slack)), axis=tuple(range(1, x.ndim)))
+
+
+def without_outside(threat: Threat, x: jax.Array, x_adv: jax.Array) -> jax.Array:
+    """The adversarial examples, and NaN for examples outside their bounds, which were attacked as different inputs.
+
+    Inside jit no error can be raised about them, and x_adv clipped to the bounds would pass for a robust example.
+    """
+    outside = is_outside(threat, x)
+    return x_adv if outside is None else jnp.where(as_column(outside, x), jnp.nan, x_adv)
 
 
 def loss_on_batch(name: str, function: Callable, x, args: tuple, eot: int) -> Callable:
@@ -246,6 +282,11 @@ def take_step(tx, threat: Threat, x, delta, state, grads, values) -> tuple[jax.A
     with jax.numpy_dtype_promotion("standard"):  # optax relies on it
         updates, state = tx.update(grads, state, delta, value=-values, x=x, threat=threat)
     return threat.project(delta + updates, x), state
+
+
+def is_flat(threat: Threat, grads: jax.Array) -> jax.Array:
+    """Which examples, (B,), have a gradient that leads nowhere: every element is 0, or not finite and counted as 0."""
+    return jnp.all(threat.masked(jnp.where(jnp.isfinite(grads), grads, 0)) == 0, axis=tuple(range(1, grads.ndim)))
 
 
 def worst_start(x) -> Best:

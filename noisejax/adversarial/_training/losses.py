@@ -1,6 +1,7 @@
 """Losses for adversarial training, one number per example. Each loss runs its own attack.
 
-They are differentiable in the parameters that the model closes over. No gradient flows through the attack.
+They are differentiable in the parameters that the model closes over. No gradient flows through the attack. Inside jit,
+the attack starts from x clipped to the bounds: an overshoot of an augmentation must not end a training run with NaN.
 """
 
 from collections.abc import Callable
@@ -78,7 +79,7 @@ def trades(
     x_adv = attack(
         key,
         untargeted(attacked or predict, kl),
-        x,
+        threat.into_bounds(x),
         threat,
         step_size,
         args=(reference,),
@@ -132,7 +133,7 @@ def mart(
     x = check_attack("mart", key, predict, x, threat, (labels,))
     start = normal_start(key, "adversarial.mart", x, std, ids)
     loss = untargeted(attacked or predict)
-    x_adv = attack(key, loss, x, threat, step_size, args=(labels,), start=start, ids=ids, **options)
+    x_adv = attack(key, loss, threat.into_bounds(x), threat, step_size, args=(labels,), start=start, ids=ids, **options)
     clean, logits = predict(x), predict(x_adv)
     p, q = (jax.nn.softmax(z.astype(jnp.float32), axis=-1) for z in (clean, logits))
     own = is_label(clean, labels)
@@ -183,7 +184,8 @@ def alp(
     """
     check_options(alp, options, PairingOptions)
     x = check_attack("alp", key, predict, x, threat, (labels,))
-    x_adv = attack(key, untargeted(attacked or predict), x, threat, step_size, args=(labels,), **options)
+    loss = untargeted(attacked or predict)
+    x_adv = attack(key, loss, threat.into_bounds(x), threat, step_size, args=(labels,), **options)
     clean, logits = predict(x), predict(x_adv)
     pairing = jnp.sum(jnp.square((clean - logits).astype(jnp.float32)), axis=-1)
     return cross_entropy(logits, labels) + _weight("alp", "weight", weight, labels) * pairing
