@@ -3,9 +3,10 @@
 import contextlib
 import contextvars
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
@@ -56,3 +57,16 @@ def doubt(name: str, broken: jax.Array, flat: jax.Array | None = None) -> None:
         known = None if mask is None else host_value(mask)
         if known is not None and known.any():
             warnings.warn(f"{name}: {text.format(int(known.sum()), known.size)}", UserWarning, stacklevel=4)
+
+
+def depends_on_batch(predict: Callable, x: jax.Array) -> bool:
+    """Whether the outputs for some examples change when they are asked for in another order, among other examples."""
+    few = x[:8]
+    alone = np.asarray(predict(few)).astype(np.float32)
+    among = np.asarray(predict(jnp.concatenate([few[::-1], jnp.flip(few, axis=-1)]))).astype(np.float32)
+    if among.shape != (2 * len(few), *alone.shape[1:]):  # a model of one batch size
+        return False
+    among = among[: len(few)][::-1]
+    known = np.isfinite(alone) & np.isfinite(among)
+    apart = np.abs(np.where(known, alone, 0) - np.where(known, among, 0))
+    return bool(np.max(apart, initial=0) > 1e-3 * np.max(np.abs(alone), initial=0, where=known))

@@ -144,6 +144,12 @@ def autoattack(
             "Call it outside jax.jit; it compiles its stages itself."
         )
     check_attack("autoattack", key, logits_fn, x, threat, (labels,), eot=eot)
+    if "square" in names and np.ndim(x) not in (2, 3, 4):
+        others = tuple(name for name in names if name != "square")
+        raise ValueError(
+            f"autoattack: square needs x of shape (B, H, W, C), (B, H, W) or (B, D), got {np.shape(x)}. Leave it out "
+            f"with version={others!r}, or attack x.reshape(len(x), -1) and a model that restores the shape."
+        )
     if type(threat) not in (Linf, L2, L1):
         raise TypeError(f"autoattack: threat must be Linf, L2 or L1, got {threat!r}.")
     count = len(x)
@@ -158,7 +164,10 @@ def autoattack(
     logits, right, flat = (np.concatenate(leaves)[:count] for leaves in zip(*seen, strict=True))  # padding comes last
     classes = logits.shape[-1]
     targets = 5 if isinstance(threat, L1) and version == "standard" else 9
-    suspicions = [] if eot else [*suspect.randomness(logits_fn, jnp.asarray(x[:16], jnp.float32))]
+    few = jnp.asarray(x[:16], jnp.float32)
+    suspicions = [] if eot else [*suspect.randomness(logits_fn, few)]
+    if not suspicions:  # outputs that differ from call to call say nothing about the batch
+        suspicions += suspect.of_batch(functools.partial(logits_fn, jax.random.key(0)) if eot else logits_fn, few)
     suspicions += suspect.of_logits(logits)
     suspicions += suspect.of_classes(classes, names, targets)
     suspicions += suspect.of_gradients(int(np.sum(flat & right)), int(right.sum()))

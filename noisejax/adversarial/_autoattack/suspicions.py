@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterator
 import jax
 import numpy as np
 
+from noisejax.adversarial._health import depends_on_batch
+
 _RANDOM = ("random_", "threefry2x32", "rng_bit_generator", "rng_uniform")
 
 
@@ -24,6 +26,16 @@ def randomness(logits_fn: Callable, x: jax.Array) -> Iterator[str]:
             "the model draws random numbers from a key of its own, the same in every call, so only one draw of its "
             'noise is attacked. Use version="rand" and a model logits_fn(key, x), so that the attack averages over '
             "keys."
+        )
+
+
+def of_batch(logits_fn: Callable, x: jax.Array) -> Iterator[str]:
+    """Warns if the logits of an example depend on the other examples of its batch."""
+    if depends_on_batch(logits_fn, x):
+        yield (
+            "the model's outputs for an example depend on the other examples of its batch, so the result depends on "
+            "how examples are batched, and asking again gives another one. BatchNorm in train mode does this: use eval "
+            "mode."
         )
 
 
