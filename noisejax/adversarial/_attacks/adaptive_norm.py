@@ -22,6 +22,7 @@ from noisejax.adversarial._attacks.boundary import (
 from noisejax.adversarial._attacks.driver import choose_examples
 from noisejax.adversarial._health import doubt
 from noisejax.adversarial._losses import cross_entropy
+from noisejax.adversarial._options import check_amount, decay
 from noisejax.adversarial._threats.balls import (
     L2,
     Linf,
@@ -83,6 +84,8 @@ def ddn(
     x, threat, labels, logits_of = prepare_attack(
         "ddn", key, logits_fn, x, labels, threat, (L2,), targeted, steps=steps
     )
+    check_number("ddn", "initial_norm", initial_norm, 0)
+    check_amount("ddn", "gamma", gamma, decay)
 
     def value(logits):
         return -cross_entropy(logits, labels) if targeted else cross_entropy(logits, labels)
@@ -155,6 +158,7 @@ def fmn(
         "fmn", key, logits_fn, x, labels, threat, norms, targeted, steps=steps
     )
     check_number("fmn", "step_size", step_size, 0)
+    check_amount("fmn", "gamma", gamma, decay)
 
     def value(logits):
         return attack_lead(logits, labels, targeted)

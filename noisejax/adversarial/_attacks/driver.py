@@ -12,6 +12,7 @@ from jax.core import Tracer
 from noisejax import _checks
 from noisejax._random.stream import enter, fold, keys, stage
 from noisejax.adversarial._health import doubt, host_value
+from noisejax.adversarial._options import check_amount
 from noisejax.adversarial._threats.balls import Threat, as_column
 
 
@@ -102,13 +103,60 @@ def attack(
       >>> adversarial.attack(jax.random.key(0), tx, loss, x, threat, (y,), steps=10)[:, 0].tolist()
       [0.625, 0.375]
     """
-    x = check_attack("attack", key, loss, x, threat, args, steps=steps, restarts=restarts, eot=eot)
-    _checks.one_of("attack", "keep", keep, ("last", "best"))
+    return run_attack(
+        "attack",
+        key,
+        tx,
+        loss,
+        x,
+        threat,
+        args,
+        steps=steps,
+        random_start=random_start,
+        restarts=restarts,
+        eot=eot,
+        success=success,
+        keep=keep,
+        lookahead=lookahead,
+        start=start,
+        ids=ids,
+        unroll=unroll,
+        limit=limit,
+    )
+
+
+def run_attack(
+    name: str,
+    key: Any,
+    tx: optax.GradientTransformation,
+    loss: Callable,
+    x: Any,
+    threat: Threat,
+    args: tuple = (),
+    *,
+    steps: int,
+    random_start: bool = True,
+    restarts: int = 1,
+    eot: int = 0,
+    success: Callable | None = None,
+    keep: str = "last",
+    lookahead: Callable | None = None,
+    start: Any = None,
+    ids: Any = None,
+    unroll: int = 1,
+    limit: Any = None,
+) -> jax.Array:
+    """`attack` on behalf of the function `name`, which heads its errors and warnings."""
+    x = check_attack(name, key, loss, x, threat, args, steps=steps, restarts=restarts, eot=eot)
+    _checks.one_of(name, "keep", keep, ("last", "best"))
+    if not isinstance(unroll, (bool, int, np.integer)) or unroll < 0:
+        raise ValueError(f"{name}: unroll must be a number of steps, got {unroll!r}. It is static.")
+    check_amount(name, "limit", limit)
     threat = threat.fitted(x)
     x, threat = jax.lax.stop_gradient((x, threat))
     tx = optax.with_extra_args_support(tx)
-    values = loss_on_batch("attack", loss, x, args, eot)
-    held = None if success is None else loss_on_batch("attack success", success, x, args, eot)
+    values = loss_on_batch(name, loss, x, args, eot)
+    held = None if success is None else loss_on_batch(f"{name} success", success, x, args, eot)
     trials = keys_of_steps(key, eot)
     tracks = keep == "best" or success is not None or restarts > 1
 
@@ -120,7 +168,7 @@ def attack(
         if start is None:
             delta = threat.sample(fold(key, number), x, ids) if random_start else jnp.zeros_like(x)
         elif callable(start):
-            delta = start(fold(key, number), x, ids)
+            delta = jnp.asarray(start(fold(key, number), x, ids))
         else:
             delta = jnp.asarray(start, jnp.float32)
         delta = threat.project(delta, x)
@@ -163,7 +211,7 @@ def attack(
     else:
         many, broken, flat = jax.vmap(restart)(jnp.arange(restarts))
         best, broken, flat = _best_of(many), jnp.any(broken, axis=0), jnp.all(flat, axis=0)
-    doubt("attack", broken & ~best.success, flat & ~best.success)
+    doubt(name, broken & ~best.success, flat & ~best.success)
     return without_outside(threat, x, jax.lax.stop_gradient(best.x))
 
 
@@ -171,9 +219,26 @@ def attack(
 
 
 def check_attack(
-    name: str, key, loss, x, threat, args, *, steps: int = 1, restarts: int = 1, eot: int = 0
+    name: str,
+    key,
+    loss,
+    x,
+    threat,
+    args,
+    *,
+    steps: int = 1,
+    restarts: int = 1,
+    eot: int = 0,
+    order: str = "key, loss, x, threat",
 ) -> jax.Array:
-    """Checks the arguments of an attack as far as the host knows them, and returns x as float32."""
+    """Checks the arguments of an attack as far as the host knows them, and returns x as float32.
+
+    Args:
+      order: the order of the arguments, for an error that names it.
+    """
+    if callable(key) or any(isinstance(value, Threat) for value in (key, loss, x)) or isinstance(loss, _ARRAYS):
+        got = ", ".join(_described(value) for value in (key, loss, x, threat))
+        raise TypeError(f"{name}: the first arguments must be {order}, in this order, got {got}.")
     enter(name, key)
     if not callable(loss):
         raise TypeError(f"{name}: loss must be a function loss(x, *args) -> (B,), got {loss!r}.")
@@ -195,6 +260,15 @@ def check_attack(
             raise ValueError(f"{name}: {what} must be an integer, at least {least}, got {count!r}. It is static.")
     check_inside_bounds(name, x, threat)
     return jnp.asarray(x).astype(jnp.float32)
+
+
+_ARRAYS = (jax.Array, np.ndarray)
+
+
+def _described(value: Any) -> str:
+    if isinstance(value, _ARRAYS):
+        return "a key" if jnp.issubdtype(value.dtype, jax.dtypes.prng_key) else f"{value.dtype}{list(value.shape)}"
+    return "a function" if callable(value) else repr(value) if isinstance(value, Threat) else type(value).__name__
 
 
 def check_inside_bounds(name: str, x: Any, threat: Threat) -> None:
@@ -242,7 +316,7 @@ def loss_on_batch(name: str, function: Callable, x, args: tuple, eot: int) -> Ca
     """
     example = (jax.random.key(0), x) if eot else (x,)
     # args stay outside, so that the function can still read, and refuse, values of NumPy arrays.
-    pure, closed = jax.closure_convert(lambda *inputs: function(*inputs, *args), *example)
+    pure, closed = pure_model(name, lambda *inputs: function(*inputs, *args), *example)
     closed = jax.lax.stop_gradient(closed)
     result = jax.eval_shape(lambda *inputs: pure(*inputs, *closed), *example)
     if getattr(result, "shape", None) != x.shape[:1]:
@@ -259,6 +333,22 @@ def loss_on_batch(name: str, function: Callable, x, args: tuple, eot: int) -> Ca
         return jnp.mean(each.astype(jnp.float32), axis=0)
 
     return call
+
+
+def pure_model(name: str, function: Callable, *example: Any) -> tuple[Callable, Any]:
+    """`jax.closure_convert`, with an error that helps for models that change their own state."""
+    try:
+        # JAX caches by function. A stateful model may have changed since: its weights, its mode.
+        return jax.closure_convert(lambda *inputs: function(*inputs), *example)
+    except Exception as error:
+        if type(error).__name__ != "TraceContextError":  # of Flax, which need not be installed
+            raise
+        raise ValueError(
+            f"{name}: the model changes its own state when it is called, as Flax nnx modules in train mode do "
+            "(BatchNorm, dropout). Attack it in eval mode: model.eval() before the attack and model.train() after it. "
+            "In a training loss, pass a pure copy as attacked=: "
+            "functools.partial(*noisejax.nnx.functional(nnx.view(model, use_running_average=True)))."
+        ) from error
 
 
 def keys_of_steps(key, eot: int) -> Callable:

@@ -94,6 +94,8 @@ def fab(
     )
     for what, value, limit in (("alpha_max", alpha_max, 1), ("beta", beta, 1), ("eta", eta, np.inf)):
         check_number("fab", what, value, 0, limit)
+    if not isinstance(refine, (int, np.integer)) or refine < 0:
+        raise ValueError(f"fab: refine must be an integer, at least 0, got {refine!r}. It is static.")
 
     def judged(delta):
         logits = logits_of(threat.perturbed(x, delta))

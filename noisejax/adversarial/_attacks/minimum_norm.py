@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from noisejax._contract import Amount
@@ -20,6 +21,7 @@ from noisejax.adversarial._attacks.boundary import (
 )
 from noisejax.adversarial._attacks.driver import choose_examples
 from noisejax.adversarial._health import doubt
+from noisejax.adversarial._options import check_amount
 from noisejax.adversarial._threats.balls import L2, Linf, Threat, as_column, divide_or
 
 
@@ -70,8 +72,9 @@ def deepfool(
     x, threat, labels, logits_of = prepare_attack(
         "deepfool", key, logits_fn, x, labels, threat, (L2, Linf), steps=steps
     )
-    if candidates is not None and candidates < 2:
+    if candidates is not None and (not isinstance(candidates, (int, np.integer)) or candidates < 2):
         raise ValueError(f"deepfool: candidates must be at least 2, the label and a rival, got {candidates!r}.")
+    check_amount("deepfool", "overshoot", overshoot)
     overshoot = jnp.asarray(overshoot, jnp.float32)
     logits = logits_of(x)
     classes = rival_classes(logits, labels, None if candidates is None else candidates - 1)
@@ -158,6 +161,7 @@ def cw(
     )
     check_number("cw", "step_size", step_size, 0)
     check_number("cw", "initial_const", initial_const, 0)
+    check_amount("cw", "confidence", confidence)
     to_w, from_w = _stretched(threat)
     adam, rate = optax.scale_by_adam(), jnp.asarray(step_size, jnp.float32)
     first, origin = to_w(x), from_w(to_w(x))

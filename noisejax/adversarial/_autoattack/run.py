@@ -143,7 +143,8 @@ def autoattack(
             "autoattack: it selects the remaining examples on the host, and cannot be part of a compiled function. "
             "Call it outside jax.jit; it compiles its stages itself."
         )
-    check_attack("autoattack", key, logits_fn, x, threat, (labels,), eot=eot)
+    order = "key, logits_fn, x, labels, threat"
+    check_attack("autoattack", key, logits_fn, x, threat, (labels,), eot=eot, order=order)
     if "square" in names and np.ndim(x) not in (2, 3, 4):
         others = tuple(name for name in names if name != "square")
         raise ValueError(
