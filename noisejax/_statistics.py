@@ -46,7 +46,7 @@ def clopper_pearson(successes: Any, trials: Any, alpha: float, *, side: str = "l
     check_alpha("clopper_pearson", alpha)
     _checks.one_of("clopper_pearson", "side", side, ("lower", "upper"))
     k, n = np.broadcast_arrays(np.asarray(successes, np.float64), np.asarray(trials, np.float64))
-    if np.any(k < 0) or np.any(k > n):
+    if not np.all((k >= 0) & (k <= n) & (n < np.inf)):
         raise ValueError(f"clopper_pearson: successes must lie in [0, trials], got {successes!r} of {trials!r}.")
     if side == "upper":
         return np.minimum(np.nextafter(1 - clopper_pearson(n - k, n, alpha), 2), 1)

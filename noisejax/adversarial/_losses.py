@@ -2,10 +2,13 @@
 
 import inspect
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+from noisejax.adversarial._health import host_value
 
 
 def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
@@ -131,6 +134,8 @@ def kl(logits: jax.Array, clean_logits: jax.Array) -> jax.Array:
       >>> adversarial.kl(jnp.array([[0.0, 0.0]]), jnp.array([[0.0, jnp.log(3.0)]])).round(4).tolist()
       [0.13079999387264252]
     """
+    as_logits("kl", logits)
+    as_logits("kl", clean_logits)
     if logits.ndim != 2 or logits.shape != clean_logits.shape:
         raise ValueError(f"kl: both logits must have shape (B, classes), got {logits.shape} and {clean_logits.shape}.")
     log_q = jax.nn.log_softmax(logits.astype(jnp.float32), axis=-1)
@@ -212,6 +217,11 @@ def normalized(predict: Callable, mean, std) -> Callable:
       [[2.0, 0.0]]
     """
 
+    if (known := host_value(std)) is not None and not np.all(np.isfinite(known) & (known > 0)):
+        raise ValueError(f"normalized: std must be above 0 and finite, got {std!r}.")
+    if (known := host_value(mean)) is not None and not np.all(np.isfinite(known)):
+        raise ValueError(f"normalized: mean must be finite, got {mean!r}.")
+
     def call(*inputs):
         *before, x = inputs
         mu, sigma = (jnp.asarray(v).astype(x.dtype) for v in (mean, std))
@@ -231,13 +241,26 @@ def _composed(predict: Callable, loss: Callable, sign: int | None) -> Callable:
                 f"args; got {len(inputs)} arguments (x, or a key and x, and args)."
             )
         split = len(inputs) - trailing
-        value = loss(predict(*inputs[:split]), *inputs[split:])
+        logits = as_logits(getattr(loss, "__name__", "loss"), predict(*inputs[:split]))
+        value = loss(logits, *inputs[split:])
         return value if sign in (None, 1) else -value
 
     return composed
 
 
+def as_logits(name: str, output: Any) -> Any:
+    """The output of a model, if it is one array."""
+    if not hasattr(output, "dtype"):
+        hint = ' If it is a dict, lambda x: predict(x)["logits"].' if isinstance(output, dict) else ""
+        raise TypeError(
+            f"{name}: the model must return logits alone, got a {type(output).__name__}. Select them: "
+            f"lambda x: predict(x)[0].{hint}"
+        )
+    return output
+
+
 def _check_logits(name: str, logits, labels, classes: int = 2) -> jax.Array:
+    as_logits(name, logits)
     if logits.ndim != 2 or logits.shape[1] < classes:
         hint = " With fewer classes, use cross_entropy or margin." if classes > 2 else ""
         raise ValueError(

@@ -5,6 +5,11 @@ from collections.abc import Callable, Mapping
 from typing import Any, Literal, TypedDict
 
 import jax
+import jax.numpy as jnp
+import numpy as np
+
+from noisejax import _checks
+from noisejax.adversarial._health import host_value
 
 
 class CommonOptions(TypedDict, total=False):
@@ -45,6 +50,33 @@ class PairingOptions(AttackOptions, total=False):
     random_start: bool
     restarts: int
     eot: int
+
+
+nonnegative = _checks.Range("at least 0 and finite", lambda v: (v >= 0) & (v < np.inf), "")
+positive = _checks.Range("above 0 and finite", lambda v: (v > 0) & (v < np.inf), "")
+decay = _checks.Range("in [0, 1)", lambda v: (v >= 0) & (v < 1), "It is the share of the past that is kept.")
+share = _checks.Range("in (0, 1]", lambda v: (v > 0) & (v <= 1), "")
+real = _checks.Range("a finite number", lambda v: (v == v) & (abs(v) < np.inf), "")
+
+
+def check_amount(function: str, name: str, value: Any, inside: Callable = nonnegative) -> None:
+    """Checks an amount of an attack or a training loss wherever it is known: numbers, and arrays outside of jit."""
+    if value is None:
+        return
+    labels = isinstance(value, (tuple, list)) and any(hasattr(v, "dtype") for v in value)
+    labels = labels or (np.ndim(value) > 0 and jnp.issubdtype(jnp.result_type(value), jnp.integer))
+    if labels:
+        got = f"a {type(value).__name__} of arrays" if isinstance(value, (tuple, list)) else "integers"
+        raise TypeError(
+            f"{function}: {name} must be a number or floats, got {got}. Are these the arguments of the loss? Pass them "
+            "by name: args=(labels,)."
+        )
+    if not hasattr(value, "dtype") and not isinstance(value, (int, float, list, tuple)):
+        raise TypeError(f"{function}: {name} must be a number or an array of numbers, got {value!r}.")
+    known = host_value(value)
+    if known is not None:
+        known = known.astype(np.float64)
+        inside(function, name, known if known.ndim else known.item())
 
 
 def check_options(function: Callable, options: Mapping[str, Any], known: type) -> None:

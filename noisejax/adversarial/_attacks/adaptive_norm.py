@@ -20,7 +20,9 @@ from noisejax.adversarial._attacks.boundary import (
     prepare_attack,
 )
 from noisejax.adversarial._attacks.driver import choose_examples
+from noisejax.adversarial._health import doubt
 from noisejax.adversarial._losses import cross_entropy
+from noisejax.adversarial._options import check_amount, decay
 from noisejax.adversarial._threats.balls import (
     L2,
     Linf,
@@ -82,6 +84,8 @@ def ddn(
     x, threat, labels, logits_of = prepare_attack(
         "ddn", key, logits_fn, x, labels, threat, (L2,), targeted, steps=steps
     )
+    check_number("ddn", "initial_norm", initial_norm, 0)
+    check_amount("ddn", "gamma", gamma, decay)
 
     def value(logits):
         return -cross_entropy(logits, labels) if targeted else cross_entropy(logits, labels)
@@ -93,7 +97,7 @@ def ddn(
         delta = delta * as_column(divide_or(radius, threat.norm(delta)), delta)
         return threat._clip(delta, x)
 
-    walk = _Walk(key, ids, logits_of, x, threat, labels, targeted, steps)
+    walk = _Walk("ddn", key, ids, logits_of, x, threat, labels, targeted, steps)
     radius = jnp.full_like(jnp.sum(x, axis=tuple(range(1, x.ndim))), initial_norm)
     return walk(value, radius, rule, onto, lambda share: 0.01 + 0.99 * share)
 
@@ -154,6 +158,7 @@ def fmn(
         "fmn", key, logits_fn, x, labels, threat, norms, targeted, steps=steps
     )
     check_number("fmn", "step_size", step_size, 0)
+    check_amount("fmn", "gamma", gamma, decay)
 
     def value(logits):
         return attack_lead(logits, labels, targeted)
@@ -174,7 +179,7 @@ def fmn(
         return ball.project(delta, x)
 
     within = isinstance(threat, (L2, L1))
-    walk = _Walk(key, ids, logits_of, x, threat, labels, targeted, steps, within)
+    walk = _Walk("fmn", key, ids, logits_of, x, threat, labels, targeted, steps, within)
     each_one = jnp.zeros_like(jnp.sum(x, axis=tuple(range(1, x.ndim))))
     radius = each_one + (1 if isinstance(threat, L0) else jnp.inf)
     if step_size is not None:
@@ -194,8 +199,8 @@ def _size_of_bounds(threat: Threat, x: jax.Array) -> jax.Array:
 class _Walk:
     """Unit steps of gradient ascent, each projected onto a ball whose radius depends on the previous step."""
 
-    def __init__(self, key, ids, logits_of, x, threat, labels, targeted, steps, within=False):
-        self.streams = streams_per_example(key, ids, x)
+    def __init__(self, name, key, ids, logits_of, x, threat, labels, targeted, steps, within=False):
+        self.name, self.streams = name, streams_per_example(key, ids, x)
         self.logits_of, self.x, self.threat, self.labels = logits_of, x, threat, labels
         self.targeted, self.steps = targeted, steps
         self.within = within  # whether to ignore elements of the gradient that push against a bound
@@ -215,21 +220,26 @@ class _Walk:
             return choose_examples(now & (size < best.size), Nearest(delta, size), best), size
 
         def step(carry, number):
-            delta, radius, best = carry
+            delta, radius, best, broken, flat = carry
             grads, (value, now) = jax.grad(judged, has_aux=True)(delta)
             grads = threat.masked(jnp.where(jnp.isfinite(grads), grads, 0))
             grads = _unblocked(threat, grads, x, delta) if self.within else grads
             best, size = kept(best, delta, now)
+            broken, flat = broken | ~jnp.isfinite(value), flat & (jnp.reshape(max_abs(grads), now.shape) == 0)
             share = (1 + jnp.cos(jnp.pi * number.astype(jnp.float32) / self.steps)) / 2
             seen, slope = jnp.isfinite(best.size), dual_norm(threat, grads)
             radius = jnp.minimum(rule(radius, now, seen, best.size, value, slope, size, share), widest)
             delta = onto(delta + length(share) * self.unit(grads, number), radius)
-            return (delta, radius, best), None
+            return (delta, radius, best, broken, flat), None
 
         best = Nearest(jnp.zeros_like(x), jnp.full_like(radius, jnp.inf))
-        carry = jnp.zeros_like(x), radius, best
-        delta, _, best = jax.lax.scan(step, carry, jnp.arange(self.steps, dtype=jnp.int32))[0]
-        best, _ = kept(best, delta, judged(delta)[1][1])
+        never = jnp.zeros_like(radius, bool)
+        carry = jnp.zeros_like(x), radius, best, never, never | (self.steps > 0)
+        delta, _, best, broken, flat = jax.lax.scan(step, carry, jnp.arange(self.steps, dtype=jnp.int32))[0]
+        value, now = judged(delta)[1]
+        best, _ = kept(best, delta, now)
+        found = jnp.isfinite(best.size)
+        doubt(self.name, (broken | ~jnp.isfinite(value)) & ~found, flat & ~found)
         return jax.lax.stop_gradient(keep_allowed(threat, x, best))
 
     def unit(self, grads, number) -> Any:

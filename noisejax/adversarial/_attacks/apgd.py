@@ -13,8 +13,8 @@ import optax
 
 from noisejax._random import sample
 from noisejax._random.stream import stage
-from noisejax.adversarial._attacks.driver import attack, choose_examples
-from noisejax.adversarial._options import ApgdOptions, check_options
+from noisejax.adversarial._attacks.driver import choose_examples, run_attack
+from noisejax.adversarial._options import ApgdOptions, check_amount, check_options, share
 from noisejax.adversarial._threats.balls import Threat, as_column, divide_or, streams_per_example, words_per_element
 from noisejax.adversarial._threats.sparse import L1, last_level
 
@@ -107,6 +107,7 @@ def apgd(
     """
     sparse = isinstance(threat, L1)
     check_options(apgd, options, ApgdOptions)
+    _check_steps("apgd", steps)
     options.setdefault("keep", "best")
     drawn = start is None and random_start
 
@@ -118,8 +119,8 @@ def apgd(
             return lambda key, x, ids: _projected_normal(threat, key, x, ids)
         return threat.boundary
 
-    first = surface(threat) if drawn else start
-    run = functools.partial(attack, loss=loss, x=x, args=args, random_start=random_start, eot=eot)
+    first = surface(threat) if drawn and isinstance(threat, Threat) else start  # the driver objects to other threats
+    run = functools.partial(run_attack, "apgd", loss=loss, x=x, args=args, random_start=random_start, eot=eot)
     if not shrinking:
         tx = transform(steps, 0.2 if drawn else None)
         return run(key, tx, threat=threat, steps=steps, start=first, restarts=restarts, **options)
@@ -165,6 +166,8 @@ def scale_by_apgd(steps: int, rho: float = 0.75) -> optax.GradientTransformation
       >>> tx.update(jnp.array([[0.25, -2.0]]), tx.init(delta), delta, **extra)[0].tolist()
       [[-0.5, 0.5]]
     """
+    _check_steps("scale_by_apgd", steps)
+    check_amount("scale_by_apgd", "rho", rho)
     windows = _windows(steps, checkpoints(steps))
 
     def init(params):
@@ -245,6 +248,9 @@ def scale_by_sparse_apgd(steps: int, top: float | None = None) -> optax.Gradient
       >>> tx.update(jnp.array([[0.25, -2.0, 1.0, 0.0]]), tx.init(delta), delta, **extra)[0].tolist()
       [[0.0, 0.5, -0.5, 0.0]]
     """
+    _check_steps("scale_by_sparse_apgd", steps)
+    if top is not None:
+        check_amount("scale_by_sparse_apgd", "top", top, share)
     every = max(int(0.04 * steps), 1)
 
     def init(params):
@@ -289,6 +295,11 @@ def scale_by_sparse_apgd(steps: int, top: float | None = None) -> optax.Gradient
         return target - delta, state
 
     return optax.GradientTransformationExtraArgs(init, update)
+
+
+def _check_steps(name: str, steps: Any) -> None:
+    if not isinstance(steps, (int, np.integer)) or isinstance(steps, bool) or steps < 0:
+        raise ValueError(f"{name}: steps must be an integer, at least 0, got {steps!r}. It is static.")
 
 
 def checkpoints(steps: int) -> tuple[int, ...]:

@@ -7,8 +7,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from noisejax.adversarial._attacks.driver import check_attack
+from noisejax import _checks
+from noisejax.adversarial._attacks.driver import check_attack, pure_model, without_outside
 from noisejax.adversarial._losses import check_labels, classified_as, margin, misclassified
+from noisejax.adversarial._options import check_amount
 from noisejax.adversarial._threats.balls import L2, Linf, Threat, as_column, divide_or, max_abs
 from noisejax.adversarial._threats.sparse import L0, L1, last_level
 
@@ -39,9 +41,12 @@ def prepare_attack(
       eot: if not 0, the model takes a key as its first argument.
       counts: static integers, by name.
     """
+    order = "key, logits_fn, x, labels, threat"
+    if isinstance(labels, Threat):
+        raise TypeError(f"{name}: the first arguments must be {order}, in this order, got {labels!r} as labels.")
     if not hasattr(labels, "dtype"):
         raise TypeError(f"{name}: labels must be an array of integers, got {labels!r}.")
-    x = check_attack(name, key, logits_fn, x, threat, (labels,), eot=eot)
+    x = check_attack(name, key, logits_fn, x, threat, (labels,), eot=eot, order=order)
     check_norm(name, threat, norms)
     for what, count in counts.items():
         least = 0 if what in ("steps", "queries") else 1
@@ -60,13 +65,17 @@ def model_logits(name: str, logits_fn: Callable, x: jax.Array, labels, eot: int 
     Derivatives stop at everything the function closes over.
     """
     example = (jax.random.key(0), x) if eot else (x,)
-    pure, closed = jax.closure_convert(logits_fn, *example)
+    pure, closed = pure_model(name, logits_fn, *example)
     closed = jax.lax.stop_gradient(closed)
     logits = jax.eval_shape(lambda *inputs: pure(*inputs, *closed), *example)
     shape = getattr(logits, "shape", None)
     if shape is None or len(shape) != 2 or shape[0] != x.shape[0] or shape[1] < 2:
-        got = f"shape {shape}" if shape is not None else f"a {type(logits).__name__}"
-        raise ValueError(f"{name}: logits_fn must give logits of shape ({x.shape[0]}, classes), got {got}.")
+        got = (
+            f"shape {shape}."
+            if shape is not None
+            else (f"a {type(logits).__name__}. Select the logits: lambda x: predict(x)[0].")
+        )
+        raise ValueError(f"{name}: logits_fn must give logits of shape ({x.shape[0]}, classes), got {got}")
     if not hasattr(labels, "dtype"):
         raise TypeError(f"{name}: labels must be an array of integers, got {labels!r}.")
     check_labels(name, "labels", logits, labels)
@@ -223,12 +232,13 @@ def shorten_perturbations(judged: Callable, delta: jax.Array, steps: int) -> jax
 
 
 def keep_allowed(threat: Threat, x, best: Nearest) -> jax.Array:
-    """The adversarial examples, or x where no perturbation inside the threat was found."""
+    """The adversarial examples, or x where no perturbation inside the threat was found. NaN where x is outside."""
     allowed = jnp.isfinite(best.size) & threat.contains(best.delta, x)
-    return threat.perturbed(x, jnp.where(as_column(allowed, x), best.delta, 0))
+    return without_outside(threat, x, threat.perturbed(x, jnp.where(as_column(allowed, x), best.delta, 0)))
 
 
 def check_number(name: str, what: str, value, low: float, high: float = np.inf) -> None:
-    """Checks that a number known to the host lies in (low, high]."""
-    if isinstance(value, (int, float, np.number)) and not low < value <= high:
-        raise ValueError(f"{name}: {what} must be above {low:g} and at most {high:g}, got {value!r}.")
+    """Checks that a number that is known lies in (low, high] and is finite."""
+    limit = "finite" if high == np.inf else f"at most {high:g}"
+    inside = _checks.Range(f"above {low:g} and {limit}", lambda v: (v > low) & (v <= high) & (v < np.inf), "")
+    check_amount(name, what, value, inside)

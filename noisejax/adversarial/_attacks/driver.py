@@ -7,9 +7,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.core import Tracer
 
 from noisejax import _checks
 from noisejax._random.stream import enter, fold, keys, stage
+from noisejax.adversarial._health import doubt, host_value
+from noisejax.adversarial._options import check_amount
 from noisejax.adversarial._threats.balls import Threat, as_column
 
 
@@ -49,7 +52,8 @@ def attack(
     again in every call.
 
     Results do not depend on the number of devices. With `ids` they do not depend on how a data set is split into
-    batches either. A gradient that is not finite counts as 0, and a NaN loss is never preferred.
+    batches either. A gradient that is not finite counts as 0, and a NaN loss is never preferred. Outside jit, a warning
+    counts the examples with losses that are not finite, and those whose gradients are all 0.
 
     Args:
       key: a JAX key.
@@ -81,7 +85,8 @@ def attack(
       limit: the attack stops after this many of its steps: an integer, which may be traced. None for all of them.
 
     Returns:
-      The adversarial examples: float32, of x's shape, inside the threat, without gradient.
+      The adversarial examples: float32, of x's shape, inside the threat, without gradient. Inside jit, an example of x
+      that lies outside the bounds becomes NaN; outside jit it is an error.
 
     References:
       Madry et al., "Towards deep learning models resistant to adversarial attacks", ICLR 2018. EOT: Athalye et al.,
@@ -98,13 +103,60 @@ def attack(
       >>> adversarial.attack(jax.random.key(0), tx, loss, x, threat, (y,), steps=10)[:, 0].tolist()
       [0.625, 0.375]
     """
-    x = check_attack("attack", key, loss, x, threat, args, steps=steps, restarts=restarts, eot=eot)
-    _checks.one_of("attack", "keep", keep, ("last", "best"))
+    return run_attack(
+        "attack",
+        key,
+        tx,
+        loss,
+        x,
+        threat,
+        args,
+        steps=steps,
+        random_start=random_start,
+        restarts=restarts,
+        eot=eot,
+        success=success,
+        keep=keep,
+        lookahead=lookahead,
+        start=start,
+        ids=ids,
+        unroll=unroll,
+        limit=limit,
+    )
+
+
+def run_attack(
+    name: str,
+    key: Any,
+    tx: optax.GradientTransformation,
+    loss: Callable,
+    x: Any,
+    threat: Threat,
+    args: tuple = (),
+    *,
+    steps: int,
+    random_start: bool = True,
+    restarts: int = 1,
+    eot: int = 0,
+    success: Callable | None = None,
+    keep: str = "last",
+    lookahead: Callable | None = None,
+    start: Any = None,
+    ids: Any = None,
+    unroll: int = 1,
+    limit: Any = None,
+) -> jax.Array:
+    """`attack` on behalf of the function `name`, which heads its errors and warnings."""
+    x = check_attack(name, key, loss, x, threat, args, steps=steps, restarts=restarts, eot=eot)
+    _checks.one_of(name, "keep", keep, ("last", "best"))
+    if not isinstance(unroll, (bool, int, np.integer)) or unroll < 0:
+        raise ValueError(f"{name}: unroll must be a number of steps, got {unroll!r}. It is static.")
+    check_amount(name, "limit", limit)
     threat = threat.fitted(x)
     x, threat = jax.lax.stop_gradient((x, threat))
     tx = optax.with_extra_args_support(tx)
-    values = loss_on_batch("attack", loss, x, args, eot)
-    held = None if success is None else loss_on_batch("attack success", success, x, args, eot)
+    values = loss_on_batch(name, loss, x, args, eot)
+    held = None if success is None else loss_on_batch(f"{name} success", success, x, args, eot)
     trials = keys_of_steps(key, eot)
     tracks = keep == "best" or success is not None or restarts > 1
 
@@ -116,13 +168,13 @@ def attack(
         if start is None:
             delta = threat.sample(fold(key, number), x, ids) if random_start else jnp.zeros_like(x)
         elif callable(start):
-            delta = start(fold(key, number), x, ids)
+            delta = jnp.asarray(start(fold(key, number), x, ids))
         else:
             delta = jnp.asarray(start, jnp.float32)
         delta = threat.project(delta, x)
 
         def body(carry, step):
-            delta, state, best = carry
+            delta, state, best, broken, flat = carry
 
             def objective(delta):
                 point = threat.perturbed(x, delta) if lookahead is None else threat.ahead(x, lookahead(delta, state))
@@ -132,34 +184,61 @@ def attack(
             grads, each = jax.grad(objective, has_aux=True)(delta)
             if best is not None:
                 best = judge(best, threat.perturbed(x, delta), step)
+            broken, flat = broken | ~jnp.isfinite(each), flat & is_flat(threat, grads)
             delta, state = take_step(tx, threat, x, delta, state, grads, each)
-            return (delta, state, best), None
+            return (delta, state, best, broken, flat), None
 
         best = worst_start(x) if keep == "best" or success is not None else None
-        carry = delta, tx.init(jnp.zeros_like(x)), best
+        never = jnp.zeros_like(worst_start(x).success)
+        carry = delta, tx.init(jnp.zeros_like(x)), best, never, ~never
         if steps == 1 and limit is None:  # one turn of a loop is still a loop, in which convolutions are slow on CPUs
-            (delta, _, best), _ = body(carry, jnp.int32(0))
+            (delta, _, best, broken, flat), _ = body(carry, jnp.int32(0))
         elif limit is not None:
-            delta, _, best = jax.lax.fori_loop(0, jnp.minimum(limit, steps), lambda step, c: body(c, step)[0], carry)
+            count = jnp.minimum(limit, steps)
+            delta, _, best, broken, flat = jax.lax.fori_loop(0, count, lambda step, c: body(c, step)[0], carry)
+            flat = flat & (count > 0)
         else:
-            (delta, _, best), _ = jax.lax.scan(body, carry, jnp.arange(steps), unroll=unroll)
+            (delta, _, best, broken, flat), _ = jax.lax.scan(body, carry, jnp.arange(steps), unroll=unroll)
+            flat = flat & (steps > 0)
         point = threat.perturbed(x, delta)
-        return judge(best, point, steps) if tracks else Best(point, *worst_start(x)[1:])
+        if not tracks:
+            return Best(point, *worst_start(x)[1:]), broken, flat
+        now = judge(None, point, steps)
+        return (now if best is None else _settle(best, now, keep)), broken | ~jnp.isfinite(now.value), flat
 
     if restarts == 1:
-        best = restart(jnp.int32(0))
+        best, broken, flat = restart(jnp.int32(0))
     else:
-        best = _best_of(jax.vmap(restart)(jnp.arange(restarts)))
-    return jax.lax.stop_gradient(best.x)
+        many, broken, flat = jax.vmap(restart)(jnp.arange(restarts))
+        best, broken, flat = _best_of(many), jnp.any(broken, axis=0), jnp.all(flat, axis=0)
+    doubt(name, broken & ~best.success, flat & ~best.success)
+    return without_outside(threat, x, jax.lax.stop_gradient(best.x))
 
 
 # Shared with other attacks.
 
 
 def check_attack(
-    name: str, key, loss, x, threat, args, *, steps: int = 1, restarts: int = 1, eot: int = 0
+    name: str,
+    key,
+    loss,
+    x,
+    threat,
+    args,
+    *,
+    steps: int = 1,
+    restarts: int = 1,
+    eot: int = 0,
+    order: str = "key, loss, x, threat",
 ) -> jax.Array:
-    """Checks the arguments of an attack as far as the host knows them, and returns x as float32."""
+    """Checks the arguments of an attack as far as the host knows them, and returns x as float32.
+
+    Args:
+      order: the order of the arguments, for an error that names it.
+    """
+    if callable(key) or any(isinstance(value, Threat) for value in (key, loss, x)) or isinstance(loss, _ARRAYS):
+        got = ", ".join(_described(value) for value in (key, loss, x, threat))
+        raise TypeError(f"{name}: the first arguments must be {order}, in this order, got {got}.")
     enter(name, key)
     if not callable(loss):
         raise TypeError(f"{name}: loss must be a function loss(x, *args) -> (B,), got {loss!r}.")
@@ -179,23 +258,54 @@ def check_attack(
     for what, count, least in (("steps", steps, 0), ("restarts", restarts, 1), ("eot", eot, 0)):
         if not isinstance(count, (int, np.integer)) or isinstance(count, bool) or count < least:
             raise ValueError(f"{name}: {what} must be an integer, at least {least}, got {count!r}. It is static.")
-    if isinstance(x, np.ndarray):
-        check_inside_bounds(name, x, threat)
+    check_inside_bounds(name, x, threat)
     return jnp.asarray(x).astype(jnp.float32)
 
 
-def check_inside_bounds(name: str, x: np.ndarray, threat: Threat) -> None:
-    """Checks that values known to the host lie inside the bounds."""
-    bounds = None if threat.bounds is None else [np.asarray(b) for b in threat.bounds if isinstance(b, np.ndarray)]
-    if not bounds or len(bounds) != 2 or not x.size:
+_ARRAYS = (jax.Array, np.ndarray)
+
+
+def _described(value: Any) -> str:
+    if isinstance(value, _ARRAYS):
+        return "a key" if jnp.issubdtype(value.dtype, jax.dtypes.prng_key) else f"{value.dtype}{list(value.shape)}"
+    return "a function" if callable(value) else repr(value) if isinstance(value, Threat) else type(value).__name__
+
+
+def check_inside_bounds(name: str, x: Any, threat: Threat) -> None:
+    """Checks that values lie inside the bounds, if both are known: NumPy arrays, and JAX arrays outside of jit."""
+    if threat.bounds is None or any(isinstance(v, Tracer) for v in (x, *threat.bounds)):
         return
-    slack = 1e-6 * np.max(np.abs(np.where(np.isfinite(bounds), bounds, 1)))
-    if np.any(x < bounds[0] - slack) or np.any(x > bounds[1] + slack):
+    known, low, high = host_value(x), host_value(threat.bounds[0]), host_value(threat.bounds[1])
+    if known is None or low is None or high is None or not known.size:
+        return
+    known, bounds = known.astype(np.float32), (low, high)
+    for bound in bounds:
+        _checks.broadcastable(type(threat).__name__, "bounds", bound.shape, known.shape)
+    slack = 1e-6 * max(np.max(np.abs(np.where(np.isfinite(bound), bound, 1))) for bound in bounds)
+    if not np.all((known >= bounds[0] - slack) & (known <= bounds[1] + slack)):
         raise ValueError(
-            f"{name}: x must lie inside the bounds of {threat!r}, got values from {x.min():g} to {x.max():g}. Use "
-            "bounds in the units of x, or x in the units of the bounds (divide pixels of 0 to 255 by 255). "
-            "normalized(predict, mean, std) keeps a threat in pixel space."
+            f"{name}: x must lie inside the bounds of {threat!r}, got values from {known.min():g} to {known.max():g}. "
+            "Use bounds in the units of x, or x in the units of the bounds (divide pixels of 0 to 255 by 255). "
+            "normalized(predict, mean, std) keeps a threat in pixel space, and jnp.clip removes a small overshoot."
         )
+
+
+def is_outside(threat: Threat, x: jax.Array) -> jax.Array | None:
+    """Which examples, (B,), lie outside their bounds or are NaN there. None without bounds."""
+    if threat.bounds is None:
+        return None
+    low, high = (jnp.asarray(bound) for bound in threat.fitted(x).bounds)
+    slack = 1e-6 * jnp.maximum(*(jnp.max(jnp.abs(jnp.where(jnp.isfinite(b), b, 1))) for b in (low, high)))
+    return jnp.any(~((x >= low - slack) & (x <= high + slack)), axis=tuple(range(1, x.ndim)))
+
+
+def without_outside(threat: Threat, x: jax.Array, x_adv: jax.Array) -> jax.Array:
+    """The adversarial examples, and NaN for examples outside their bounds, which were attacked as different inputs.
+
+    Inside jit no error can be raised about them, and x_adv clipped to the bounds would pass for a robust example.
+    """
+    outside = is_outside(threat, x)
+    return x_adv if outside is None else jnp.where(as_column(outside, x), jnp.nan, x_adv)
 
 
 def loss_on_batch(name: str, function: Callable, x, args: tuple, eot: int) -> Callable:
@@ -206,7 +316,7 @@ def loss_on_batch(name: str, function: Callable, x, args: tuple, eot: int) -> Ca
     """
     example = (jax.random.key(0), x) if eot else (x,)
     # args stay outside, so that the function can still read, and refuse, values of NumPy arrays.
-    pure, closed = jax.closure_convert(lambda *inputs: function(*inputs, *args), *example)
+    pure, closed = pure_model(name, lambda *inputs: function(*inputs, *args), *example)
     closed = jax.lax.stop_gradient(closed)
     result = jax.eval_shape(lambda *inputs: pure(*inputs, *closed), *example)
     if getattr(result, "shape", None) != x.shape[:1]:
@@ -223,6 +333,22 @@ def loss_on_batch(name: str, function: Callable, x, args: tuple, eot: int) -> Ca
         return jnp.mean(each.astype(jnp.float32), axis=0)
 
     return call
+
+
+def pure_model(name: str, function: Callable, *example: Any) -> tuple[Callable, Any]:
+    """`jax.closure_convert`, with an error that helps for models that change their own state."""
+    try:
+        # JAX caches by function. A stateful model may have changed since: its weights, its mode.
+        return jax.closure_convert(lambda *inputs: function(*inputs), *example)
+    except Exception as error:
+        if type(error).__name__ != "TraceContextError":  # of Flax, which need not be installed
+            raise
+        raise ValueError(
+            f"{name}: the model changes its own state when it is called, as Flax nnx modules in train mode do "
+            "(BatchNorm, dropout). Attack it in eval mode: model.eval() before the attack and model.train() after it. "
+            "In a training loss, pass a pure copy as attacked=: "
+            "functools.partial(*noisejax.nnx.functional(nnx.view(model, use_running_average=True)))."
+        ) from error
 
 
 def keys_of_steps(key, eot: int) -> Callable:
@@ -246,6 +372,11 @@ def take_step(tx, threat: Threat, x, delta, state, grads, values) -> tuple[jax.A
     with jax.numpy_dtype_promotion("standard"):  # optax relies on it
         updates, state = tx.update(grads, state, delta, value=-values, x=x, threat=threat)
     return threat.project(delta + updates, x), state
+
+
+def is_flat(threat: Threat, grads: jax.Array) -> jax.Array:
+    """Which examples, (B,), have a gradient that leads nowhere: every element is 0, or not finite and counted as 0."""
+    return jnp.all(threat.masked(jnp.where(jnp.isfinite(grads), grads, 0)) == 0, axis=tuple(range(1, grads.ndim)))
 
 
 def worst_start(x) -> Best:

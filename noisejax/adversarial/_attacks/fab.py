@@ -20,6 +20,7 @@ from noisejax.adversarial._attacks.boundary import (
     step_to_plane,
 )
 from noisejax.adversarial._attacks.driver import choose_examples
+from noisejax.adversarial._health import doubt
 from noisejax.adversarial._threats.balls import L2, Linf, Threat, as_column
 from noisejax.adversarial._threats.sparse import L1
 
@@ -93,17 +94,20 @@ def fab(
     )
     for what, value, limit in (("alpha_max", alpha_max, 1), ("beta", beta, 1), ("eta", eta, np.inf)):
         check_number("fab", what, value, 0, limit)
+    if not isinstance(refine, (int, np.integer)) or refine < 0:
+        raise ValueError(f"fab: refine must be an integer, at least 0, got {refine!r}. It is static.")
 
     def judged(delta):
         logits = logits_of(threat.perturbed(x, delta))
         return attack_lead(logits, labels, False), is_fooled(logits, labels, False)
 
-    def search(best: Nearest, number, classes) -> Nearest:
+    def search(carry, number, classes):
+        best, broken = carry
         start = 0.5 * threat.boundary(fold(key, number), x, ids) if restarts > 1 else jnp.zeros_like(x)
         delta = jnp.where(number > 0, start, 0)
 
         def body(carry, _):
-            delta, best = carry
+            delta, best, broken = carry
             gap, normal, _ = nearest_boundary(logits_of, threat.perturbed(x, delta), threat, labels, classes)
             both = jnp.stack([threat.perturbed(x, delta), x])
             moved = jnp.sum(normal * delta, axis=tuple(range(1, x.ndim)))
@@ -112,11 +116,12 @@ def fab(
             own, others = (jnp.maximum(threat.norm(d), 1e-8) for d in (onto, from_x))
             alpha = as_column(jnp.minimum(own / (own + others), alpha_max), x)
             delta = threat._clip((delta + eta * onto) * (1 - alpha) + eta * from_x * alpha, x)
-            found, size = judged(delta)[1], threat.norm(delta)
+            (lead, found), size = judged(delta), threat.norm(delta)
             best = choose_examples(found & (size < best.size), Nearest(delta, size), best)
-            return (jnp.where(as_column(found, x), beta * delta, delta), best), None
+            broken = broken | ~jnp.isfinite(lead)
+            return (jnp.where(as_column(found, x), beta * delta, delta), best, broken), None
 
-        return jax.lax.scan(body, (delta, best), length=steps)[0][1]
+        return jax.lax.scan(body, (delta, best, broken), length=steps)[0][1:]
 
     logits = logits_of(x)
     already = is_fooled(logits, labels, False)
@@ -124,11 +129,13 @@ def fab(
     classes = rival_classes(logits, labels, targets)
     classes = classes.T[:, :, None] if targets is not None else classes[None]  # one search each, of (B, K) classes
 
-    def several(best, classes):
+    def several(carry, classes):
         for_each = jnp.arange(restarts, dtype=jnp.int32)
-        return jax.lax.scan(lambda best, number: (search(best, number, classes), None), best, for_each)[0], None
+        return jax.lax.scan(lambda carry, number: (search(carry, number, classes), None), carry, for_each)[0], None
 
-    best = jax.lax.scan(several, best, classes)[0]
+    broken = ~jnp.isfinite(attack_lead(logits, labels, False))
+    best, broken = jax.lax.scan(several, (best, broken), classes)[0]
+    doubt("fab", broken & ~jnp.isfinite(best.size))
     if refine:
         delta = shorten_perturbations(judged, best.delta, refine)
         best = Nearest(delta, jnp.where(jnp.isfinite(best.size), threat.norm(delta), jnp.inf))

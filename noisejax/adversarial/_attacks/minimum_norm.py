@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from noisejax._contract import Amount
@@ -19,6 +20,8 @@ from noisejax.adversarial._attacks.boundary import (
     rival_classes,
 )
 from noisejax.adversarial._attacks.driver import choose_examples
+from noisejax.adversarial._health import doubt
+from noisejax.adversarial._options import check_amount
 from noisejax.adversarial._threats.balls import L2, Linf, Threat, as_column, divide_or
 
 
@@ -69,8 +72,9 @@ def deepfool(
     x, threat, labels, logits_of = prepare_attack(
         "deepfool", key, logits_fn, x, labels, threat, (L2, Linf), steps=steps
     )
-    if candidates is not None and candidates < 2:
+    if candidates is not None and (not isinstance(candidates, (int, np.integer)) or candidates < 2):
         raise ValueError(f"deepfool: candidates must be at least 2, the label and a rival, got {candidates!r}.")
+    check_amount("deepfool", "overshoot", overshoot)
     overshoot = jnp.asarray(overshoot, jnp.float32)
     logits = logits_of(x)
     classes = rival_classes(logits, labels, None if candidates is None else candidates - 1)
@@ -79,20 +83,25 @@ def deepfool(
         return threat._clip((1 + overshoot) * total, x)
 
     def unfinished(carry):
-        step, _, done = carry
+        step, _, done, _, _ = carry
         return (step < steps) & ~jnp.all(done)
 
     def advance(carry):
-        step, total, done = carry
+        step, total, done, broken, flat = carry
         gap, normal, _ = nearest_boundary(logits_of, threat.perturbed(x, moved(total)), threat, labels, classes)
         slope = dual_norm(threat, normal)
         way = divide_or(jnp.abs(gap), slope) + 1e-4  # so that rounding never leaves a step short of the boundary
         unit = jnp.sign(normal) if isinstance(threat, Linf) else divide_or(normal, as_column(slope, normal))
         total = jnp.where(as_column(done, x), total, total + as_column(way, x) * unit)
-        return step + 1, total, done | is_fooled(logits_of(threat.perturbed(x, moved(total))), labels, False)
+        now = logits_of(threat.perturbed(x, moved(total)))
+        broken = broken | ~jnp.isfinite(attack_lead(now, labels, False))
+        return step + 1, total, done | is_fooled(now, labels, False), broken, flat & (slope == 0)
 
-    start = jnp.int32(0), jnp.zeros_like(x), is_fooled(logits, labels, False)
-    _, total, done = jax.lax.while_loop(unfinished, advance, start)
+    done = is_fooled(logits, labels, False)
+    broken = ~jnp.isfinite(attack_lead(logits, labels, False))
+    start = jnp.int32(0), jnp.zeros_like(x), done, broken, jnp.full_like(done, steps > 0)
+    _, total, done, broken, flat = jax.lax.while_loop(unfinished, advance, start)
+    doubt("deepfool", broken & ~done, flat & ~done)
     delta = moved(total)
     return jax.lax.stop_gradient(keep_allowed(threat, x, Nearest(delta, jnp.where(done, threat.norm(delta), jnp.inf))))
 
@@ -152,6 +161,7 @@ def cw(
     )
     check_number("cw", "step_size", step_size, 0)
     check_number("cw", "initial_const", initial_const, 0)
+    check_amount("cw", "confidence", confidence)
     to_w, from_w = _stretched(threat)
     adam, rate = optax.scale_by_adam(), jnp.asarray(step_size, jnp.float32)
     first, origin = to_w(x), from_w(to_w(x))
@@ -162,29 +172,33 @@ def cw(
         ahead = attack_lead(logits, labels, targeted)
         squares = jnp.sum((point - origin) ** 2, axis=tuple(range(1, x.ndim)))
         value = const * jnp.maximum(confidence - ahead, 0) + squares
-        return jnp.sum(value), (threat.masked(point - x), is_fooled(logits, labels, targeted) & (ahead >= confidence))
+        now = is_fooled(logits, labels, targeted) & (ahead >= confidence)
+        return jnp.sum(value), (threat.masked(point - x), now, ~jnp.isfinite(ahead))
 
     def search(carry, _):
-        const, low, high, best = carry
+        const, low, high, best, broken = carry
 
         def step(carry, _):
-            w, state, found, best = carry
-            grads, (delta, now) = jax.grad(objective, has_aux=True)(w, const)
+            w, state, found, best, broken = carry
+            grads, (delta, now, bad) = jax.grad(objective, has_aux=True)(w, const)
             size = threat.norm(delta)
             best = choose_examples(now & (size < best.size), Nearest(delta, size), best)
             with jax.numpy_dtype_promotion("standard"):  # optax relies on it
                 updates, state = adam.update(jnp.where(jnp.isfinite(grads), grads, 0), state)
-            return (w - rate * jnp.asarray(updates), state, found | now, best), None
+            return (w - rate * jnp.asarray(updates), state, found | now, best, broken | bad), None
 
-        begin = first, adam.init(first), jnp.zeros_like(const, bool), best
-        found, best = jax.lax.scan(step, begin, length=steps)[0][2:]
+        begin = first, adam.init(first), jnp.zeros_like(const, bool), best, broken
+        found, best, broken = jax.lax.scan(step, begin, length=steps)[0][2:]
         low, high = jnp.where(found, low, const), jnp.where(found, const, high)
-        return (jnp.where(jnp.isfinite(high), (low + high) / 2, const * 10), low, high, best), None
+        return (jnp.where(jnp.isfinite(high), (low + high) / 2, const * 10), low, high, best, broken), None
 
-    clean = is_fooled(logits_of(x), labels, targeted)
+    logits = logits_of(x)
+    clean, broken = is_fooled(logits, labels, targeted), ~jnp.isfinite(attack_lead(logits, labels, targeted))
     best = Nearest(jnp.zeros_like(x), jnp.where(clean, 0.0, jnp.inf))
     zero = jnp.zeros_like(best.size)
-    best = jax.lax.scan(search, (zero + initial_const, zero, zero + jnp.inf, best), length=searches)[0][3]
+    carry = zero + initial_const, zero, zero + jnp.inf, best, broken
+    best, broken = jax.lax.scan(search, carry, length=searches)[0][3:]
+    doubt("cw", broken & ~jnp.isfinite(best.size))
     return jax.lax.stop_gradient(keep_allowed(threat, x, best))
 
 

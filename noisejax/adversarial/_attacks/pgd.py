@@ -4,12 +4,13 @@ from typing import Any, Unpack
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from noisejax._contract import Amount
-from noisejax.adversarial._attacks.driver import attack
+from noisejax.adversarial._attacks.driver import run_attack
 from noisejax.adversarial._attacks.transforms import scale_by_norm, scale_by_reach, scale_by_steepest, scale_by_step
-from noisejax.adversarial._options import AttackOptions, check_options
+from noisejax.adversarial._options import AttackOptions, check_amount, check_options, decay as decay_rate
 from noisejax.adversarial._threats.balls import Threat
 from noisejax.adversarial._threats.sparse import L0
 
@@ -56,9 +57,20 @@ def fgsm(
       [[0.625, 1.0]]
     """
     check_options(fgsm, options, AttackOptions)
-    tx = optax.chain(scale_by_steepest(), _step(step_size, 1.0))
-    return attack(
-        key, tx, loss, x, threat, args, steps=1, random_start=random_start, restarts=restarts, eot=eot, **options
+    tx = optax.chain(scale_by_steepest(), _step("fgsm", step_size, 1.0))
+    return run_attack(
+        "fgsm",
+        key,
+        tx,
+        loss,
+        x,
+        threat,
+        args,
+        steps=1,
+        random_start=random_start,
+        restarts=restarts,
+        eot=eot,
+        **options,
     )
 
 
@@ -97,9 +109,20 @@ def bim(
       [[0.625]]
     """
     check_options(bim, options, AttackOptions)
-    tx = optax.chain(scale_by_steepest(), _step(step_size, 1 / max(steps, 1)))
-    return attack(
-        key, tx, loss, x, threat, args, steps=steps, random_start=random_start, restarts=restarts, eot=eot, **options
+    tx = optax.chain(scale_by_steepest(), _step("bim", step_size, 1 / _at_least_one(steps)))
+    return run_attack(
+        "bim",
+        key,
+        tx,
+        loss,
+        x,
+        threat,
+        args,
+        steps=steps,
+        random_start=random_start,
+        restarts=restarts,
+        eot=eot,
+        **options,
     )
 
 
@@ -152,10 +175,21 @@ def pgd(
       [[0.25, 0.25], [0.5, 0.75]]
     """
     check_options(pgd, options, AttackOptions)
-    share = 10.0 if isinstance(threat, L0) else 2.5 / max(steps, 1)
-    tx = optax.chain(scale_by_steepest(), _step(step_size, share))
-    return attack(
-        key, tx, loss, x, threat, args, steps=steps, random_start=random_start, restarts=restarts, eot=eot, **options
+    share = 10.0 if isinstance(threat, L0) else 2.5 / _at_least_one(steps)
+    tx = optax.chain(scale_by_steepest(), _step("pgd", step_size, share))
+    return run_attack(
+        "pgd",
+        key,
+        tx,
+        loss,
+        x,
+        threat,
+        args,
+        steps=steps,
+        random_start=random_start,
+        restarts=restarts,
+        eot=eot,
+        **options,
     )
 
 
@@ -197,11 +231,26 @@ def mi_fgsm(
       [[0.625]]
     """
     check_options(mi_fgsm, options, AttackOptions)
+    check_amount("mi_fgsm", "decay", decay)
     tx = optax.chain(
-        scale_by_norm("mean"), optax.trace(decay), scale_by_steepest(), _step(step_size, 1 / max(steps, 1))
+        scale_by_norm("mean"),
+        optax.trace(decay),
+        scale_by_steepest(),
+        _step("mi_fgsm", step_size, 1 / _at_least_one(steps)),
     )
-    return attack(
-        key, tx, loss, x, threat, args, steps=steps, random_start=random_start, restarts=restarts, eot=eot, **options
+    return run_attack(
+        "mi_fgsm",
+        key,
+        tx,
+        loss,
+        x,
+        threat,
+        args,
+        steps=steps,
+        random_start=random_start,
+        restarts=restarts,
+        eot=eot,
+        **options,
     )
 
 
@@ -242,7 +291,8 @@ def ni_fgsm(
       [[0.625]]
     """
     check_options(ni_fgsm, options, AttackOptions)
-    step = _step(step_size, 1 / max(steps, 1))
+    check_amount("ni_fgsm", "decay", decay)
+    step = _step("ni_fgsm", step_size, 1 / _at_least_one(steps))
     tx = optax.chain(scale_by_norm("mean"), optax.trace(decay), scale_by_steepest(), step)
 
     def lookahead(delta, state):
@@ -250,8 +300,19 @@ def ni_fgsm(
         return delta + step.update(decay * state[1].trace, optax.EmptyState(), delta, x=x, threat=threat)[0]
 
     options.setdefault("lookahead", lookahead)
-    return attack(
-        key, tx, loss, x, threat, args, steps=steps, random_start=random_start, restarts=restarts, eot=eot, **options
+    return run_attack(
+        "ni_fgsm",
+        key,
+        tx,
+        loss,
+        x,
+        threat,
+        args,
+        steps=steps,
+        random_start=random_start,
+        restarts=restarts,
+        eot=eot,
+        **options,
     )
 
 
@@ -294,11 +355,29 @@ def adam_pgd(
       [[0.625]]
     """
     check_options(adam_pgd, options, AttackOptions)
-    tx = optax.chain(optax.scale_by_adam(b1, b2), _step(step_size, 2.5 / max(steps, 1)))
-    return attack(
-        key, tx, loss, x, threat, args, steps=steps, random_start=random_start, restarts=restarts, eot=eot, **options
+    for what, value in (("b1", b1), ("b2", b2)):
+        check_amount("adam_pgd", what, value, decay_rate)
+    tx = optax.chain(optax.scale_by_adam(b1, b2), _step("adam_pgd", step_size, 2.5 / _at_least_one(steps)))
+    return run_attack(
+        "adam_pgd",
+        key,
+        tx,
+        loss,
+        x,
+        threat,
+        args,
+        steps=steps,
+        random_start=random_start,
+        restarts=restarts,
+        eot=eot,
+        **options,
     )
 
 
-def _step(step_size: Any, share: float) -> optax.GradientTransformationExtraArgs:
+def _step(function: str, step_size: Any, share: float) -> optax.GradientTransformationExtraArgs:
+    check_amount(function, "step_size", step_size)
     return scale_by_reach(share) if step_size is None else scale_by_step(jnp.asarray(step_size, jnp.float32))
+
+
+def _at_least_one(steps: Any) -> Any:
+    return max(steps, 1) if isinstance(steps, (int, np.integer)) else 1  # the driver objects to anything else

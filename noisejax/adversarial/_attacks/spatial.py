@@ -9,11 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax.scipy.ndimage import map_coordinates
 
-from noisejax import _checks
-from noisejax._contract import Amount, host_amount
+from noisejax._contract import Amount
 from noisejax._random import sample
 from noisejax._random.stream import fold
 from noisejax.adversarial._attacks.driver import check_attack, choose_examples, is_better, loss_on_batch, measure_point
+from noisejax.adversarial._options import check_amount, real
 from noisejax.adversarial._threats.balls import Linf, streams_per_example, words_per_example
 
 
@@ -71,6 +71,7 @@ def spatial(
     if x.ndim not in (3, 4):
         raise ValueError(f"spatial: x must be images of shape (B, H, W, C) or (B, H, W), got {x.shape}.")
     angle, shift = (_amount(name, value, x) for name, value in (("angle", angle), ("shift", shift)))
+    check_amount("spatial", "fill", fill, real)
     if grid is not None and (len(grid) != 3 or not all(isinstance(n, (int, np.integer)) and n > 0 for n in grid)):
         raise ValueError(
             f"spatial: grid must be the numbers of angles, rows and columns, such as (31, 5, 5), got {grid!r}."
@@ -122,7 +123,8 @@ def turn_and_shift(x: jax.Array, turn: jax.Array, down: jax.Array, right: jax.Ar
 
 
 def _amount(name: str, value, x) -> jax.Array:
-    value = jnp.asarray(host_amount("spatial", name, value, _checks.nonnegative)).astype(jnp.float32)
+    check_amount("spatial", name, value)
+    value = jnp.asarray(value).astype(jnp.float32)
     if value.shape not in ((), x.shape[:1]):
         raise ValueError(
             f"spatial: {name} must be a number, or one per image, of shape {x.shape[:1]}, got {value.shape}."

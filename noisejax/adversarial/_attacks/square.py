@@ -10,7 +10,8 @@ import jax.numpy as jnp
 from noisejax._random import sample
 from noisejax._random.stream import fold, words
 from noisejax.adversarial._attacks.boundary import attack_lead, check_number, is_fooled, prepare_attack
-from noisejax.adversarial._attacks.driver import Best, choose_examples, keys_of_steps
+from noisejax.adversarial._attacks.driver import Best, choose_examples, keys_of_steps, without_outside
+from noisejax.adversarial._health import doubt
 from noisejax.adversarial._threats.balls import L2, Linf, Threat, divide_or, streams_per_example, words_per_example
 from noisejax.adversarial._threats.sparse import L1
 
@@ -105,7 +106,8 @@ def square(
     def again(best: Best, look) -> Best:
         return judged(best.x, look) if eot else best
 
-    def restart(number, best: Best) -> Best:
+    def restart(number, carry: tuple[Best, jax.Array]) -> tuple[Best, jax.Array]:
+        best, broken = carry
         streams = streams_per_example(fold(key, number), ids, x)
         first = number * (queries + 2) + 1
 
@@ -113,29 +115,32 @@ def square(
             return jax.vmap(lambda stream: fold(stream, step))(streams)
 
         def unfinished(carry):
-            step, best = carry
+            step, best, _ = carry
             return (step < queries) & jnp.any(~best.success)
 
         def query(carry):
-            step, best = carry
+            step, best, broken = carry
             share = p_init * 0.5 ** _halvings(step, queries, rescale)
             now = judged(_proposal(threat, draws(step + 1), x, best.x, share), first + 1 + step)
             best = again(best, first + 1 + step)
             accepted = ~best.success & (now.success | (now.value > best.value))
-            return step + 1, choose_examples(accepted, now, best)
+            return step + 1, choose_examples(accepted, now, best), broken | ~jnp.isfinite(now.value)
 
         start = judged(_start(threat, draws(jnp.int32(0)), x), first)
         # A restart begins from its own start, even if the previous restart ended with a higher margin.
         begun = choose_examples(best.success, best, start)
-        found = jax.lax.while_loop(unfinished, query, (jnp.int32(0), begun))[1]
+        broken = broken | ~jnp.isfinite(start.value)
+        _, found, broken = jax.lax.while_loop(unfinished, query, (jnp.int32(0), begun, broken))
         best, found = again(best, first + 1 + queries), again(found, first + 1 + queries)
         kept = best.success | (~found.success & ~(found.value > best.value))
-        return choose_examples(kept, best, found)
+        return choose_examples(kept, best, found), broken
 
     best = judged(jnp.zeros_like(x), jnp.int32(0))
+    broken = ~jnp.isfinite(best.value)
     best = best._replace(value=jnp.where(best.success, best.value, -jnp.inf))
-    best = jax.lax.fori_loop(0, restarts, restart, best)
-    return jax.lax.stop_gradient(threat.perturbed(x, best.x))
+    best, broken = jax.lax.fori_loop(0, restarts, restart, (best, broken))
+    doubt("square", broken & ~best.success)
+    return jax.lax.stop_gradient(without_outside(threat, x, threat.perturbed(x, best.x)))
 
 
 def _halvings(step, queries: int, rescale: bool):

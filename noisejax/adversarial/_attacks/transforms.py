@@ -13,6 +13,7 @@ import optax
 
 from noisejax import _checks
 from noisejax._contract import Amount
+from noisejax.adversarial._options import check_amount
 from noisejax.adversarial._threats.balls import Threat, as_column, divide_or, fit_to_rank, max_abs
 from noisejax.adversarial._threats.sparse import L1
 
@@ -155,6 +156,7 @@ def scale_by_step(step_size: Any) -> optax.GradientTransformationExtraArgs:
       >>> tx.update(jnp.ones((2, 3)), tx.init(None))[0].tolist()
       [[-1.0, -1.0, -1.0], [-2.0, -2.0, -2.0]]
     """
+    check_amount("scale_by_step", "step_size", step_size)
 
     def update(grads, params, x, threat):
         size = jnp.asarray(step_size, jnp.float32)
@@ -179,6 +181,7 @@ def scale_by_reach(share: Amount) -> optax.GradientTransformationExtraArgs:
       >>> tx.update(jnp.ones((2, 1)), tx.init(None), x=x, threat=threat)[0].tolist()
       [[-0.125], [-0.25]]
     """
+    check_amount("scale_by_reach", "share", share)
 
     def update(grads, params, x, threat):
         return -(jnp.asarray(share, jnp.float32) * threat.reach(x)) * grads

@@ -15,6 +15,7 @@ from noisejax._random.stream import fold
 from noisejax.adversarial._attacks.boundary import check_norm, check_number
 from noisejax.adversarial._attacks.driver import check_attack, loss_on_batch
 from noisejax.adversarial._attacks.transforms import scale_by_reach, scale_by_steepest, scale_by_step
+from noisejax.adversarial._options import check_amount, real
 from noisejax.adversarial._threats.balls import Threat
 
 
@@ -72,6 +73,7 @@ def universal(
     if not isinstance(batch, (int, np.integer)) or not 1 <= batch <= max(count, 1):
         raise ValueError(f"universal: batch must be an integer from 1 to the {count} examples, got {batch!r}.")
     check_number("universal", "step_size", step_size, 0)
+    check_amount("universal", "ceiling", ceiling, real)
     if np.ndim(threat.eps) and np.shape(threat.eps)[0] != 1:
         raise ValueError(
             f"universal: all examples share one perturbation and one eps, got eps of shape {np.shape(threat.eps)}. For "

@@ -14,14 +14,17 @@ from noisejax.adversarial._attacks.driver import (
     check_attack,
     choose_examples,
     is_better,
+    is_outside,
     keys_of_steps,
     loss_on_batch,
     measure_point,
     take_step,
+    without_outside,
     worst_start,
 )
 from noisejax.adversarial._attacks.transforms import for_each_example
-from noisejax.adversarial._threats.balls import Threat
+from noisejax.adversarial._health import doubt
+from noisejax.adversarial._threats.balls import Threat, as_column
 
 
 class Evaluation(NamedTuple):
@@ -29,7 +32,9 @@ class Evaluation(NamedTuple):
 
     Args:
       x: the adversarial examples, float32: the first one that succeeded, or the one with the highest loss if none did.
-      success: whether the attack succeeded, (N,) booleans.
+        NaN for examples that cannot be judged.
+      success: whether the attack succeeded, (N,) booleans. It is also True for examples that cannot be judged, so that
+        they never pass for robust: those outside their bounds, and those whose loss was not finite on the way.
       steps: the number of gradients for each example, (N,) integers; 0 where x itself is misclassified.
       passes: the number of gradients of a full set of slots, an integer: the total work.
     """
@@ -48,6 +53,7 @@ class _Slots(NamedTuple):
     delta: jax.Array
     state: Any
     best: Best
+    broken: jax.Array  # whether a loss was not finite on the way
 
 
 def evaluate(
@@ -92,7 +98,7 @@ def evaluate(
       ids: integers of shape (N,). The starts of example i depend only on ``(key, ids[i])``.
 
     Returns:
-      An `Evaluation`.
+      An `Evaluation`. Outside jit, a warning counts the examples whose loss was not finite on the way.
 
     Example:
       >>> import jax, jax.numpy as jnp, optax
@@ -148,6 +154,8 @@ def evaluate(
 
     whole = -(-count // slots)
     fallen = jax.lax.map(clean, jnp.arange(whole * slots, dtype=jnp.int32).reshape(whole, slots)).reshape(-1)[:count]
+    outside = is_outside(threat, data[0])
+    fallen = fallen if outside is None else fallen | outside
     queue = jnp.argsort(fallen, stable=True).astype(jnp.int32)  # examples that have to be attacked come first
     waiting = jnp.sum(~fallen, dtype=jnp.int32)
 
@@ -156,8 +164,8 @@ def evaluate(
 
     index = taken(jnp.arange(slots, dtype=jnp.int32))
     zero = jnp.zeros(slots, jnp.int32)
-    first = _Slots(index, zero, zero, zero, *filled(index, zero), worst_start(gathered(index)[0]))
-    result = Evaluation(data[0], fallen, jnp.zeros(count, jnp.int32), jnp.int32(0))
+    first = _Slots(index, zero, zero, zero, *filled(index, zero), worst_start(gathered(index)[0]), zero > 0)
+    result = Evaluation(without_outside(threat, data[0], data[0]), fallen, jnp.zeros(count, jnp.int32), jnp.int32(0))
 
     def unfinished(carry):
         now, _, _ = carry
@@ -176,11 +184,17 @@ def evaluate(
         grads, each = jax.grad(objective, has_aux=True)(now.delta)
         seen = measure_point(values, held, threat.perturbed(x, now.delta), trial)
         best = choose_examples(is_better(seen, now.best), seen, now.best)
+        broken = now.broken | ~jnp.isfinite(each) | ~jnp.isfinite(seen.value)
         over = now.step >= steps
         leaves = (now.index < count) & (seen.success | (over & (now.restart >= restarts - 1)))
         delta, state = take_step(tx, threat, x, now.delta, now.state, grads, each)
         now = now._replace(
-            delta=delta, state=state, best=best, step=now.step + 1, spent=now.spent + (~over).astype(jnp.int32)
+            delta=delta,
+            state=state,
+            best=best,
+            step=now.step + 1,
+            spent=now.spent + (~over).astype(jnp.int32),
+            broken=broken,
         )
         again = over | leaves
         carry = now, result._replace(passes=result.passes + 1), following
@@ -189,9 +203,11 @@ def evaluate(
     def renewed(carry, leaves, again):
         now, result, following = carry
         place = jnp.where(leaves, now.index, count)  # the others are out of range and dropped
+        unjudged = now.broken & ~now.best.success
+        x_adv = jnp.where(as_column(unjudged, now.best.x), jnp.nan, now.best.x)
         result = result._replace(
-            x=result.x.at[place].set(now.best.x, mode="drop"),
-            success=result.success.at[place].set(now.best.success, mode="drop"),
+            x=result.x.at[place].set(x_adv, mode="drop"),
+            success=result.success.at[place].set(now.best.success | unjudged, mode="drop"),
             steps=result.steps.at[place].set(now.spent, mode="drop"),
         )
         number = following + jnp.cumsum(leaves, dtype=jnp.int32) - 1
@@ -208,11 +224,14 @@ def evaluate(
             delta,
             state,
             best,
+            jnp.where(leaves, False, now.broken),
         )
         return now, result, following + jnp.sum(leaves, dtype=jnp.int32)
 
     carry = first, result, jnp.int32(slots)
-    return jax.lax.stop_gradient(jax.lax.while_loop(unfinished, advance, carry)[1])
+    result = jax.lax.stop_gradient(jax.lax.while_loop(unfinished, advance, carry)[1])
+    doubt("evaluate", jnp.any(jnp.isnan(result.x), axis=tuple(range(1, x.ndim))))
+    return result
 
 
 def _sampled(threat, starts, x, ids):

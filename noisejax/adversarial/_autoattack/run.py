@@ -18,6 +18,7 @@ from noisejax.adversarial._attacks.fab import fab
 from noisejax.adversarial._attacks.square import square
 from noisejax.adversarial._autoattack import suspicions as suspect
 from noisejax.adversarial._autoattack.batches import Batches
+from noisejax.adversarial._health import recording
 from noisejax.adversarial._losses import cross_entropy, dlr, margin, misclassified, targeted_dlr, untargeted
 from noisejax.adversarial._threats.balls import L2, Linf, Threat
 from noisejax.adversarial._threats.sparse import L1
@@ -35,10 +36,12 @@ class AutoAttackResult(NamedTuple):
     """The result of `autoattack` for N examples.
 
     Args:
-      x: the adversarial examples, float32; x itself where none was found.
-      robust: (N,) booleans: the example is classified correctly, and every attack failed on it.
+      x: the adversarial examples, float32; x itself where none was found, and NaN where `found_by` is -2.
+      robust: (N,) booleans: the example is classified correctly, every attack failed on it, and all losses on the way
+        were finite.
       found_by: (N,) integers: the number of the attack that found x, as numbered in `accuracy`; 0 where x is
-        misclassified without an attack, and -1 for robust examples.
+        misclassified without an attack, or its logits are NaN; -1 for robust examples, and -2 where no attack
+        succeeded but a loss was not finite on the way.
       accuracy: the share of examples that remain after each attack, by its name. The first entry is ``"clean"``, and
         the last one is the robust accuracy.
       evaluations: the number of evaluations of the model in each attack, with or without a gradient, including the
@@ -140,7 +143,14 @@ def autoattack(
             "autoattack: it selects the remaining examples on the host, and cannot be part of a compiled function. "
             "Call it outside jax.jit; it compiles its stages itself."
         )
-    check_attack("autoattack", key, logits_fn, x, threat, (labels,), eot=eot)
+    order = "key, logits_fn, x, labels, threat"
+    check_attack("autoattack", key, logits_fn, x, threat, (labels,), eot=eot, order=order)
+    if "square" in names and np.ndim(x) not in (2, 3, 4):
+        others = tuple(name for name in names if name != "square")
+        raise ValueError(
+            f"autoattack: square needs x of shape (B, H, W, C), (B, H, W) or (B, D), got {np.shape(x)}. Leave it out "
+            f"with version={others!r}, or attack x.reshape(len(x), -1) and a model that restores the shape."
+        )
     if type(threat) not in (Linf, L2, L1):
         raise TypeError(f"autoattack: threat must be Linf, L2 or L1, got {threat!r}.")
     count = len(x)
@@ -155,12 +165,16 @@ def autoattack(
     logits, right, flat = (np.concatenate(leaves)[:count] for leaves in zip(*seen, strict=True))  # padding comes last
     classes = logits.shape[-1]
     targets = 5 if isinstance(threat, L1) and version == "standard" else 9
-    suspicions = [] if eot else [*suspect.randomness(logits_fn, jnp.asarray(x[:16], jnp.float32))]
+    few = jnp.asarray(x[:16], jnp.float32)
+    suspicions = [] if eot else [*suspect.randomness(logits_fn, few)]
+    if not suspicions:  # outputs that differ from call to call say nothing about the batch
+        suspicions += suspect.of_batch(functools.partial(logits_fn, jax.random.key(0)) if eot else logits_fn, few)
     suspicions += suspect.of_logits(logits)
     suspicions += suspect.of_classes(classes, names, targets)
     suspicions += suspect.of_gradients(int(np.sum(flat & right)), int(right.sum()))
 
-    robust, found_by = right.copy(), np.where(right, -1, 0).astype(np.int32)
+    robust, broken = right.copy(), np.zeros(count, bool)
+    found_by = np.where(right, -1, 0).astype(np.int32)
     x_adv = data.x.copy()
     accuracy, evaluations = {"clean": float(robust.mean())}, {"clean": count * max(eot, 1)}
     for number, name in enumerate(names, 1):
@@ -171,13 +185,18 @@ def autoattack(
             for limit in _limits(run, turn, number, threat):
                 numbers = (losses.index(name) if losses else 0, turn, limit)
                 left = np.flatnonzero(robust)
-                for part, (point, fooled) in data.run_each(left, _attacked, numbers, run=program, losses=losses):
+                for part, (point, fooled, bad) in data.run_each(left, _attacked, numbers, run=program, losses=losses):
                     place = part[fooled]
+                    broken[part[bad]] = True
                     x_adv[place], robust[place], found_by[place] = point[fooled], False, number
                     evaluations[name] += _cost(run, limit) * len(part)
-        accuracy[name] = float(robust.mean())
+        accuracy[name] = float((robust & ~broken).mean())
         if report is not None:
             report(f"{name}: {accuracy[name]:.2%} of {count} examples remain correct")
+    unjudged = robust & broken
+    robust, found_by = robust & ~broken, np.where(unjudged, -2, found_by).astype(np.int32)
+    x_adv[unjudged] = np.nan
+    suspicions += suspect.of_broken(int(unjudged.sum()), count)
     suspicions += suspect.of_square(accuracy)
     for text in suspicions:
         warnings.warn(f"autoattack: {text}", UserWarning, stacklevel=2)
@@ -247,7 +266,8 @@ def _look(model, key, x, labels, threat, ids, *, eot: int):
     predict = model if fresh is None else functools.partial(model, fresh[0])
     grad = jax.grad(lambda x: jnp.sum(cross_entropy(predict(x), labels)))(x)
     flat = jnp.all(threat.masked(grad) == 0, axis=tuple(range(1, x.ndim)))
-    return predict(x).astype(jnp.float32), ~_fooled(model, fresh, x, labels), flat
+    logits = predict(x).astype(jnp.float32)
+    return logits, ~_fooled(model, fresh, x, labels) & ~jnp.any(jnp.isnan(logits), axis=-1), flat
 
 
 @functools.partial(jax.jit, static_argnames=("run", "losses"))
@@ -260,16 +280,20 @@ def _attacked(model, key, x, labels, threat, ids, loss, turn, limit, *, run: _Ru
     key = fold(key, loss) if losses else key
     place: Any = fold(key, turn)
     fresh = _fresh(key, turn, run.eot)
-    if run.attack == "square":
-        x_adv = square(place, model, x, labels, threat, queries=run.steps, ids=ids)
-    elif run.attack.startswith("fab"):
-        targets = run.targets if run.attack == "fab-t" else None
-        x_adv = fab(place, model, x, labels, threat, steps=run.steps, restarts=run.restarts, targets=targets, ids=ids)
-    else:
-        x_adv = _apgd(place, fresh, model, x, labels, threat, ids, loss, turn, limit, run, losses)
+    with recording() as broken:
+        if run.attack == "square":
+            x_adv = square(place, model, x, labels, threat, queries=run.steps, ids=ids)
+        elif run.attack.startswith("fab"):
+            found: dict[str, Any] = {
+                "restarts": run.restarts,
+                "targets": run.targets if run.attack == "fab-t" else None,
+            }
+            x_adv = fab(place, model, x, labels, threat, steps=run.steps, ids=ids, **found)
+        else:
+            x_adv = _apgd(place, fresh, model, x, labels, threat, ids, loss, turn, limit, run, losses)
     # Sums over many elements have rounding errors of about 1e-7 times their number.
     inside = threat.contains(x_adv - x, x, atol=1e-6 + 1e-7 * threat.norm(jnp.ones_like(x[:1]))[0])
-    return x_adv, _fooled(model, fresh, x_adv, labels) & inside
+    return x_adv, _fooled(model, fresh, x_adv, labels) & inside, functools.reduce(jnp.logical_or, broken)
 
 
 def _apgd(key, fresh, model, x, labels, threat, ids, loss, turn, limit, run: _Run, losses: tuple[str, ...]):

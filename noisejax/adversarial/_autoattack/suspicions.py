@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterator
 import jax
 import numpy as np
 
+from noisejax.adversarial._health import depends_on_batch
+
 _RANDOM = ("random_", "threefry2x32", "rng_bit_generator", "rng_uniform")
 
 
@@ -27,11 +29,21 @@ def randomness(logits_fn: Callable, x: jax.Array) -> Iterator[str]:
         )
 
 
+def of_batch(logits_fn: Callable, x: jax.Array) -> Iterator[str]:
+    """Warns if the logits of an example depend on the other examples of its batch."""
+    if depends_on_batch(logits_fn, x):
+        yield (
+            "the model's outputs for an example depend on the other examples of its batch, so the result depends on "
+            "how examples are batched, and asking again gives another one. BatchNorm in train mode does this: use eval "
+            "mode."
+        )
+
+
 def of_logits(logits: np.ndarray) -> Iterator[str]:
     """Warns if the logits of clean examples are not finite, or are probabilities."""
     broken = int(np.sum(~np.isfinite(logits).all(-1)))
     if broken:
-        yield f"the logits of {broken} clean examples are not finite. NaN logits never count as misclassified."
+        yield f"the logits of {broken} clean examples are not finite. Examples with NaN logits count as misclassified."
     elif logits.min() > -1e-5 and logits.max() < 1 + 1e-5 and np.all(np.abs(logits.sum(-1) - 1) < 1e-5):
         yield (
             "the model's outputs are probabilities. After a softmax gradients vanish where the model is confident: "
@@ -58,6 +70,15 @@ def of_gradients(zero: int, count: int) -> Iterator[str]:
         yield (
             f"the gradient of the loss is 0 at {zero} of {count} correctly classified examples. Gradient attacks are "
             "not informative there. Look for quantization, saturated activations, or stopped gradients."
+        )
+
+
+def of_broken(broken: int, count: int) -> Iterator[str]:
+    """Warns if examples withstood all attacks only because the loss was not finite near them."""
+    if broken:
+        yield (
+            f"the loss of {broken} of {count} examples is not finite at some of the points that were tried, and no "
+            "attack succeeded on them. They do not count as robust: look for overflow, log(0) or 0 / 0 in the model."
         )
 
 

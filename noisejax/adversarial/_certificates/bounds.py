@@ -4,6 +4,9 @@ from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+
+from noisejax.adversarial._health import host_value
 
 
 def interval_bounds(
@@ -79,16 +82,20 @@ def margin_bounds(
       >>> (adversarial.margin_bounds(layers, x - 0.2, x + 0.2, labels) > 0).tolist()
       [True, False]
     """
+    empty = jnp.any(~(lower <= upper), axis=-1)
     lower, upper = _hidden("margin_bounds", layers[:-1], lower, upper, activation)
     kernel, bias = (jnp.asarray(weight) for weight in layers[-1])
+    _check_labels("margin_bounds", labels, lower.shape[0], bias.shape[0])
     labels = jnp.asarray(labels).astype(jnp.int32)
+    wrong = empty | (labels < 0) | (labels >= bias.shape[0])
 
     def one(lower, upper, label):
         margins, _ = _affine(kernel[:, label, None] - kernel, bias[label] - bias, lower[None], upper[None])
         others = jnp.arange(bias.shape[0]) != label
         return jnp.min(margins[0], initial=jnp.inf, where=others)
 
-    return jax.vmap(one)(lower, upper, labels)
+    # Inside jit no error can be raised about an empty box or a label that does not exist; neither certifies anything.
+    return jnp.where(wrong, -jnp.inf, jax.vmap(one)(lower, upper, labels))
 
 
 def worst_case_logits(lower: jax.Array, upper: jax.Array, labels: jax.Array) -> jax.Array:
@@ -110,6 +117,8 @@ def worst_case_logits(lower: jax.Array, upper: jax.Array, labels: jax.Array) -> 
       >>> adversarial.worst_case_logits(jnp.array([[0.0, 1.0]]), jnp.array([[2.0, 3.0]]), jnp.array([1])).tolist()
       [[2.0, 1.0]]
     """
+    _check_box("worst_case_logits", lower, upper)
+    _check_labels("worst_case_logits", labels, *lower.shape)
     own = jnp.asarray(labels).astype(jnp.int32)[:, None] == jnp.arange(lower.shape[-1])[None]
     return jnp.where(own, lower, upper)
 
@@ -120,9 +129,32 @@ def _hidden(function: str, layers, lower, upper, activation):
             f"{function}: lower and upper must be the corners of the boxes, of shape (B, inputs), got shapes "
             f"{lower.shape} and {upper.shape}. Flatten images first."
         )
+    _check_box(function, lower, upper)
     for kernel, bias in layers:
         lower, upper = (activation(bound) for bound in _affine(kernel, bias, lower, upper))
     return lower, upper
+
+
+def _check_box(function: str, lower, upper) -> None:
+    """Checks known corners. Exchanged ones describe an empty box, for which everything would be certified."""
+    low, high = host_value(lower), host_value(upper)
+    if low is not None and high is not None and not np.all(low <= high):
+        raise ValueError(
+            f"{function}: lower must be at most upper everywhere, got {np.sum(~(low <= high))} elements where it is "
+            "not, or where one of them is NaN. Are the two exchanged?"
+        )
+
+
+def _check_labels(function: str, labels, examples: int, classes: int) -> None:
+    if not jnp.issubdtype(jnp.result_type(labels), jnp.integer) or np.shape(labels) != (examples,):
+        got = f"{jnp.result_type(labels)}{list(np.shape(labels))}"
+        raise TypeError(f"{function}: labels must be integers of shape ({examples},), got {got}.")
+    known = host_value(labels)
+    if known is not None and known.size and (known.min() < 0 or known.max() >= classes):
+        raise ValueError(
+            f"{function}: labels must lie in [0, {classes}), got {known.min()} to {known.max()}. Leave examples "
+            "without a label out."
+        )
 
 
 def _affine(kernel, bias, lower, upper):

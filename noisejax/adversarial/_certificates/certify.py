@@ -40,7 +40,7 @@ class Certificates(NamedTuple):
 
     def accuracy(self, labels: Any, radii: Any) -> np.ndarray:
         """The certified accuracy: the share of examples that are correct and have a radius of at least `radii`."""
-        right = self.prediction == np.asarray(labels)
+        right = self.prediction == _labels("accuracy", labels, self.prediction)
         reached = self.radius >= np.asarray(radii, np.float64)[..., None]
         return (right & reached).mean(-1)
 
@@ -54,7 +54,20 @@ class Decisions(NamedTuple):
 
     def accuracy(self, labels: Any) -> float:
         """The certified accuracy at the radius."""
-        return float((self.certified & (self.prediction == np.asarray(labels))).mean())
+        return float((self.certified & (self.prediction == _labels("accuracy", labels, self.prediction))).mean())
+
+
+def _labels(function: str, labels: Any, prediction: np.ndarray) -> np.ndarray:
+    """Labels that can be compared with predictions, among which -1 is an abstention."""
+    labels = np.asarray(labels)
+    if labels.dtype.kind not in "iubf" or labels.shape != prediction.shape:
+        got = f"{labels.dtype}{list(labels.shape)}"
+        raise TypeError(f"{function}: labels must be integers of shape {prediction.shape}, got {got}.")
+    if not np.all(labels >= 0):
+        raise ValueError(
+            f"{function}: labels must be at least 0, got {labels.min()} among them. Leave examples without a label out."
+        )
+    return labels
 
 
 def guarantee(noise: Callable, shape: Sequence[int]) -> Guarantee:

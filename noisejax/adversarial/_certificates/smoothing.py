@@ -5,16 +5,19 @@ float64. A float32 bound could exceed the true one, and certify a radius that do
 """
 
 import functools
+import warnings
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from noisejax import _checks, _noise
 from noisejax._compose import per_example
 from noisejax._random.stream import fold, stage
 from noisejax._statistics import binomial_tail, check_alpha
+from noisejax.adversarial._health import depends_on_batch
 
 
 def smoothed_counts(
@@ -41,7 +44,8 @@ def smoothed_counts(
         booleans) of shape (B,). It must treat examples independently, without statistics over the batch. If it is a
         pytree of arrays (``jax.tree_util.Partial(apply, params)``, a Flax nnx module), different parameters of the same
         shapes do not compile again. Any other function is compiled in each call.
-      x: the examples, (B, ...).
+      x: the examples, (B, ...). Noise is added to narrow floats and to uint8 and uint16 images in float32, which
+        `predict` then receives.
       noise: a function ``(key, x) -> x``. Amounts of shape (B, ...) belong to one example each.
       samples: the number of copies of each example. Not static.
       first: the number of the first copy. Not static.
@@ -130,8 +134,15 @@ def make_counter(function: str, key, predict: Callable, x, noise: Callable, num_
         raise ValueError(f"{function}: x must be an array with examples along its first axis, got {x!r}.")
     check_samples(function, "batch_size", batch_size)
     _noise.stages(function, (noise,))
-    outputs = jax.eval_shape(predict, jnp.asarray(x))
+    outputs = jax.eval_shape(predict, in_float32(jnp.asarray(x)))
     classes = _classes(function, outputs, x.shape[0], num_classes)
+    if not isinstance(x, Tracer) and depends_on_batch(predict, in_float32(jnp.asarray(x))):
+        warnings.warn(
+            f"{function}: the outputs of predict for an example depend on the other examples of its batch, so its "
+            "results mean little. BatchNorm in train mode does this: use eval mode.",
+            UserWarning,
+            stacklevel=3,
+        )
     arrays = (jax.Array, np.ndarray, np.generic)
     if jax.tree_util.all_leaves([predict]) or not all(isinstance(leaf, arrays) for leaf in jax.tree.leaves(predict)):
         # Not cached between calls: the parameters are constants of the program, and may be large.
@@ -140,7 +151,7 @@ def make_counter(function: str, key, predict: Callable, x, noise: Callable, num_
         program = functools.partial(_compiled, predict)
 
     def run(x, noise, ids, first, samples):
-        x, (noise,) = jnp.asarray(x), _noise.stages(function, (noise,))
+        x, (noise,) = in_float32(jnp.asarray(x)), _noise.stages(function, (noise,))
         ids = jnp.arange(x.shape[0]) if ids is None else jnp.asarray(ids)
         copies = max(1, batch_size // x.shape[0])
         span = jnp.asarray([first, samples], jnp.int32)
@@ -177,7 +188,18 @@ def _count(predict, key, noise, x, ids, span, copies: int, classes: int) -> jax.
 _compiled = jax.jit(_count, static_argnums=(6, 7))
 
 
+def in_float32(x: jax.Array) -> jax.Array:
+    """Images and narrow floats as float32, in which noise is not rounded away. Other integers, such as tokens, stay."""
+    narrow = jnp.issubdtype(x.dtype, jnp.floating) and jnp.finfo(x.dtype).bits < 32
+    return x.astype(jnp.float32) if narrow or x.dtype in (jnp.uint8, jnp.uint16) else x
+
+
 def _classes(function: str, outputs, examples: int, num_classes) -> int:
+    if not hasattr(outputs, "shape"):
+        raise TypeError(
+            f"{function}: predict must return one array, got a {type(outputs).__name__}. If it returns a pair, select "
+            "the logits: lambda x: predict(x)[0]."
+        )
     shape, numbers = outputs.shape, not jnp.issubdtype(outputs.dtype, jnp.floating)
     if shape[:1] != (examples,) or len(shape) != (1 if numbers else 2):
         raise ValueError(
@@ -187,6 +209,12 @@ def _classes(function: str, outputs, examples: int, num_classes) -> int:
     if num_classes is None:
         if numbers:
             raise ValueError(f"{function}: predict returns class numbers. Pass the number of classes as num_classes.")
+        if shape[1] < 2:
+            raise ValueError(
+                f"{function}: predict must return at least 2 logits per example, got shape {list(shape)}, of which the "
+                "largest is always class 0. For one logit, return class numbers: lambda x: predict(x)[:, 0] > 0, with "
+                "num_classes=2."
+            )
         return shape[1]
     if not isinstance(num_classes, (int, np.integer)) or num_classes < 2 or (not numbers and num_classes != shape[1]):
         raise ValueError(

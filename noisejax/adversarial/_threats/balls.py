@@ -12,6 +12,7 @@ from noisejax._contract import Amount, host_amount, straight_through
 from noisejax._random import sample
 from noisejax._random.stream import Stream, examples, fold, one_example, stage, words, words_like
 from noisejax._sharding import like_examples
+from noisejax.adversarial._health import host_value
 
 
 class Threat:
@@ -150,7 +151,15 @@ class Threat:
                     f"{name}: eps of shape {np.shape(eps)} does not match {shape[0]} examples. Give it shape "
                     f"({shape[0]},). For one eps per feature (Linf), use eps[None] of shape (1, features)."
                 )
-            eps = jnp.reshape(eps, shape[:1] + (1,) * (x.ndim - 1))
+            column = shape[:1] + (1,) * (x.ndim - 1)
+            for what, leaf in (("bounds", self.bounds or ()), ("mutable", (self.mutable,))):
+                if shape[0] == shape[-1] > 1 and any(np.shape(value) == shape[-1:] for value in leaf):
+                    raise ValueError(
+                        f"{name}: eps and {what} both have shape {shape[:1]}, which is the number of examples and that "
+                        f"of features. For one eps per example write eps.reshape{column}, and for one per feature "
+                        f"(Linf) eps[None]; for {what} per example {what}.reshape{column}, per feature {what}[None]."
+                    )
+            eps = jnp.reshape(eps, column)
         threat.eps = fit_to_rank(name, "eps", eps, x)
         threat.bounds = None if self.bounds is None else tuple(fit_to_rank(name, "bounds", b, x) for b in self.bounds)
         threat.mutable = None if self.mutable is None else fit_to_rank(name, "mutable", self.mutable, x)
@@ -324,7 +333,13 @@ def fit_to_rank(function: str, name: str, value, x) -> Any:
 
 
 def _float(function: str, name: str, value, inside=None):
+    if isinstance(value, (str, bytes, complex, dict)) or callable(value):
+        hint = f" Write {value} without quotes." if isinstance(value, str) else ""
+        raise TypeError(f"{function}: {name} must be a number or an array of numbers, got {value!r}.{hint}")
     value = host_amount(function, name, value, inside)
+    known = host_value(value) if isinstance(value, jax.Array) else None
+    if known is not None and inside is not None:
+        inside(function, name, known.astype(np.float32))
     return value.astype(jnp.float32) if isinstance(value, jax.Array) else value
 
 
@@ -334,7 +349,9 @@ def _checked_bounds(function: str, bounds):
     if not isinstance(bounds, (tuple, list)) or len(bounds) != 2:
         raise TypeError(f"{function}: bounds must be (low, high), or None for no bounds, got {bounds!r}.")
     low, high = (_float(function, "bounds", b) for b in bounds)
-    if isinstance(low, np.ndarray) and isinstance(high, np.ndarray) and not np.all(low < high):
+    arrays = (np.ndarray, jax.Array)
+    known = [host_value(bound) if isinstance(bound, arrays) else None for bound in (low, high)]
+    if known[0] is not None and known[1] is not None and not np.all(known[0] < known[1]):
         raise ValueError(
             f"{function}: bounds must be (low, high) with low < high, got {bounds!r}. To keep features fixed, use "
             "mutable=."

@@ -4,6 +4,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+
+from noisejax.adversarial._health import host_value
 
 
 def patch_mask(x: jax.Array, corner: Any, size: tuple[int, int]) -> jax.Array:
@@ -28,6 +31,13 @@ def patch_mask(x: jax.Array, corner: Any, size: tuple[int, int]) -> jax.Array:
     """
     if x.ndim != 4:
         raise ValueError(f"patch_mask: x must be images of shape (B, H, W, C), got {x.shape}.")
+    if len(size) != 2 or not all(isinstance(n, (int, np.integer)) and n > 0 for n in size):
+        raise ValueError(f"patch_mask: size must be a height and a width, at least 1, got {size!r}. It is static.")
+    known, sides = host_value(corner), np.array(size)
+    if known is not None and known.shape[-1:] == (2,) and np.any((known + sides <= 0) | (known >= x.shape[1:3])):
+        raise ValueError(
+            f"patch_mask: corner must leave some of the patch inside images of {x.shape[1:3]}, got {corner!r}."
+        )
     corner = jnp.asarray(corner, jnp.int32)
     if corner.shape not in ((2,), (x.shape[0], 2)):
         raise ValueError(f"patch_mask: corner must have shape (2,) or ({x.shape[0]}, 2), got {corner.shape}.")

@@ -6,8 +6,10 @@ from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from noisejax._random import sample
+from noisejax.adversarial._health import host_value
 from noisejax.adversarial._threats.balls import (
     Threat,
     as_column,
@@ -92,6 +94,7 @@ class L0(Threat):
 
     Args:
       eps: k, the number of features: a scalar, or one value per example (B,). It may be traced, and is rounded down.
+        Values between 0 and 1 raise, since they would allow no change at all.
       bounds: ``(low, high)``, broadcastable to x. Required.
       mutable: where x may change; None for everywhere.
       pixels: whether the last axis holds the channels of a pixel, which then counts as one feature. Static.
@@ -113,6 +116,12 @@ class L0(Threat):
         if bounds is None:
             raise ValueError("L0: bounds must be (low, high). A changed feature may take any value inside them.")
         super().__init__(eps, bounds, mutable=mutable)
+        known = None if eps is None else host_value(self.eps)
+        if known is not None and known.dtype.kind == "f" and np.any((known > 0) & (known < 1)):
+            raise ValueError(
+                f"L0: eps must be a number of features, at least 1 (or 0 for no change), got {eps!r}. It is not a "
+                "share of them: multiply a share by the number of features."
+            )
         self.pixels = bool(pixels)
 
     def norm(self, delta):

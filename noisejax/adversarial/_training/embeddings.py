@@ -10,6 +10,7 @@ from noisejax._random import sample
 from noisejax._random.stream import stage
 from noisejax.adversarial._attacks.driver import check_attack
 from noisejax.adversarial._losses import kl
+from noisejax.adversarial._options import check_amount
 from noisejax.adversarial._threats.balls import Threat, as_column, divide_or, streams_per_example, words_per_element
 from noisejax.adversarial._training.losses import normal_start, per_example_size, without_gradient
 
@@ -67,6 +68,7 @@ def freelb(
       >>> jax.jit(jax.grad(objective))(table).shape
       (5, 2)
     """
+    check_amount("freelb", "magnitude", magnitude)
     at, given, mask = _embedded("freelb", key, loss, x, threat, args, where, lengths, steps)
     size = per_example_size("freelb", step_size, at)
     counted = jnp.ones_like(at) if mask is None else jnp.where(mask, jnp.ones_like(at), 0)
@@ -150,10 +152,11 @@ def smart(
       (2,)
     """
     divergence = divergence or symmetric_kl
+    check_amount("smart", "std", std)
     at, given, _ = _embedded("smart", key, predict, x, threat, (), where, lengths, steps)
     size = per_example_size("smart", step_size, at)
     clean, still = predict(x), jax.lax.stop_gradient(x)
-    model = without_gradient(attacked or predict, still)
+    model = without_gradient("smart", attacked or predict, still)
     reference = jax.lax.stop_gradient(clean) if attacked is None else model(still)
     delta = given.project(normal_start(key, "adversarial.smart", at, std, ids), at)
 

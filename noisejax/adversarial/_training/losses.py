@@ -1,6 +1,7 @@
 """Losses for adversarial training, one number per example. Each loss runs its own attack.
 
-They are differentiable in the parameters that the model closes over. No gradient flows through the attack.
+They are differentiable in the parameters that the model closes over. No gradient flows through the attack. Inside jit,
+the attack starts from x clipped to the bounds: an overshoot of an augmentation must not end a training run with NaN.
 """
 
 from collections.abc import Callable
@@ -12,11 +13,13 @@ import jax.numpy as jnp
 from noisejax._contract import Amount
 from noisejax._random import sample
 from noisejax._random.stream import stage
-from noisejax.adversarial._attacks.driver import check_attack
+from noisejax.adversarial._attacks.driver import check_attack, pure_model
 from noisejax.adversarial._attacks.pgd import pgd
-from noisejax.adversarial._losses import cross_entropy, is_label, kl, untargeted
-from noisejax.adversarial._options import PairingOptions, TrainingOptions, check_options
+from noisejax.adversarial._losses import as_logits, cross_entropy, is_label, kl, untargeted
+from noisejax.adversarial._options import PairingOptions, TrainingOptions, check_amount, check_options
 from noisejax.adversarial._threats.balls import Threat, as_column, fit_to_rank, streams_per_example, words_per_element
+
+_ORDER = "key, predict, x, labels, threat"
 
 
 def trades(
@@ -72,13 +75,15 @@ def trades(
       True
     """
     check_options(trades, options, TrainingOptions)
-    x = check_attack("trades", key, predict, x, threat, (labels,))
-    clean = predict(x)
+    for what, value in (("beta", beta), ("step_size", step_size), ("std", std)):
+        check_amount("trades", what, value)
+    x = check_attack("trades", key, predict, x, threat, (labels,), order=_ORDER)
+    clean = as_logits("trades", predict(x))
     reference = jax.lax.stop_gradient(clean if attacked is None else attacked(x))
     x_adv = attack(
         key,
         untargeted(attacked or predict, kl),
-        x,
+        threat.into_bounds(x),
         threat,
         step_size,
         args=(reference,),
@@ -129,10 +134,12 @@ def mart(
       (1,)
     """
     check_options(mart, options, TrainingOptions)
-    x = check_attack("mart", key, predict, x, threat, (labels,))
+    for what, value in (("beta", beta), ("step_size", step_size), ("std", std)):
+        check_amount("mart", what, value)
+    x = check_attack("mart", key, predict, x, threat, (labels,), order=_ORDER)
     start = normal_start(key, "adversarial.mart", x, std, ids)
     loss = untargeted(attacked or predict)
-    x_adv = attack(key, loss, x, threat, step_size, args=(labels,), start=start, ids=ids, **options)
+    x_adv = attack(key, loss, threat.into_bounds(x), threat, step_size, args=(labels,), start=start, ids=ids, **options)
     clean, logits = predict(x), predict(x_adv)
     p, q = (jax.nn.softmax(z.astype(jnp.float32), axis=-1) for z in (clean, logits))
     own = is_label(clean, labels)
@@ -182,8 +189,11 @@ def alp(
       [1.199...]
     """
     check_options(alp, options, PairingOptions)
-    x = check_attack("alp", key, predict, x, threat, (labels,))
-    x_adv = attack(key, untargeted(attacked or predict), x, threat, step_size, args=(labels,), **options)
+    for what, value in (("weight", weight), ("step_size", step_size)):
+        check_amount("alp", what, value)
+    x = check_attack("alp", key, predict, x, threat, (labels,), order=_ORDER)
+    loss = untargeted(attacked or predict)
+    x_adv = attack(key, loss, threat.into_bounds(x), threat, step_size, args=(labels,), **options)
     clean, logits = predict(x), predict(x_adv)
     pairing = jnp.sum(jnp.square((clean - logits).astype(jnp.float32)), axis=-1)
     return cross_entropy(logits, labels) + _weight("alp", "weight", weight, labels) * pairing
@@ -273,15 +283,16 @@ def normal_start(key, tag: str, x: jax.Array, std, ids: jax.Array | None) -> jax
     )
 
 
-def without_gradient(function: Callable, *example: Any) -> Callable:
+def without_gradient(name: str, function: Callable, *example: Any) -> Callable:
     """The same function, without derivatives in the values that it closes over."""
-    pure, closed = jax.closure_convert(function, *example)
+    pure, closed = pure_model(name, function, *example)
     closed = jax.lax.stop_gradient(closed)
     return lambda *inputs: pure(*inputs, *closed)
 
 
 def per_example_size(function: str, size: Any, x: jax.Array) -> jax.Array:
     """A scalar, one value per example or an array of x's rank, in a shape that broadcasts with x."""
+    check_amount(function, "step_size", size)
     size = jnp.asarray(size).astype(jnp.float32)
     return fit_to_rank(function, "step_size", as_column(size, x) if size.shape == x.shape[:1] else size, x)
 

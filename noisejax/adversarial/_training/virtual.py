@@ -6,10 +6,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from noisejax import _checks
 from noisejax._contract import Amount
 from noisejax.adversarial._attacks.driver import check_attack
-from noisejax.adversarial._losses import kl
+from noisejax.adversarial._losses import as_logits, kl
+from noisejax.adversarial._options import check_amount, positive
 from noisejax.adversarial._threats.balls import L2, Threat
 from noisejax.adversarial._training.losses import normal_start, without_gradient
 
@@ -60,13 +60,13 @@ def vat(
       >>> loss(jax.random.key(0), x).round(3).tolist()
       [0.43400...]
     """
-    x = check_attack("vat", key, predict, x, threat, (), steps=steps)
+    x = check_attack("vat", key, predict, x, threat, (), steps=steps, order="key, predict, x, threat")
     if steps < 1:
         raise ValueError("vat: steps must be at least 1. Without a power iteration the direction is random.")
     if xi is not None:
-        _checks.positive("vat", "xi", xi)
-    clean = jax.lax.stop_gradient(predict(x))
-    model = without_gradient(attacked or predict, x)
+        check_amount("vat", "xi", xi, positive)
+    clean = jax.lax.stop_gradient(as_logits("vat", predict(x)))
+    model = without_gradient("vat", attacked or predict, x)
     reference = clean if attacked is None else jax.lax.stop_gradient(model(x))
     unit = L2(1.0, None)
     given = threat.fitted(x)

@@ -107,9 +107,8 @@ def test_one_compilation_for_any_number_of_samples_and_any_parameters():
         w = jnp.stack([-W, W], axis=1) * jnp.float32(scale)
         counts = smoothed_counts(key, jax.tree_util.Partial(predict, w), x, gaussian, samples=samples)
         assert (counts.sum(1) == samples).all()
-    assert (
-        len([shape for shape in traces if shape == x.shape]) <= 4
-    )  # one compiled, and one shape looked at in each call
+    # One compiled; in each call, one shape looked at and one batch asked for.
+    assert len([shape for shape in traces if shape == x.shape]) <= 7
 
 
 def test_rows_of_nan_are_no_class():
@@ -315,3 +314,69 @@ def test_a_chain_of_chains_has_the_guarantee_of_its_first_stage():
     noise = nj.chain(nj.chain(nj.bind(nj.gaussian, std=0.5), nj.bind(nj.mask, rate=0.1)), nj.bind(nj.mask, rate=0.2))
     p = np.array([0.6, 0.9])
     np.testing.assert_array_equal(guarantee(noise, (1, 3)).radius(p), guarantee(gaussian, (1, 3)).radius(p))
+
+
+@pytest.mark.parametrize(
+    "predict", [lambda x: 4 * x[:, :1], lambda x: jax.nn.sigmoid(x[:, :1]), lambda x: x.sum(1, keepdims=True)]
+)
+def test_one_logit_is_no_classifier(key, predict):
+    x = np.float32([[0.5, 0.25], [-3.0, 0.25]])
+    calls = {
+        "certify": lambda f, **options: certify(key, f, x, gaussian, samples=100, **options),
+        "certify_at": lambda f, **options: certify_at(key, f, x, gaussian, 0.1, stages=(50, 100), **options),
+        "smoothed_predict": lambda f, **options: smoothed_predict(key, f, x, gaussian, samples=100, **options),
+        "smoothed_counts": lambda f, **options: smoothed_counts(key, f, x, gaussian, samples=100, **options),
+    }
+    for name, call in calls.items():
+        with pytest.raises(ValueError, match=f"{name}: predict must return at least 2 logits"):
+            call(predict)
+    followed = certify(key, lambda x: predict(x)[:, 0] > 0.25, x, gaussian, samples=100, num_classes=2)
+    assert followed.prediction.shape == (2,)
+    with pytest.raises(TypeError, match=r"certify: predict must return one array, got a tuple"):
+        certify(key, lambda x: (x, x), x, gaussian, samples=100)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, jnp.bfloat16, jnp.float16])
+def test_noise_on_narrow_inputs_is_that_on_float32(key, dtype):
+    x = np.full((2, 8), 100).astype(dtype)
+    noise = nj.bind(nj.gaussian, std=0.25)
+    sums = jax.tree_util.Partial(lambda x: (x.astype(jnp.float32).sum(1) > 800).astype(jnp.int32))
+    found = certify(key, sums, x, noise, samples=200, num_classes=2)
+    wide = certify(key, sums, x.astype(np.float32), noise, samples=200, num_classes=2)
+    np.testing.assert_array_equal(found.lower, wide.lower)
+    counts = smoothed_counts(key, sums, x, noise, samples=200, num_classes=2)
+    assert (counts > 60).all()  # rounded away, every copy would be class 0
+    tokens, hide = np.ones((2, 3), np.int32), nj.bind(nj.mask, rate=0.5)
+    kept = jax.tree_util.Partial(lambda x: jnp.where(x[:, 0] == 1, 1, 0) if x.dtype == jnp.int32 else 2 + 0 * x[:, 0])
+    counts = smoothed_counts(key, kept, tokens, hide, samples=10, num_classes=3)
+    assert counts[:, 2].sum() == 0 and counts.sum() == 20
+
+
+def test_labels_that_abstain_are_no_labels(key):
+    x = np.float32([[0.0, 0.0, 0.0], [5.0, 0.0, 0.0]])
+    found = certify(key, linear, x, nj.bind(nj.gaussian, std=5.0), samples=100, num_classes=2)
+    decided = certify_at(key, linear, x, gaussian, 0.1, stages=(50,), num_classes=2)
+    for labels in ([-1, 1], np.array([1, -100])):
+        with pytest.raises(ValueError, match="labels must be at least 0"):
+            found.accuracy(labels, 0.0)
+        with pytest.raises(ValueError, match="labels must be at least 0"):
+            decided.accuracy(labels)
+    with pytest.raises(TypeError, match="labels must be integers of shape"):
+        found.accuracy(np.eye(2), 0.0)
+
+
+def test_models_that_depend_on_their_batch_are_warned_about(key):
+    x = np.float32(np.random.default_rng(0).normal(size=(6, 3)))
+    for model in (
+        lambda x: x - x.mean(0, keepdims=True),
+        lambda x: x + x[:1],
+        lambda x: x * jnp.cos(jnp.arange(len(x)))[:, None],
+    ):
+        with pytest.warns(UserWarning, match="depend on the other examples of its batch"):
+            smoothed_counts(key, model, x, gaussian, samples=10)
+
+
+@pytest.mark.parametrize("wrong", [(np.nan, 10), (5, np.nan), (5, np.inf), (-1, 10), ([1, np.nan], 10)])
+def test_counts_that_are_no_numbers_have_no_bound(wrong):
+    with pytest.raises(ValueError, match="successes must lie in"):
+        clopper_pearson(*wrong, 0.05)

@@ -3,6 +3,7 @@
 import itertools
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -70,3 +71,22 @@ def test_interval_bounds_round_outwards():
     assert (upper - lower).max() < 0.1 * abs(exact).max()
     with pytest.raises(ValueError, match="Flatten images first"):
         interval_bounds(layers, x.reshape(20, 5, 100), x)
+
+
+def test_empty_boxes_and_labels_that_do_not_exist_certify_nothing():
+    layers, x, y = net(0, 4, 3), np.zeros((2, 4), np.float32), np.array([0, 2])
+    low, high = interval_bounds(layers, x - 0.1, x + 0.1)
+    exchanged = x.copy(), x + 0.1
+    exchanged[0][1, 2] = 0.2
+    for wrong in ((x + 0.1, x - 0.1), exchanged, (jnp.asarray(x * np.nan), x)):
+        for call in (interval_bounds, lambda *a: margin_bounds(*a, y), lambda _, *a: worst_case_logits(*a, y)):
+            with pytest.raises(ValueError, match="lower must be at most upper"):
+                call(layers, *(a[:, :3] if "_" in call.__code__.co_varnames else a for a in wrong))
+        assert not (jax.jit(margin_bounds)(layers, *wrong, y) > -np.inf)[1]
+    for labels in ([-1, 0], [0, 3], [5, 1]):
+        for array in (np.array(labels), jnp.array(labels)):
+            with pytest.raises(ValueError, match=r"labels must lie in \[0, 3\)"):
+                margin_bounds(layers, x, x, array)
+            with pytest.raises(ValueError, match=r"labels must lie in \[0, 3\)"):
+                worst_case_logits(low, high, array)
+        assert np.isneginf(jax.jit(margin_bounds)(layers, x, x, np.array(labels))).any()

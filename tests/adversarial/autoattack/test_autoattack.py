@@ -302,3 +302,41 @@ def test_bad_arguments_say_what_is_wrong(change, message, key):
 def test_it_is_no_part_of_a_compiled_function(key):
     with pytest.raises(TypeError, match=r"Call it outside jax\.jit"):
         jax.jit(lambda x: adversarial.autoattack(key, predict, x, Y, Linf(0.1, (0, 1))).x)(X)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        lambda x: 8 * (x - x.mean(0, keepdims=True)) / (x.std(0, keepdims=True) + 1e-3),
+        lambda x: x + 0.1 * x[:1],
+        lambda x: x * (1 + 0.01 * jnp.arange(len(x), dtype=x.dtype))[:, None],
+    ],
+)
+@pytest.mark.parametrize("rows", [1, 5])
+def test_a_model_that_depends_on_its_batch_is_warned_about(key, model, rows):
+    x = jnp.asarray(np.random.default_rng(0).uniform(0.2, 0.8, size=(rows, 4)), jnp.float32)
+    labels, threat = jnp.zeros(rows, jnp.int32), Linf(0.01, (0, 1))
+    options = {"version": ("apgd-dlr",), "steps": 2}
+    if rows > 1:
+        with warnings.catch_warnings(record=True) as seen:
+            warnings.simplefilter("always")
+            found = adversarial.autoattack(key, model, x, labels, threat, **options)
+        assert any("depend on the other examples of its batch" in str(w.message) for w in seen)
+        assert any("depend on the other examples of its batch" in text for text in found.warnings)
+    found = adversarial.autoattack(key, lambda x: 4 * x, x, labels, threat, **options)
+    assert found.warnings == ()
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 4, 4, 1), (3,), (2, 1, 1, 1, 1, 4)])
+def test_square_is_refused_before_the_other_attacks_run(key, shape):
+    x, labels, calls = jnp.full(shape, 0.5), jnp.zeros(shape[0], jnp.int32), []
+
+    def model(x):
+        calls.append(1)
+        return 4 * jnp.stack([x.reshape(len(x), -1).sum(1), jnp.ones(len(x)), jnp.zeros(len(x)), jnp.zeros(len(x))], 1)
+
+    for version in ("standard", "plus", ("apgd-ce", "square")):
+        with pytest.raises(ValueError, match="autoattack: square needs x of shape") as raised:
+            adversarial.autoattack(key, model, x, labels, Linf(0.1, (0, 1)), version=version)
+        assert "version=('apgd-ce'" in str(raised.value)
+    assert not calls

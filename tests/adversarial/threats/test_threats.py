@@ -227,3 +227,11 @@ def test_threats_are_pytrees_and_other_radii_cost_no_trace():
 def test_bad_threats_say_what_is_wrong(make, message):
     with pytest.raises((ValueError, TypeError), match=message):
         make()
+
+
+@pytest.mark.parametrize("eps", [0.05, 0.999, np.array([3.0, 0.5]), jnp.float32(0.25), [1.0, 0.1]])
+def test_less_than_one_feature_is_an_error(eps):
+    with pytest.raises(ValueError, match="L0: eps must be a number of features, at least 1"):
+        L0(eps, (0, 1))
+    for valid in (0, 1, 2.5, jnp.array([0.0, 1.0])):
+        assert isinstance(L0(valid, (0, 1)), L0)
