@@ -326,6 +326,28 @@ def test_tolerance_and_worst():
     assert two.worst(0.8)[0] == "harsh" and two.worst(1.1)[0] == "mild"
     with pytest.raises(ValueError, match="share"):
         two.tolerance(95)
+    with pytest.raises(ValueError, match=r"tolerance: baseline must have the metric of this report, 'score', got 'acc"):
+        two.tolerance(0.9, report(a))
+
+
+def test_tolerance_of_a_loss():
+    """A share of 0.8 of the score -1 is -1.25: the error may be 1.25 times the baseline's."""
+    error = np.array([1.0, 1.2, 1.3, 4.0], np.float32)[:, None, None] * np.ones((1, 1, 4), np.float32)
+    found = report(-error, metric="minus the error")
+    np.testing.assert_allclose(found.tolerance(0.8)["f"].mean, 0.15, rtol=1e-5)
+    np.testing.assert_allclose(found.tolerance(1.0)["f"].mean, 0, atol=1e-6)
+    worse = report(-2 * error, metric="minus the error")
+    np.testing.assert_allclose(found.tolerance(0.8, worse)["f"].mean, 0.2 + 0.1 * (2.5 - 1.3) / 2.7, rtol=1e-5)
+    rows = robustness.compare({"a": found, "b": worse}, "a", level=0.0, share=0.8)
+    assert str(rows["a"].passes["f"]) == "0.15" and str(rows["b"].passes["f"]) == "–"
+
+
+@pytest.mark.parametrize(
+    "metric", [lambda o, y: -jnp.square(o - y), lambda o, y: 0.3 - jnp.abs(o - y), lambda o, y: 0 * o]
+)
+def test_a_report_is_within_its_own_tolerance(metric):
+    found = sweep(lambda x: x.sum(1), (X, X.sum(1) + 1), metric=metric)
+    assert found.tolerance(0.95)["gaussian"].mean >= 0
 
 
 def test_one_level_is_found_and_others_raise():
