@@ -123,7 +123,8 @@ def _levels(name: str, levels: Any) -> np.ndarray:
 
 def _check_summary(whole: dict[str, Any], levels: dict[str, np.ndarray]) -> None:
     """The summary is for readers and is not read, but a text without it was not written by `to_json`."""
-    confidence, clean, families = whole.get("confidence"), whole.get("clean"), _typed(whole, "families", dict)
+    confidence: Any = whole.get("confidence")
+    clean, families = whole.get("clean"), _typed(whole, "families", dict)
     if not _is_number(confidence) or not 0 < confidence < 1:
         raise _broken("'confidence'", "a number between 0 and 1")
     if not isinstance(clean, dict) or not _is_interval([clean.get(name) for name in _INTERVAL]):
@@ -132,7 +133,7 @@ def _check_summary(whole: dict[str, Any], levels: dict[str, np.ndarray]) -> None
         raise _broken("'families'", f"an object with the families of 'levels', {sorted(levels)}")
     for name, at in levels.items():
         family = families[name] if isinstance(families[name], dict) else {}
-        columns = [family.get(column) for column in ("levels", *_INTERVAL)]
+        columns: list[Any] = [family.get(column) for column in ("levels", *_INTERVAL)]
         if not all(isinstance(column, list) and len(column) == len(at) for column in columns):
             raise _broken(f"the summary of {name!r}", f"a list of {len(at)} levels with their means and bounds")
         shown, *intervals = columns

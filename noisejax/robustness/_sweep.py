@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from noisejax import _checks
 from noisejax._noise import Combinator, Noise, is_noise
@@ -174,8 +175,10 @@ class _Program:
         return scores, fault
 
     def _swept(self, predict, x, y, keys, levels):
+        level_to_noise: Any = self.level_to_noise
+
         def at_level(level):
-            noise = self.level_to_noise(level)
+            noise = level_to_noise(level)
             amounts = _amounts(noise.noise if isinstance(noise, _OnBatch) else noise)
             self.opaque = None in amounts
             amounts = [amount for amount in amounts if amount is not None]
@@ -233,7 +236,7 @@ def _amounts(noise: Any) -> list:
         for leaf in jax.tree.leaves(value, is_leaf=is_noise):
             if isinstance(leaf, Noise):
                 found += _amounts(leaf)
-            elif isinstance(leaf, jax.core.Tracer) and name in ranges:
+            elif isinstance(leaf, Tracer) and name in ranges:
                 found.append(((noise.function.__name__.lstrip("_"), name, ranges[name]), leaf))
     return found
 
