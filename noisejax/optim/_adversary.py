@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax import lax
 
@@ -187,6 +188,9 @@ def _is_masked(node: Any) -> bool:
 def _checks_of(function: str, steps, axis_name, alternate: bool, synchronize: bool) -> None:
     if not isinstance(steps, int) or isinstance(steps, bool) or steps < 1:
         raise ValueError(f"{function}: steps must be an integer, at least 1, got {steps!r}.")
+    for name, flag in (("alternate", alternate), ("synchronize", synchronize)):
+        if not isinstance(flag, (bool, np.bool_)):
+            raise TypeError(f"{function}: {name} must be True or False, got {flag!r}.")
     if alternate and axis_name is not None:
         raise ValueError(
             f"{function}: alternate=True returns perturbed weights, which must not differ between the parts of a "

@@ -8,11 +8,11 @@ import jax.numpy as jnp
 import optax
 
 from noisejax import _checks
-from noisejax._contract import Amount, host_amount
+from noisejax._contract import Amount
 from noisejax.optim import _streams
 from noisejax.optim._adversary import adversarial_weights, check_optimizer
 from noisejax.optim._streams import ScalarOrSchedule
-from noisejax.weights._perturb import selected
+from noisejax.weights._perturb import check_only, selected
 
 Only = str | tuple[str, ...] | Callable[[str, Any], bool] | None
 
@@ -99,7 +99,8 @@ def asam(
       >>> w = jnp.ones((2, 2))
       >>> updates, state = optimizer.update(f(w)[1], optimizer.init(w), w, value_and_grad_fn=f)
     """
-    eta = host_amount("asam", "eta", eta, _checks.positive)
+    eta = _number("asam", "eta", eta, _streams.positive)
+    _check_function("asam", "adaptive", adaptive)
 
     def ascent(g, w, rho):
         def scaled(leaf, w):
@@ -152,7 +153,7 @@ def gsam(
       >>> w = jnp.array([1.0, 2.0])
       >>> updates, state = optimizer.update(f(w)[1], optimizer.init(w), w, value_and_grad_fn=f)
     """
-    alpha = host_amount("gsam", "alpha", alpha, _checks.nonnegative)
+    alpha = _number("gsam", "alpha", alpha, _checks.nonnegative)
 
     def ascent(g, w, rho):
         del w
@@ -217,6 +218,8 @@ def awp(
       -0.202
     """
 
+    _check_function("awp", "perturbed", perturbed)
+
     def ascent(g, w, gamma):
         def leaf(g, w):
             return _scaled(g, _ratio(gamma * _norm(w), _norm(g))) if perturbed(w) else jnp.zeros_like(g)
@@ -235,6 +238,7 @@ def _adversary(function: str, inner, name: str, amount, ascent: Callable, only: 
     """A transformation whose updates are ``ascent(g, w, amount)``, where -g is the gradient it receives."""
     check_optimizer(function, "inner", inner)
     amount = _streams.checked(function, name, amount, _checks.nonnegative)
+    check_only(function, only)
 
     def update(updates, state, params=None):
         now = _streams.at_count(amount, state.count)
@@ -243,6 +247,21 @@ def _adversary(function: str, inner, name: str, amount, ascent: Callable, only: 
         return ascent(g, params, now), _Count(count)
 
     return optax.GradientTransformation(lambda params: _Count(jnp.zeros((), jnp.int32)), update)
+
+
+def _number(function: str, name: str, value: Any, inside: Callable) -> Any:
+    if callable(value):
+        raise TypeError(
+            f"{function}: {name} must be a number, got the function {value!r}. Only rho follows a schedule."
+        )
+    return _streams.checked(function, name, value, inside)
+
+
+def _check_function(function: str, name: str, value: Any) -> None:
+    if not callable(value):
+        raise TypeError(
+            f"{function}: {name} must be a function of a leaf, such as lambda w: w.ndim > 1, got {value!r}."
+        )
 
 
 def _chosen(function: str, only: Only, g, params):

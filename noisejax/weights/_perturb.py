@@ -75,16 +75,20 @@ def selected(function: str, tree: Any, only: Any) -> Any:
     return jax.tree.unflatten(jax.tree.structure(tree), _selection(function, tree, only, 0))
 
 
-def _selection(function: str, tree: Any, only: Any, widest: int) -> list[bool]:
-    """Whether each leaf is selected; integers are weights if they have at most `widest` bits."""
-    patterns = (only,) if isinstance(only, str) else only
-    if not (only is None or callable(only)) and not (
-        isinstance(patterns, tuple) and all(isinstance(p, str) for p in patterns)
-    ):
+def check_only(function: str, only: Any) -> None:
+    """Requires a selection of leaves, as described by `perturb`."""
+    patterns = only if isinstance(only, tuple) else (only,)
+    if only is not None and not callable(only) and not all(isinstance(p, str) for p in patterns):
         raise TypeError(
             f"{function}: only must be a pattern such as '*/kernel', a tuple of patterns, or a function of the path "
             f"and the leaf, got {only!r}."
         )
+
+
+def _selection(function: str, tree: Any, only: Any, widest: int) -> list[bool]:
+    """Whether each leaf is selected; integers are weights if they have at most `widest` bits."""
+    check_only(function, only)
+    patterns = (only,) if isinstance(only, str) else only
     named, leaves = paths(tree), jax.tree.leaves(tree)
     chosen = [
         not fixed and _is_selected(patterns, name, leaf, variable, widest)
