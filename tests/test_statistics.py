@@ -52,7 +52,7 @@ def test_clopper_pearson_refuses_impossible_counts():
     for successes, trials in (
         (np.nan, 10), (3, np.nan), (3, np.inf), (-1, 10), (1.5, 10), (1, 2.5), ([1, np.nan], 10), (None, 3), ("1", 3)
     ):  # fmt: skip
-        with pytest.raises(ValueError, match="clopper_pearson: (successes|trials) must be whole numbers of at least 0"):
+        with pytest.raises(ValueError, match=r"clopper_pearson: (successes|trials) must be whole numbers"):
             clopper_pearson(successes, trials, 0.05)
     for alpha in (np.nan, "0.1", None, -0.1):
         with pytest.raises(ValueError, match=r"alpha must be in \(0, 1\)"):

@@ -53,7 +53,7 @@ def read(text: Any, max_bytes: int) -> dict[str, Any]:
 
     def scores(where, of, *shape):
         found = _unpacked(where, of, shape)
-        if metric == "accuracy" and (found.min() < 0 or found.max() > 1):
+        if metric == "accuracy" and (found.min() < 0 or found.max() > 1 + 1e-6):
             raise _broken(where, "accuracies, between 0 and 1")
         return found
 

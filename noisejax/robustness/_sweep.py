@@ -1,6 +1,8 @@
 """The sweep: scores of every example under families of noise, at each of their levels."""
 
+import dataclasses
 import functools
+import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -12,6 +14,7 @@ from jax.core import Tracer
 from noisejax import _checks
 from noisejax._noise import Combinator, Noise, is_noise
 from noisejax._random.stream import keys, stage
+from noisejax.robustness._checkpoint import Checkpoint
 from noisejax.robustness._report import Report, fingerprint
 
 
@@ -57,6 +60,7 @@ def sweep(
     draws: int = 1,
     batch_size: int | None = None,
     metric: str | Callable = "accuracy",
+    checkpoint: str | os.PathLike | None = None,
 ) -> Report:
     """Measures a model, or several models at once, under increasing noise.
 
@@ -80,6 +84,10 @@ def sweep(
         noise acts on all examples at once.
       metric: `'accuracy'`, or a function of (outputs, y) that returns a score per example, of shape (..., B), where
         higher is better; use it for regression. It must not mix examples.
+      checkpoint: the path of a file that keeps every family as soon as it is measured, so that a sweep that was killed
+        continues with the next family when it is run again. The file is a report for `Report.from_json`. A file of a
+        different key, data, metric, number of draws or model raises. A family is measured again if its levels have
+        changed; the noise itself is not compared, so choose a new path if you change it.
 
     Returns:
       A `Report` with the scores of every family, level, model and example, in NumPy.
@@ -120,8 +128,24 @@ def sweep(
     measured = program(None)
     clean, faults = measured.run(model, x, y)
     _refuse(measured, np.asarray(faults), "without noise", y)
-    scores, levels = {}, {}
+    kept = Checkpoint(
+        checkpoint,
+        Report(
+            levels={},
+            scores={},
+            clean_scores=np.asarray(clean),
+            metric="accuracy" if metric == "accuracy" else getattr(metric, "__name__", "score"),
+            draws=int(draws),
+            pairing=fingerprint(
+                jax.random.key_data(key) if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) else key, x, y
+            ),
+        ),
+    )
+    scores = {}
     for name, (level_to_noise, at) in checked.items():
+        scores[name] = kept.scores(name, at)
+        if scores[name] is not None:
+            continue
         of_draws = keys(stage(key, name), jnp.arange(draws))
         measured = program(level_to_noise)
         result, faults, ends = measured.run(model, x, y, of_draws, jnp.asarray(at, jnp.float32))
@@ -131,15 +155,10 @@ def sweep(
             level, draw = np.argwhere(faults)[0]
             where = f"under {name!r} at level {at[level]:g}, draw {draw} ({faults.any(1).sum()} of {len(at)} levels)"
             _refuse(measured, faults[level], where, y)
-        scores[name], levels[name] = np.asarray(result), at
-    return Report(
-        levels=levels,
-        scores=scores,
-        clean_scores=np.asarray(clean),
-        metric="accuracy" if metric == "accuracy" else getattr(metric, "__name__", "score"),
-        draws=int(draws),
-        pairing=fingerprint(jax.random.key_data(key) if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) else key, x, y),
-    )
+        scores[name] = np.asarray(result)
+        kept.keep(name, at, scores[name])
+    levels = {name: at for name, (_, at) in checked.items()}
+    return dataclasses.replace(kept.report, levels=levels, scores=scores)
 
 
 _NOT_FINITE, _IMPOSSIBLE = 1, 2  # faults of outputs and scores, and of labels
@@ -195,7 +214,7 @@ class _Program:
     def _some(self, predict, batch):
         """Scores (models, examples), and the fault of these examples."""
         x, y = batch
-        outputs = predict(x)
+        outputs = _predicted(predict, x)
         n = jax.tree.leaves(y)[0].shape[0]
         scores = jnp.asarray(self.score(outputs, y))
         if scores.shape[-1:] != (n,):
@@ -214,6 +233,18 @@ class _Program:
 
 
 _compiled = functools.lru_cache(maxsize=32)(_Program)  # bounded: a family may hold a table of marginals
+
+
+def _predicted(predict, x):
+    try:
+        return predict(x)
+    except Exception as error:
+        if type(error).__name__ != "TraceContextError":  # Flax's, which this module does not import
+            raise
+        raise ValueError(
+            "sweep: predict must not change its own state, got a model in train mode, which updates its statistics or "
+            f"its random streams. Call model.eval() before the sweep. ({error})"
+        ) from error
 
 
 def _noisy(noise, key, x, y):
