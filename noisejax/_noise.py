@@ -177,7 +177,8 @@ class Schedule:
 def bind(function: Callable[Concatenate[Any, Any, P], Any], *args: P.args, **kwargs: P.kwargs) -> Noise:
     """Binds amounts and options to a noise function: a `Noise`, called as ``noise(key, x)``.
 
-    Gradients stop at the amounts, so that an optimizer does not train a noise away by accident; see `learnable`.
+    Gradients stop at the amounts, so that an optimizer does not train a noise away by accident; see `learnable`. Weight
+    decay needs no gradient: in a tree of parameters, mask the amounts with `noisejax.optim.trainable`.
 
     Args:
       function: a noise of this library, or any function ``f(key, x, amount, ..., *, option=...)``. Positional

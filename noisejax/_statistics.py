@@ -12,7 +12,7 @@ from noisejax import _checks
 
 def check_alpha(function: str, alpha: Any) -> None:
     """An error rate is strictly between 0 and 1."""
-    if not 0 < alpha < 1:
+    if not isinstance(alpha, (float, int, np.number)) or not 0 < alpha < 1:
         raise ValueError(f"{function}: alpha must be in (0, 1), got {alpha!r}. It is an error rate, such as 0.001.")
 
 
@@ -45,14 +45,22 @@ def clopper_pearson(successes: Any, trials: Any, alpha: float, *, side: str = "l
 
     check_alpha("clopper_pearson", alpha)
     _checks.one_of("clopper_pearson", "side", side, ("lower", "upper"))
+    for name, value in (("successes", successes), ("trials", trials)):
+        if not _are_counts(np.asarray(value)):
+            raise ValueError(f"clopper_pearson: {name} must be whole numbers of at least 0, got {value!r}.")
     k, n = np.broadcast_arrays(np.asarray(successes, np.float64), np.asarray(trials, np.float64))
-    if not np.all((k >= 0) & (k <= n) & (n < np.inf)):
+    if np.any(k > n):
         raise ValueError(f"clopper_pearson: successes must lie in [0, trials], got {successes!r} of {trials!r}.")
     if side == "upper":
         return np.minimum(np.nextafter(1 - clopper_pearson(n - k, n, alpha), 2), 1)
     some = k > 0
     bound = special.betaincinv(np.where(some, k, 1), np.where(some, n - k + 1, 1), alpha)
     return np.where(some, bound * (1 - 1e-12), 0.0)
+
+
+def _are_counts(value: np.ndarray) -> bool:
+    whole = value.dtype.kind in "iuf" and np.isfinite(value).all() and (value == np.floor(value)).all()
+    return bool(whole and (value >= 0).all())
 
 
 def binomial_tail(successes: np.ndarray, trials: np.ndarray, probability: Any) -> np.ndarray:

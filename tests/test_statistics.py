@@ -49,6 +49,15 @@ def test_clopper_pearson_refuses_impossible_counts():
         clopper_pearson(3, 2, 0.1)
     with pytest.raises(ValueError, match=r"alpha must be in \(0, 1\)"):
         clopper_pearson(1, 2, 1.0)
+    for successes, trials in (
+        (np.nan, 10), (3, np.nan), (3, np.inf), (-1, 10), (1.5, 10), (1, 2.5), ([1, np.nan], 10), (None, 3), ("1", 3)
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match=r"clopper_pearson: (successes|trials) must be whole numbers"):
+            clopper_pearson(successes, trials, 0.05)
+    for alpha in (np.nan, "0.1", None, -0.1):
+        with pytest.raises(ValueError, match=r"alpha must be in \(0, 1\)"):
+            clopper_pearson(1, 2, alpha)
+    np.testing.assert_allclose(clopper_pearson(3.0, 3, 0.5), 0.5 ** (1 / 3))  # whole numbers may be floats
 
 
 def test_binomial_tail_is_that_of_scipy():

@@ -6,10 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import numpy as np
 from jax import lax
 
 from noisejax import weights
-from noisejax._checks import one_of
+from noisejax._checks import Range, one_of
 from noisejax._random import sample
 from noisejax._random.stream import words
 
@@ -24,6 +25,16 @@ METHODS = {
 def check_method(function: str, method: str, mode: str) -> None:
     one_of(function, "method", method, tuple(METHODS))
     one_of(function, "mode", mode, ("example", "batch"))
+
+
+_sigma = Range("at least 0 and finite", lambda v: (v >= 0) & (v < float("inf")), "0 is a layer without noise.")
+
+
+def check_sigma(sigma: Any) -> None:
+    """Requires NoisyNet's sigma_0, a number; a traced one is unchecked."""
+    if getattr(sigma, "shape", ()) != () or not isinstance(sigma, (int, float, np.number, np.ndarray, jax.Array)):
+        raise TypeError(f"NoisyLinear: sigma must be a number, got {sigma!r}. The paper uses 0.5.")
+    _sigma("NoisyLinear", "sigma", sigma)
 
 
 def dot_general(method: str, key, std: jax.Array, mode: str) -> Callable:

@@ -183,6 +183,8 @@ class NoisyLinear(NoiseModule):
 
     @nn.compact
     def __call__(self, inputs, deterministic=None, rng=None):
+        _checks.one_of("NoisyLinear", "mode", self.mode, ("example", "batch"))
+        noisy_products.check_sigma(self.sigma)
         bound, shape = inputs.shape[-1] ** -0.5, (inputs.shape[-1], self.features)
 
         def uniform(key, shape, dtype):

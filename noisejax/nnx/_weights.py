@@ -13,6 +13,7 @@ from noisejax import _checks, weights
 from noisejax._layers import noisy_products
 from noisejax.nnx._bound import BoundNoiseLayer
 from noisejax.nnx._layer import NoiseLayer, Streams
+from noisejax.weights._perturb import check_only
 
 
 class WeightNoise(BoundNoiseLayer):
@@ -53,6 +54,7 @@ class WeightNoise(BoundNoiseLayer):
         super().__init__(deterministic=deterministic, rng_collection=rng_collection, rngs=rngs)
         if not isinstance(module, nnx.Module):
             raise TypeError(f"WeightNoise: module must be an nnx module, got a {type(module).__name__}: {module!r}.")
+        check_only("WeightNoise", only)
         self.module, self.only = module, only
         self.noise = noise
 
@@ -257,6 +259,7 @@ class NoisyLinear(NoiseLayer):
     ):
         super().__init__(deterministic=deterministic, rng_collection=rng_collection, rngs=rngs)
         _checks.one_of("NoisyLinear", "mode", mode, ("example", "batch"))
+        noisy_products.check_sigma(sigma)
         self.in_features, self.out_features, self.mode = in_features, out_features, mode
         self.dtype, self.precision = dtype, precision
         bound = in_features**-0.5

@@ -36,6 +36,7 @@ from noisejax.optim._rounding import (
 )
 from noisejax.optim._sharpness import asam as asam, awp as awp, gsam as gsam, sam as sam
 from noisejax.optim._streams import NoiseState as NoiseState
+from noisejax.optim._trainable import trainable as trainable
 
 __all__ = [
     "AdversarialWeightsState",
@@ -61,4 +62,5 @@ __all__ = [
     "sgld",
     "stochastic_round",
     "stochastic_rounding",
+    "trainable",
 ]

@@ -22,7 +22,7 @@ def annealed_std(eta: Amount, gamma: Amount = 0.55) -> Callable[[jax.Array], jax
 
     Args:
       eta: the variance at step 0; at least 0. The paper tries 0.01, 0.3 and 1.
-      gamma: the rate at which the variance decays; 0 keeps it constant.
+      gamma: the rate at which the variance decays, at least 0; 0 keeps it constant.
 
     Returns:
       A function of the step, for `add_noise` and for any argument of optax that accepts a schedule.
@@ -37,7 +37,7 @@ def annealed_std(eta: Amount, gamma: Amount = 0.55) -> Callable[[jax.Array], jax
       ['0.200', '0.100', '0.020']
     """
     eta = _streams.checked("annealed_std", "eta", eta, _streams.nonnegative)
-    gamma = _streams.checked("annealed_std", "gamma", gamma, _checks.real)
+    gamma = _streams.checked("annealed_std", "gamma", gamma, _streams.nonnegative)
 
     def schedule(count):
         steps = 1 + jnp.asarray(count).astype(jnp.float32)

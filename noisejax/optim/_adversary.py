@@ -9,8 +9,11 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax import lax
+
+from noisejax.optim import _streams
 
 
 class AdversarialWeightsState(NamedTuple):
@@ -48,6 +51,11 @@ def adversarial_weights(
 
     Auxiliary results of the passes, such as BatchNorm statistics, come from the caller's first pass; aux of the other
     passes is dropped. `f` must not mutate a model: merge copies, ``nnx.merge(graphdef, params, rest, copy=True)``.
+
+    Transforms of the gradient belong inside: ``sam(optax.chain(clip, sgd))``. In ``chain(clip, sam(sgd))`` only the
+    gradient at w is clipped, which gives the direction of ``e`` and is then discarded. To accumulate gradients, write
+    ``sam(optax.MultiSteps(inner, k))``, which averages the gradients at w + e. `optax.MultiSteps` around it raises,
+    except with `alternate`.
 
     Use float32 weights: in bfloat16 a perturbation of the usual size is lost in rounding. A gradient that is not finite
     remains so, which `optax.apply_if_finite` can detect. A zero gradient does not move the weights.
@@ -88,6 +96,10 @@ def adversarial_weights(
       >>> value, grads = f(w)
       >>> updates, state = optimizer.update(grads, state, w, value=value, value_and_grad_fn=f)
     """
+    check_optimizer("adversarial_weights", "inner", inner)
+    check_optimizer("adversarial_weights", "adversary", adversary)
+    if combine is not None and not callable(combine):
+        raise TypeError(f"adversarial_weights: combine must be a function of two gradients, got {combine!r}.")
     _checks_of("adversarial_weights", steps, axis_name, alternate, synchronize)
     inner, adversary = optax.with_extra_args_support(inner), optax.with_extra_args_support(adversary)
 
@@ -103,6 +115,13 @@ def adversarial_weights(
             raise ValueError("adversarial_weights: update needs the weights: update(grads, state, params, ...).")
         if alternate:
             return update_in_turn(updates, state, params, extra)
+        _streams.refuse_accumulation(
+            "adversarial_weights",
+            "optax.MultiSteps must be inside, got it outside. It averages the gradients at w, but the optimizer would "
+            "see only the last micro-batch's gradient at w + e. Write sam(optax.MultiSteps(inner, k)), or keep "
+            "MultiSteps outside and set alternate=True.",
+        )
+        _refuse_masked(params)
         gradient = _gradient(value_and_grad_fn, grad_fn)
         mean = _mean(axis_name)
         if axis_name is not None:
@@ -144,9 +163,34 @@ def adversarial_weights(
     return optax.GradientTransformationExtraArgs(init, update)
 
 
+def check_optimizer(function: str, name: str, value: Any) -> None:
+    if isinstance(value, type) or not all(callable(getattr(value, method, None)) for method in ("init", "update")):
+        raise TypeError(
+            f"{function}: {name} must be an optax optimizer, got {value!r}. It comes first, then the amount: "
+            f"{function}(optax.sgd(0.1), ...)."
+        )
+
+
+def _refuse_masked(params) -> None:
+    """The function of `update` needs all weights, and masked ones are not even known here."""
+    if any(isinstance(leaf, optax.MaskedNode) for leaf in jax.tree.leaves(params, is_leaf=_is_masked)):
+        raise TypeError(
+            "adversarial_weights: params must hold all weights, got some without a value: optax.masked or "
+            "optax.multi_transform is around it. Put it inside, sam(optax.masked(inner, mask)). To perturb only some "
+            "weights, use the `only` of sam, asam, gsam and awp; without a function of the weights, alternate=True."
+        )
+
+
+def _is_masked(node: Any) -> bool:
+    return isinstance(node, optax.MaskedNode)
+
+
 def _checks_of(function: str, steps, axis_name, alternate: bool, synchronize: bool) -> None:
     if not isinstance(steps, int) or isinstance(steps, bool) or steps < 1:
         raise ValueError(f"{function}: steps must be an integer, at least 1, got {steps!r}.")
+    for name, flag in (("alternate", alternate), ("synchronize", synchronize)):
+        if not isinstance(flag, (bool, np.bool_)):
+            raise TypeError(f"{function}: {name} must be True or False, got {flag!r}.")
     if alternate and axis_name is not None:
         raise ValueError(
             f"{function}: alternate=True returns perturbed weights, which must not differ between the parts of a "
@@ -163,6 +207,9 @@ def _gradient(value_and_grad_fn, grad_fn) -> Callable:
             "returned by jax.value_and_grad, or grad_fn=g with g(params, i), and not both. A loop that has neither can "
             "use alternate=True."
         )
+    for name, function in (("value_and_grad_fn", value_and_grad_fn), ("grad_fn", grad_fn)):
+        if function is not None and not callable(function):
+            raise TypeError(f"adversarial_weights: {name} must be a function of the weights, got {function!r}.")
     if grad_fn is not None:
         return grad_fn
 

@@ -9,6 +9,7 @@ from noisejax._noise import bind
 from noisejax._noises.additive import gaussian
 from noisejax.optim import _streams
 from noisejax.weights import perturb
+from noisejax.weights._perturb import check_only
 
 
 def perturbed_gradients(
@@ -66,6 +67,7 @@ def perturbed_gradients(
         raise TypeError(
             f"perturbed_gradients: bind the noise first: nj.bind(nj.{getattr(noise, '__name__', '...')}, ...)."
         )
+    check_only("perturbed_gradients", only)
     if not callable(noise):
         noise = bind(gaussian, std=_streams.checked("perturbed_gradients", "noise", noise, _streams.nonnegative))
 

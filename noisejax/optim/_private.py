@@ -101,7 +101,9 @@ def add_private_noise(
     batch_size = _streams.checked(name, "batch_size", batch_size, _streams.positive)
 
     def update(updates, state, params=None, **extra_args):
-        del params, extra_args
+        del extra_args
+        if params is not None:
+            _check_shapes(name, updates, params, per_example=False)
         return _release(key, updates, state, *amounts, batch_size, None)
 
     return optax.GradientTransformationExtraArgs(lambda params: _streams.init(key), update)
@@ -117,6 +119,7 @@ def differentially_private_aggregate(
 
     ``(sum_i g_i * min(1, clip / |g_i|) + clip * noise_multiplier * n) / batch_size``. Place it first in a chain. It
     takes gradients with a leading axis of examples, and ``where`` as an extra argument of `update` (see `clipped_sum`).
+    ``update(grads, state, params)`` needs the parameters, because their shapes tell whether gradients are per example.
     Norms, sums and noise are float32 for any dtype of the gradients, and the result is rounded once. Rounding after the
     noise costs no privacy, but noise drawn in bfloat16 would not be Gaussian.
 
@@ -158,7 +161,7 @@ def differentially_private_aggregate(
       >>> params = jnp.zeros(3)
       >>> loss = lambda w, x: ((x @ w - 1) ** 2).mean()
       >>> grads = jax.vmap(jax.grad(loss), (None, 0))(params, jnp.ones((8, 3)))
-      >>> updates, state = optimizer.update(grads, optimizer.init(params))
+      >>> updates, state = optimizer.update(grads, optimizer.init(params), params)
       >>> updates.shape
       (3,)
     """
@@ -169,7 +172,18 @@ def differentially_private_aggregate(
         batch_size = _streams.checked(name, "batch_size", batch_size, _streams.positive)
 
     def update(updates, state, params=None, *, where=None, **extra_args):
-        del params, extra_args
+        del extra_args
+        _streams.refuse_accumulation(
+            name,
+            "gradients must not be averaged before they are clipped, got the update of optax.MultiSteps. Sum the "
+            "clipped_sum of each micro-batch, and pass the total to add_private_noise.",
+        )
+        if params is None:
+            raise ValueError(
+                f"{name}: params must be given, got None. Write update(grads, state, params): their shapes tell "
+                "whether the gradients are per example."
+            )
+        _check_shapes(name, updates, params, per_example=True)
         sums = clipped_sum(updates, _streams.at_count(amounts[0], state.count), where=where)
         size = jax.tree.leaves(updates)[0].shape[0] if batch_size is None else batch_size
         return _release(key, sums, state, *amounts, size, updates)
@@ -182,6 +196,36 @@ def _amounts(name, l2_norm_clip, noise_multiplier):
         _streams.checked(name, "l2_norm_clip", l2_norm_clip, _streams.positive),
         _streams.checked(name, "noise_multiplier", noise_multiplier, _streams.nonnegative),
     )
+
+
+def _check_shapes(function: str, updates: Any, params: Any, per_example: bool) -> None:
+    """Requires updates in the shapes of params, with a leading axis of examples or without it.
+
+    The rows of an ordinary gradient would otherwise be clipped as if they were examples.
+    """
+    named = jax.tree_util.tree_flatten_with_path(updates)[0]
+    params = dict(jax.tree_util.tree_flatten_with_path(params)[0])
+    batch: tuple[int, ...] = ()
+    for path, update in named:
+        where = jax.tree_util.keystr(path, simple=True, separator="/")
+        of = f"of {where!r} " if where else ""
+        if path not in params:
+            raise ValueError(f"{function}: params must have the structure of the gradients, got none {of}there.")
+        got, shape = tuple(jnp.shape(update)), tuple(jnp.shape(params[path]))
+        if per_example and not batch:
+            batch = got[:1]
+        if got == (*batch, *shape) and len(got) == len(shape) + per_example:
+            continue
+        if per_example:
+            raise ValueError(
+                f"{function}: the gradient {of}must have shape {('B', *shape)}, with the same number B of examples for "
+                f"all parameters, got {got}. Take gradients per example: jax.vmap(jax.grad(loss), (None, 0))(params, "
+                "batch).".replace("'B'", "B")
+            )
+        raise ValueError(
+            f"{function}: the sum of gradients {of}must have the shape of the parameter, {shape}, got {got}. Sum "
+            "gradients per example with clipped_sum first."
+        )
 
 
 def _release(key, sums, state, l2_norm_clip, noise_multiplier, batch_size, like):

@@ -8,15 +8,20 @@ import jax.numpy as jnp
 import optax
 
 from noisejax import _checks
-from noisejax._contract import Amount, host_amount
-from noisejax.optim._adversary import adversarial_weights
+from noisejax._contract import Amount
+from noisejax.optim import _streams
+from noisejax.optim._adversary import adversarial_weights, check_optimizer
 from noisejax.optim._streams import ScalarOrSchedule
+from noisejax.weights._perturb import check_only, selected
+
+Only = str | tuple[str, ...] | Callable[[str, Any], bool] | None
 
 
 def sam(
     inner: optax.GradientTransformation,
     rho: ScalarOrSchedule = 0.05,
     *,
+    only: Only = None,
     alternate: bool = False,
     axis_name: Any = None,
     synchronize: bool = False,
@@ -27,6 +32,9 @@ def sam(
       inner: the optimizer of the weights.
       rho: the length of the perturbation, at least 0: a number, traced or not, or a schedule, a function of the step. 0
         gives `inner` itself, at the cost of two gradients.
+      only: the weights to perturb, as in `noisejax.weights.perturb`: a path pattern such as ``"head/*"``, a tuple of
+        patterns, or a function of the path and the leaf. None for all. The others count in no norm. `inner` still
+        updates them: to freeze weights, also mask it. Static.
       alternate, axis_name, synchronize: as in `adversarial_weights`, which also documents how to call `update`.
 
     Returns:
@@ -50,7 +58,7 @@ def sam(
         del w
         return _scaled(g, _ratio(rho, _norm(g)))
 
-    adversary = _adversary("sam", "rho", rho, ascent)
+    adversary = _adversary("sam", inner, "rho", rho, ascent, only)
     return adversarial_weights(inner, adversary, alternate=alternate, axis_name=axis_name, synchronize=synchronize)
 
 
@@ -59,6 +67,7 @@ def asam(
     rho: ScalarOrSchedule = 0.5,
     eta: Amount = 0.01,
     *,
+    only: Only = None,
     adaptive: Callable[[jax.Array], bool] = lambda w: w.ndim > 1,
     alternate: bool = False,
     axis_name: Any = None,
@@ -72,6 +81,7 @@ def asam(
       eta: the value of T at weights that are 0; above 0.
       adaptive: a function of a leaf that tells whether to scale by T. Other leaves have T = 1, as the biases do in the
         authors' code. Static.
+      only: as in `sam`. Static.
       alternate, axis_name, synchronize: as in `adversarial_weights`, which also documents how to call `update`.
 
     Returns:
@@ -89,7 +99,8 @@ def asam(
       >>> w = jnp.ones((2, 2))
       >>> updates, state = optimizer.update(f(w)[1], optimizer.init(w), w, value_and_grad_fn=f)
     """
-    eta = host_amount("asam", "eta", eta, _checks.positive)
+    eta = _number("asam", "eta", eta, _streams.positive)
+    _check_function("asam", "adaptive", adaptive)
 
     def ascent(g, w, rho):
         def scaled(leaf, w):
@@ -100,7 +111,7 @@ def asam(
         ratio = _ratio(rho, _norm(once))
         return jax.tree.map(lambda g, e: _scaled(e, ratio).astype(g.dtype), g, twice)
 
-    adversary = _adversary("asam", "rho", rho, ascent)
+    adversary = _adversary("asam", inner, "rho", rho, ascent, only)
     return adversarial_weights(inner, adversary, alternate=alternate, axis_name=axis_name, synchronize=synchronize)
 
 
@@ -109,6 +120,7 @@ def gsam(
     rho: ScalarOrSchedule = 0.05,
     alpha: Amount = 0.1,
     *,
+    only: Only = None,
     alternate: bool = False,
     axis_name: Any = None,
     synchronize: bool = False,
@@ -123,6 +135,7 @@ def gsam(
       rho: as in `sam`. In the paper it follows the learning rate, as the schedule
         ``rho_min + (rho_max - rho_min) * (lr(t) - lr_min) / (lr_max - lr_min)``.
       alpha: the weight of the gap, at least 0; 0 gives `sam`.
+      only: as in `sam`. Static.
       alternate, axis_name, synchronize: as in `adversarial_weights`, which also documents how to call `update`.
 
     Returns:
@@ -140,22 +153,25 @@ def gsam(
       >>> w = jnp.array([1.0, 2.0])
       >>> updates, state = optimizer.update(f(w)[1], optimizer.init(w), w, value_and_grad_fn=f)
     """
-    alpha = host_amount("gsam", "alpha", alpha, _checks.nonnegative)
+    alpha = _number("gsam", "alpha", alpha, _checks.nonnegative)
 
     def ascent(g, w, rho):
         del w
         return _scaled(g, _ratio(rho, _norm(g)))
 
     def combine(g, h):
-        along = _ratio(_dot(g, h), _dot(h, h))
+        a, b = _chosen("gsam", only, g, g), _chosen("gsam", only, h, h)
+        along = _ratio(_dot(a, b), _dot(b, b))
 
         def leaf(g, h):
             normal = _wide(g) - _as(along, g) * _wide(h)
             return (_wide(h) - _as(alpha, g) * normal).astype(h.dtype)
 
-        return jax.tree.map(leaf, g, h)
+        if only is None:
+            return jax.tree.map(leaf, g, h)
+        return jax.tree.map(lambda take, g, h: leaf(g, h) if take else h, selected("gsam", g, only), g, h)
 
-    adversary = _adversary("gsam", "rho", rho, ascent)
+    adversary = _adversary("gsam", inner, "rho", rho, ascent, only)
     return adversarial_weights(
         inner, adversary, combine=combine, alternate=alternate, axis_name=axis_name, synchronize=synchronize
     )
@@ -165,6 +181,7 @@ def awp(
     inner: optax.GradientTransformation,
     gamma: ScalarOrSchedule = 0.01,
     *,
+    only: Only = None,
     perturbed: Callable[[jax.Array], bool] = lambda w: w.ndim > 1,
     alternate: bool = False,
     axis_name: Any = None,
@@ -180,6 +197,7 @@ def awp(
         schedule. The paper uses 0.01 with PGD training and 0.005 with TRADES.
       perturbed: a function of a leaf that tells whether to perturb it. By default biases and scales are not perturbed.
         Static.
+      only: as in `sam`. Static.
       alternate, axis_name, synchronize: as in `adversarial_weights`, which also documents how to call `update`.
 
     Returns:
@@ -200,13 +218,15 @@ def awp(
       -0.202
     """
 
+    _check_function("awp", "perturbed", perturbed)
+
     def ascent(g, w, gamma):
         def leaf(g, w):
             return _scaled(g, _ratio(gamma * _norm(w), _norm(g))) if perturbed(w) else jnp.zeros_like(g)
 
         return jax.tree.map(leaf, g, w)
 
-    adversary = _adversary("awp", "gamma", gamma, ascent)
+    adversary = _adversary("awp", inner, "gamma", gamma, ascent, only)
     return adversarial_weights(inner, adversary, alternate=alternate, axis_name=axis_name, synchronize=synchronize)
 
 
@@ -214,17 +234,41 @@ class _Count(NamedTuple):
     count: jax.Array
 
 
-def _adversary(function: str, name: str, amount, ascent: Callable) -> optax.GradientTransformation:
+def _adversary(function: str, inner, name: str, amount, ascent: Callable, only: Only) -> optax.GradientTransformation:
     """A transformation whose updates are ``ascent(g, w, amount)``, where -g is the gradient it receives."""
-    if not callable(amount):
-        amount = host_amount(function, name, amount, _checks.nonnegative)
+    check_optimizer(function, "inner", inner)
+    amount = _streams.checked(function, name, amount, _checks.nonnegative)
+    check_only(function, only)
 
     def update(updates, state, params=None):
-        now = jnp.asarray(amount(state.count) if callable(amount) else amount).astype(jnp.float32)
+        now = _streams.at_count(amount, state.count)
         count = jnp.asarray(optax.safe_increment(state.count))
-        return ascent(jax.tree.map(jnp.negative, updates), params, now), _Count(count)
+        g = _chosen(function, only, jax.tree.map(jnp.negative, updates), params)
+        return ascent(g, params, now), _Count(count)
 
     return optax.GradientTransformation(lambda params: _Count(jnp.zeros((), jnp.int32)), update)
+
+
+def _number(function: str, name: str, value: Any, inside: Callable) -> Any:
+    if callable(value):
+        raise TypeError(
+            f"{function}: {name} must be a number, got the function {value!r}. Only rho follows a schedule."
+        )
+    return _streams.checked(function, name, value, inside)
+
+
+def _check_function(function: str, name: str, value: Any) -> None:
+    if not callable(value):
+        raise TypeError(
+            f"{function}: {name} must be a function of a leaf, such as lambda w: w.ndim > 1, got {value!r}."
+        )
+
+
+def _chosen(function: str, only: Only, g, params):
+    """The gradient with zeros at the weights that are not perturbed, so that they count in no norm."""
+    if only is None:
+        return g
+    return jax.tree.map(lambda take, leaf: leaf if take else jnp.zeros_like(leaf), selected(function, params, only), g)
 
 
 def _wide(leaf: jax.Array) -> jax.Array:

@@ -1,17 +1,20 @@
 """Shared by all transforms: a state with a key and a count, and one stream for each leaf and step."""
 
 import dataclasses
+import inspect
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
 from noisejax import _checks
 from noisejax._contract import Amount, host_amount
 from noisejax._noise import Noise
 from noisejax._random.stream import Stream, fold, stage, stream
+from noisejax.weights._perturb import fixed_amounts
 
 ScalarOrSchedule = Amount | Callable[[jax.Array], Any]
 
@@ -36,15 +39,16 @@ def init(key: jax.Array) -> NoiseState:
 def leafwise(function: Callable, tag: str, steps: tuple[Stream, ...], tree: Any, *others: Any) -> Any:
     """``function(*streams, leaf, *other_leaves)`` on every float leaf: one stream per step, by tag and path.
 
-    Leaves of other dtypes, None and leaves that optax masks stay unchanged.
+    Leaves of other dtypes, amounts of noises, None and leaves that optax masks stay unchanged.
     """
 
-    def at_leaf(path, leaf, *rest):
-        if not is_float(leaf):
+    def at_leaf(path, leaf, fixed, *rest):
+        if fixed or not is_float(leaf):
             return leaf
         return function(*(at_path(step, tag, path) for step in steps), jnp.asarray(leaf), *rest)
 
-    return jax.tree_util.tree_map_with_path(at_leaf, tree, *others)
+    fixed = jax.tree.unflatten(jax.tree.structure(tree), fixed_amounts(tree))
+    return jax.tree_util.tree_map_with_path(at_leaf, tree, fixed, *others)
 
 
 def at_step(key: jax.Array, state: Any) -> Stream:
@@ -62,6 +66,19 @@ def at_path(step: Stream, tag: str, path: tuple) -> Stream:
 def is_float(leaf: Any) -> bool:
     dtype = leaf.dtype if hasattr(leaf, "dtype") else np.result_type(leaf)
     return jnp.issubdtype(dtype, jnp.floating)
+
+
+def refuse_accumulation(function: str, advice: str) -> None:
+    """Raises inside the update of `optax.MultiSteps`, which hands on its average but only the last call's keywords.
+
+    optax tells a wrapped transform nothing about its wrapper, so this looks for it among the callers. It runs only
+    while the update is traced.
+    """
+    frame = inspect.currentframe()
+    while frame is not None:
+        if frame.f_code is optax.MultiSteps.update.__code__:
+            raise TypeError(f"{function}: {advice}")
+        frame = frame.f_back
 
 
 def following(count: jax.Array) -> jax.Array:

@@ -1,16 +1,14 @@
 """The report of a sweep: scores of every example, with intervals for means and differences, and tolerated levels."""
 
-import base64
 import dataclasses
 import hashlib
-import json
-import zlib
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
 from noisejax._statistics import crossed_interval
+from noisejax.robustness import _json
 
 
 class Interval(NamedTuple):
@@ -134,12 +132,20 @@ class Report:
     ) -> dict[str, Passes]:
         """For each family, the level up to which the score is at least a share of the baseline's clean score.
 
-        The default baseline is this report. The threshold is treated as known: the intervals do not include the
-        uncertainty of the baseline's score.
+        If that score is negative, it is minus an error, and the error may be at most ``1 / share`` times the
+        baseline's. The default baseline is this report. The threshold is treated as known: the intervals do not include
+        the uncertainty of the baseline's score.
         """
         if not 0 < share <= 1:
             raise ValueError(f"tolerance: share must be in (0, 1], got {share!r}. It is a share of the clean score.")
-        return self.passes(share * (baseline or self).clean().mean, confidence)
+        baseline = baseline or self
+        if baseline.metric != self.metric:
+            raise ValueError(
+                f"tolerance: baseline must have the metric of this report, {self.metric!r}, got {baseline.metric!r}. "
+                "Measure both with the same metric, or give a threshold: report.passes(threshold)."
+            )
+        clean = baseline.clean().mean
+        return self.passes(share * clean if clean >= 0 else clean / share, confidence)
 
     def worst(self, threshold: float) -> tuple[str, Passes]:
         """The family whose score falls below a threshold at the lowest level; levels must be comparable."""
@@ -169,29 +175,23 @@ class Report:
 
     def to_json(self) -> str:
         """The whole report as JSON: a readable summary, and the compressed scores, which `from_json` reads."""
-        data = {
-            "levels": {name: levels.tolist() for name, levels in self.levels.items()},
-            "scores": {name: _pack(scores) for name, scores in self.scores.items()},
-            "clean_scores": _pack(self.clean_scores),
-            "pairing": self.pairing,
-        }
-        return json.dumps({"noisejax": "robustness report, 1", **self.summary(), "data": data})
+        return _json.written(self)
 
     @classmethod
-    def from_json(cls, text: str) -> "Report":
-        """Reads a report that `to_json` wrote."""
-        read = json.loads(text)
-        if not isinstance(read, dict) or read.get("noisejax") != "robustness report, 1":
-            raise ValueError("from_json: text must be a report written by to_json of this version.")
-        data = read["data"]
-        return cls(
-            levels={name: np.asarray(levels, np.float64) for name, levels in data["levels"].items()},
-            scores={name: _unpack(scores) for name, scores in data["scores"].items()},
-            clean_scores=_unpack(data["clean_scores"]),
-            metric=read["metric"],
-            draws=read["draws"],
-            pairing=data["pairing"],
-        )
+    def from_json(cls, text: str, *, max_bytes: int = 2**28) -> "Report":
+        """Reads a report that `to_json` wrote.
+
+        Nothing is expanded before its structure and its size have been checked, so text from others is safe to read.
+
+        Args:
+          text: the JSON.
+          max_bytes: the largest size of the text, and of the expanded scores, which take 4 bytes for each family,
+            level, model and example.
+
+        Raises:
+          ValueError: the text is not a report, is damaged or is too large. The message says where.
+        """
+        return cls(**_json.read(text, max_bytes))
 
     def table(self, confidence: float = 0.95) -> str:
         """A table in plain text: one block per family, one line per level."""
@@ -251,13 +251,3 @@ def fingerprint(*trees: Any) -> str:
         digest.update(f"{value.dtype}{value.shape}".encode())
         digest.update(value.tobytes())
     return digest.hexdigest()
-
-
-def _pack(scores: np.ndarray) -> dict[str, Any]:
-    data = np.ascontiguousarray(scores, "<f4")
-    return {"shape": list(data.shape), "float32": base64.b85encode(zlib.compress(data.tobytes(), 9)).decode()}
-
-
-def _unpack(packed: dict[str, Any]) -> np.ndarray:
-    data = zlib.decompress(base64.b85decode(packed["float32"]))
-    return np.frombuffer(data, "<f4").reshape(packed["shape"]).astype(np.float32)

@@ -1,15 +1,20 @@
 """The sweep: scores of every example under families of noise, at each of their levels."""
 
+import dataclasses
 import functools
+import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from noisejax import _checks
+from noisejax._noise import Combinator, Noise, is_noise
 from noisejax._random.stream import keys, stage
+from noisejax.robustness._checkpoint import Checkpoint
 from noisejax.robustness._report import Report, fingerprint
 
 
@@ -55,6 +60,7 @@ def sweep(
     draws: int = 1,
     batch_size: int | None = None,
     metric: str | Callable = "accuracy",
+    checkpoint: str | os.PathLike | None = None,
 ) -> Report:
     """Measures a model, or several models at once, under increasing noise.
 
@@ -78,6 +84,10 @@ def sweep(
         noise acts on all examples at once.
       metric: `'accuracy'`, or a function of (outputs, y) that returns a score per example, of shape (..., B), where
         higher is better; use it for regression. It must not mix examples.
+      checkpoint: the path of a file that keeps every family as soon as it is measured, so that a sweep that was killed
+        continues with the next family when it is run again. The file is a report for `Report.from_json`. A file of a
+        different key, data, metric, number of draws or model raises. A family is measured again if its levels have
+        changed; the noise itself is not compared, so choose a new path if you change it.
 
     Returns:
       A `Report` with the scores of every family, level, model and example, in NumPy.
@@ -85,6 +95,7 @@ def sweep(
     Raises:
       FloatingPointError: an output or a score is not finite; the message says where. Otherwise a broken model would be
         scored as a model that noise does not affect.
+      ValueError: a level gives an amount outside its range, or a label is not a class of the model.
 
     Example:
       >>> import jax, jax.numpy as jnp, noisejax as nj
@@ -111,67 +122,101 @@ def sweep(
     score = _accuracy if metric == "accuracy" else metric
 
     if _is_data(predict):
-        model, run = predict, functools.partial(_compiled, score, batch_size)
+        model, program = predict, functools.partial(_compiled, score, batch_size)
     else:  # not cached: the parameters are constants of the program and may be large
-        model, run = None, functools.partial(_jitted, score, batch_size, fixed=predict)
-    clean, bad = run(None)(model, x, y)
-    _refuse("", np.asarray(bad), None)
-    scores, levels = {}, {}
-    for name, (level_to_noise, at) in checked.items():
-        of_draws = keys(stage(key, name), jnp.arange(draws))
-        result, bad = run(level_to_noise)(model, x, y, of_draws, jnp.asarray(at, jnp.float32))
-        _refuse(name, np.asarray(bad), at)
-        scores[name], levels[name] = np.asarray(result), at
-    return Report(
-        levels=levels,
-        scores=scores,
-        clean_scores=np.asarray(clean),
-        metric="accuracy" if metric == "accuracy" else getattr(metric, "__name__", "score"),
-        draws=int(draws),
-        pairing=fingerprint(jax.random.key_data(key) if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) else key, x, y),
+        model, program = None, functools.partial(_Program, score, batch_size, fixed=predict)
+    measured = program(None)
+    clean, faults = measured.run(model, x, y)
+    _refuse(measured, np.asarray(faults), "without noise", y)
+    kept = Checkpoint(
+        checkpoint,
+        Report(
+            levels={},
+            scores={},
+            clean_scores=np.asarray(clean),
+            metric="accuracy" if metric == "accuracy" else getattr(metric, "__name__", "score"),
+            draws=int(draws),
+            pairing=fingerprint(
+                jax.random.key_data(key) if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) else key, x, y
+            ),
+        ),
     )
+    scores = {}
+    for name, (level_to_noise, at) in checked.items():
+        scores[name] = kept.scores(name, at)
+        if scores[name] is not None:
+            continue
+        of_draws = keys(stage(key, name), jnp.arange(draws))
+        measured = program(level_to_noise)
+        result, faults, ends = measured.run(model, x, y, of_draws, jnp.asarray(at, jnp.float32))
+        _check_levels(measured, key, name, at, ends, (x, y))
+        faults = np.asarray(faults)
+        if faults.any():
+            level, draw = np.argwhere(faults)[0]
+            where = f"under {name!r} at level {at[level]:g}, draw {draw} ({faults.any(1).sum()} of {len(at)} levels)"
+            _refuse(measured, faults[level], where, y)
+        scores[name] = np.asarray(result)
+        kept.keep(name, at, scores[name])
+    levels = {name: at for name, (_, at) in checked.items()}
+    return dataclasses.replace(kept.report, levels=levels, scores=scores)
 
 
-def _jitted(score: Callable, batch_size: int | None, level_to_noise: Callable | None, fixed: Callable | None = None):
-    """The compiled (predict, x, y, keys, levels) -> scores (levels, models, examples), and which draws are not finite.
+_NOT_FINITE, _IMPOSSIBLE = 1, 2  # faults of outputs and scores, and of labels
 
-    Without level_to_noise, it is (predict, x, y) -> scores (models, examples), and whether any value is not finite.
+
+class _Program:
+    """The compiled ``run(predict, x, y, keys, levels)``, and what its trace tells about the model and the noise.
+
+    It returns scores (levels, models, examples), faults (levels, draws), and the smallest and the largest value of
+    every amount that depends on the level. Without level_to_noise, it is ``run(predict, x, y)``, which returns scores
+    (models, examples) and one fault.
     """
 
-    def clean(predict, x, y):
-        return _score(score, batch_size, predict if fixed is None else fixed, x, y)
+    def __init__(self, score: Callable, batch_size: int | None, level_to_noise: Callable | None, fixed: Any = None):
+        self.score, self.batch_size, self.level_to_noise, self.fixed = score, batch_size, level_to_noise, fixed
+        self.classes: int | None = None  # of the model, if its outputs tell
+        self.amounts: list[tuple[str, str, Callable]] = []  # function, name and range, in the order of the values
+        self.opaque = False  # whether a noise is a function that hides its amounts
+        self.run = jax.jit(self._clean if level_to_noise is None else self._swept)
 
-    if level_to_noise is None:
-        return jax.jit(clean)
+    def _clean(self, predict, x, y):
+        predict = predict if self.fixed is None else self.fixed
+        n = jax.tree.leaves(y)[0].shape[0]
+        if self.batch_size is None or self.batch_size >= n:
+            return self._some(predict, (x, y))
+        whole = n - n % self.batch_size
+        parts = jax.tree.map(lambda v: v[:whole].reshape(-1, self.batch_size, *v.shape[1:]), (x, y))
+        scores, faults = jax.lax.map(functools.partial(self._some, predict), parts)
+        scores, fault = jnp.moveaxis(scores, 0, 1).reshape(scores.shape[1], whole), faults.max()
+        if whole < n:
+            rest, rest_fault = self._some(predict, jax.tree.map(lambda v: v[whole:], (x, y)))
+            scores, fault = jnp.concatenate([scores, rest], axis=1), jnp.maximum(fault, rest_fault)
+        return scores, fault
 
-    def swept(predict, x, y, keys, levels):
+    def _swept(self, predict, x, y, keys, levels):
+        level_to_noise: Any = self.level_to_noise
+
         def at_level(level):
             noise = level_to_noise(level)
+            amounts = _amounts(noise.noise if isinstance(noise, _OnBatch) else noise)
+            self.opaque = None in amounts
+            amounts = [amount for amount in amounts if amount is not None]
+            self.amounts = [names for names, _ in amounts]
 
             def one(key):
-                if isinstance(noise, _OnBatch):
-                    return clean(predict, *noise(key, (x, y)))
-                return clean(predict, noise(key, x), y)
+                return self._clean(predict, *_noisy(noise, key, x, y))
 
-            scores, bad = jax.lax.map(one, keys)
-            return scores.mean(0), bad
+            scores, faults = jax.lax.map(one, keys)
+            return scores.mean(0), faults, [(value.min(), value.max()) for _, value in amounts]
 
         return jax.lax.map(at_level, levels)
 
-    return jax.jit(swept)
-
-
-_compiled = functools.lru_cache(maxsize=32)(_jitted)  # bounded: a family may hold a table of marginals
-
-
-def _score(score, batch_size, predict, x, y):
-    """Scores (models, examples), and whether any output or score is not finite."""
-
-    def some(batch):
+    def _some(self, predict, batch):
+        """Scores (models, examples), and the fault of these examples."""
         x, y = batch
-        outputs = predict(x)
+        outputs = _predicted(predict, x)
         n = jax.tree.leaves(y)[0].shape[0]
-        scores = jnp.asarray(score(outputs, y))
+        scores = jnp.asarray(self.score(outputs, y))
         if scores.shape[-1:] != (n,):
             raise ValueError(
                 f"sweep: metric must return one score per example, of shape (..., {n}), got {scores.shape}. "
@@ -179,19 +224,80 @@ def _score(score, batch_size, predict, x, y):
             )
         scores = scores.astype(jnp.float32).reshape(-1, n)
         floats = [v for v in jax.tree.leaves((outputs, scores)) if jnp.issubdtype(jnp.asarray(v).dtype, jnp.floating)]
-        return scores, ~functools.reduce(jnp.logical_and, [jnp.isfinite(v).all() for v in floats])
+        finite = functools.reduce(jnp.logical_and, [jnp.isfinite(v).all() for v in floats])
+        fault = jnp.where(finite, 0, _NOT_FINITE)
+        if self.score is _accuracy:
+            self.classes = _classes(outputs)
+            fault = jnp.where(finite & _are_impossible(y, self.classes, outputs.dtype), _IMPOSSIBLE, fault)
+        return scores, fault
 
-    n = jax.tree.leaves(y)[0].shape[0]
-    if batch_size is None or batch_size >= n:
-        return some((x, y))
-    whole = n - n % batch_size
-    parts = jax.tree.map(lambda v: v[:whole].reshape(-1, batch_size, *v.shape[1:]), (x, y))
-    scores, bad = jax.lax.map(some, parts)
-    scores, bad = jnp.moveaxis(scores, 0, 1).reshape(scores.shape[1], whole), bad.any()
-    if whole < n:
-        rest, rest_bad = some(jax.tree.map(lambda v: v[whole:], (x, y)))
-        scores, bad = jnp.concatenate([scores, rest], axis=1), bad | rest_bad
-    return scores, bad
+
+_compiled = functools.lru_cache(maxsize=32)(_Program)  # bounded: a family may hold a table of marginals
+
+
+def _predicted(predict, x):
+    try:
+        return predict(x)
+    except Exception as error:
+        if type(error).__name__ != "TraceContextError":  # Flax's, which this module does not import
+            raise
+        raise ValueError(
+            "sweep: predict must not change its own state, got a model in train mode, which updates its statistics or "
+            f"its random streams. Call model.eval() before the sweep. ({error})"
+        ) from error
+
+
+def _noisy(noise, key, x, y):
+    return noise(key, (x, y)) if isinstance(noise, _OnBatch) else (noise(key, x), y)
+
+
+def _amounts(noise: Any) -> list:
+    """The traced amounts that have a range, as ((function, name, range), value); None for a noise that hides them."""
+    if not isinstance(noise, Noise):
+        return [None]
+    found, spec = [], getattr(noise.function, "__noise__", None)
+    ranges: Any = {}
+    if spec is not None:
+        ranges = spec.ranges
+    elif isinstance(noise.function, Combinator):
+        ranges = {"rate": _checks.rate}  # of `sometimes`
+    else:
+        found.append(None)
+    for name, value in noise.amounts.items():
+        for leaf in jax.tree.leaves(value, is_leaf=is_noise):
+            if isinstance(leaf, Noise):
+                found += _amounts(leaf)
+            elif isinstance(leaf, Tracer) and name in ranges:
+                found.append(((noise.function.__name__.lstrip("_"), name, ranges[name]), leaf))
+    return found
+
+
+def _check_levels(program: _Program, key, family: str, levels: np.ndarray, ends, data) -> None:
+    """Requires amounts within their ranges, as `bind` does of numbers; traced ones are silently clamped by noises."""
+    for (function, name, inside), of in zip(program.amounts, ends, strict=True):
+        for level, *both in zip(levels, *map(np.asarray, of), strict=True):
+            for value in both:
+                _within(family, level, inside, function, name, float(value))
+    if not program.opaque:
+        return
+    for level in (levels[0], levels[-1]):  # a function is asked itself; ranges are intervals, so two levels suffice
+        _within(family, level, _ask, program.level_to_noise, np.float32(level), key, *data)
+
+
+def _within(family, level, check, *arguments) -> None:
+    try:
+        check(*arguments)
+    except ValueError as error:
+        raise ValueError(f"sweep: the level {level:g} of {family!r} is not valid. {error}") from None
+
+
+def _ask(level_to_noise, level, key, x, y) -> None:
+    try:
+        jax.eval_shape(lambda key, x, y: _noisy(level_to_noise(level), key, x, y), key, x, y)
+    except ValueError:
+        raise
+    except Exception:
+        pass
 
 
 def _accuracy(outputs, y):
@@ -214,6 +320,11 @@ def _accuracy(outputs, y):
                 f"sweep: for accuracy, y must be class numbers or rows of probabilities, got {y.dtype}{list(y.shape)}. "
                 "For regression, pass a function of (outputs, y) as metric=."
             )
+        if _classes(outputs) not in (None, y.shape[1]):
+            raise ValueError(
+                f"sweep: rows of y must have one entry for each of the {_classes(outputs)} classes of predict, got "
+                f"{y.dtype}{list(y.shape)}."
+            )
         y = y.argmax(-1)
     if y.shape != (n,) or classes.shape[-1:] != (n,):
         raise ValueError(
@@ -222,6 +333,23 @@ def _accuracy(outputs, y):
         )
     y = y.astype(jnp.int32).reshape((1,) * (classes.ndim - 1) + (n,))
     return classes.astype(jnp.int32) == y
+
+
+def _classes(outputs) -> int | None:
+    """The number of classes of the model; None for class numbers, which do not tell."""
+    if jnp.issubdtype(outputs.dtype, jnp.floating):
+        return outputs.shape[-1]
+    return 2 if outputs.dtype == jnp.bool_ else None
+
+
+def _are_impossible(y, classes: int | None, dtype) -> jax.Array:
+    """Whether some labels are not classes of the model, which would count as errors."""
+    if jnp.issubdtype(y.dtype, jnp.floating):
+        return jnp.isnan(y).any()
+    if y.dtype == jnp.bool_:
+        return jnp.zeros((), bool)
+    negative = y < 0 if classes is not None or jnp.issubdtype(dtype, jnp.unsignedinteger) else jnp.zeros((), bool)
+    return jnp.any(negative) if classes is None else jnp.any(negative | (y >= classes))
 
 
 def _examples(data):
@@ -253,14 +381,19 @@ def _is_data(predict) -> bool:
     return not jax.tree_util.all_leaves([predict]) and all(isinstance(v, arrays) for v in jax.tree.leaves(predict))
 
 
-def _refuse(family, bad, levels):
-    if not bad.any():
-        return
-    where = "without noise"
-    if levels is not None:
-        level, draw = np.argwhere(bad)[0]
-        where = f"under {family!r} at level {levels[level]:g}, draw {draw} ({bad.any(1).sum()} of {len(bad)} levels)"
-    raise FloatingPointError(
-        f"sweep: predict or the metric returned values that are not finite {where}. Such a model would be scored as if "
-        "it always chose one class. To score such outputs anyway, replace them in predict: jnp.nan_to_num(model(x))."
-    )
+def _refuse(program: _Program, faults: np.ndarray, where: str, y) -> None:
+    if np.any(faults == _IMPOSSIBLE):
+        wanted = "class numbers" if program.classes is None else f"classes of predict, from 0 to {program.classes - 1}"
+        known = np.asarray(y)
+        got = f"from {known.min()} to {known.max()} in data" if known.ndim == 1 else "rows with NaN"
+        raise ValueError(
+            f"sweep: labels must be {wanted}, got others {where} (labels {got}). They would count as errors. Leave out "
+            "examples without a label: keep = y >= 0 and data=(x[keep], y[keep]). If a noise changes labels, fix its "
+            "num_classes."
+        )
+    if np.any(faults == _NOT_FINITE):
+        raise FloatingPointError(
+            f"sweep: predict or the metric returned values that are not finite {where}. Such a model would be scored "
+            "as if it always chose one class. To score such outputs anyway, replace them in predict: "
+            "jnp.nan_to_num(model(x))."
+        )

@@ -10,6 +10,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from noisejax import _checks
 from noisejax._contract import Amount, Mask, array_noise, straight_through
@@ -68,9 +69,17 @@ def relative_gaussian(
     return x + std * scale * _normal(key, "relative", x)
 
 
+def _first_read(x: jax.Array, first_read) -> None:
+    if not isinstance(first_read, (int, float, np.number)) or not 0 < first_read < np.inf:
+        raise ValueError(
+            f"conductance_drift: first_read must be a number above 0 and finite, got {first_read!r}. It is in seconds."
+        )
+
+
 @array_noise(
     _checks.floats,
     sees="element",
+    options=_first_read,
     ranges={"time": _checks.nonnegative, "nu": _checks.nonnegative, "nu_std": _checks.nonnegative},
 )
 def conductance_drift(

@@ -127,14 +127,22 @@ def quant_noise(
 _FIELDS = ("sign", "exponent", "mantissa")
 
 
+def _width(dtype) -> int:
+    """The number of bits that are stored for each number."""
+    if dtype == jnp.bool_:
+        return 1
+    return (jnp.finfo if jnp.issubdtype(dtype, jnp.floating) else jnp.iinfo)(dtype).bits
+
+
 def _positions(x: jax.Array, bits) -> int:
     """A mask of the bits that may flip."""
-    width = 1 if x.dtype == jnp.bool_ else 8 * x.dtype.itemsize
+    width = _width(x.dtype)
     fields = {"all": range(width)}
     if jnp.issubdtype(x.dtype, jnp.floating):
-        mantissa = jnp.finfo(x.dtype).nmant
-        spans = (range(width - 1, width), range(mantissa, width - 1), range(mantissa))
-        fields |= dict(zip(_FIELDS, spans, strict=True))
+        info = jnp.finfo(x.dtype)
+        sign = width - 1 if info.min < 0 else width  # a scale such as float8_e8m0fnu has no sign
+        spans = (range(sign, width), range(info.nmant, sign), range(info.nmant))
+        fields |= {name: span for name, span in zip(_FIELDS, spans, strict=True) if span}
     mask = 0
     for part in bits if isinstance(bits, tuple) else (bits,):
         if isinstance(part, (int, np.integer)) and 0 <= part < width:
@@ -163,8 +171,8 @@ def bit_flips(
 ) -> Hit:
     """Memory faults: every bit of every weight flips with probability `rate`, independently of all others.
 
-    The stored bits of x's dtype flip: float32, bfloat16, float16, integers or booleans. A flip in the exponent can make
-    a number huge, infinite or NaN. The gradient with respect to w is 1 everywhere.
+    The stored bits of x's dtype flip: floats from 64 to 4 bits, integers from 64 to 2 bits, or booleans. A flip in the
+    exponent can make a number huge, infinite or NaN. The gradient with respect to w is 1 everywhere.
 
     Args:
       key: a JAX key.
@@ -192,7 +200,7 @@ def bit_flips(
     if x.dtype == jnp.bool_:
         flip = _flips(key, "bit_flips", x, rate, 8, mask)
         return Hit(flip != 0, x ^ (flip != 0))
-    width = 8 * x.dtype.itemsize
+    width = _width(x.dtype)
     unsigned = jnp.dtype(f"uint{width}")
     if width == 64:
         low, high = (

@@ -85,6 +85,7 @@ _STUCK = ("zero", "min", "max")
 def _stuck(x: jax.Array, value, channel_axis) -> None:
     for each in value if isinstance(value, tuple) and value else (value,):
         _checks.one_of("stuck_at", "value", each, _STUCK)
+    _scale.axes("stuck_at", x, channel_axis)
 
 
 @array_noise(_checks.floats, sees="batch", options=_stuck, ranges={"rate": _checks.rate})

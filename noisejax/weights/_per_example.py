@@ -324,10 +324,14 @@ def _root(variance: jax.Array) -> jax.Array:
     return jnp.where(some, jnp.sqrt(jnp.where(some, variance, 1)), 0)
 
 
+_finite = _checks.Range("finite", lambda v: abs(v) < float("inf"), "0 is the layer without noise.")
+
+
 def _call(body: Callable, key, x, w, amounts: dict, *, product, mode, precision, **statics) -> jax.Array:
     name = body.__name__.lstrip("_")
     _check(name, key, x, w, mode)
-    ranges = {"std": _checks.real if body in (_noisy_net, _low_rank) else _checks.nonnegative}
+    trained = body in (_noisy_net, _low_rank)  # their factor may become negative, which only mirrors the noise
+    ranges = {"std": _finite if trained else _checks.nonnegative, "bias_std": _finite}
     amounts = {n: host_amount(name, n, v, ranges.get(n, _checks.real)) for n, v in amounts.items()}
     return _compiled(body, product, mode, precision, tuple(statics.items()), key, x, w, amounts)
 

@@ -7,8 +7,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from noisejax._noise import stages
+from noisejax._noise import Noise, is_noise, stages
 from noisejax._random.stream import enter, stage
+from noisejax.weights._digital import bit_flips
 
 
 def perturb(
@@ -30,18 +31,21 @@ def perturb(
     Args:
       key: a JAX key.
       tree: any pytree: dictionaries of parameters, an nnx state or module, linen variables, an equinox module. Among
-        nnx variables, only those of type `Param` are perturbed; statistics and random states are not.
+        nnx variables, only those of type `Param` are perturbed; statistics and random states are not. The amounts of
+        noises in the tree are no weights, unless they are `noisejax.learnable`.
       noise: a bound noise, a combinator, or any function ``(key, x) -> x`` of one array.
-      only: the leaves to perturb; None for all floating-point leaves. A pattern of the path, such as ``"*/kernel"``, or
-        a tuple of patterns selects among the floating-point leaves: ``*`` matches any text, ``?`` one character and
-        ``[ab]`` one of these characters. A function of the path and the leaf may select any arrays, also integers if
-        the noise accepts them. Static.
+      only: the leaves to perturb; None for all weights: floating-point leaves, and integers of at most 8 bits, which
+        are quantized weights. `bit_flips` also hits wider integers, except scalars, which are counters. A pattern of
+        the path, such as ``"*/kernel"``, or a tuple of patterns selects among these: ``*`` matches any text, ``?`` one
+        character and ``[ab]`` one of these characters. A function of the path and the leaf may select any arrays.
+        Static.
 
     Returns:
       A tree of the same structure, shapes and dtypes. Leaves that are not selected are the same objects.
 
     Raises:
       ValueError: the patterns select no leaf.
+      TypeError: quantized weights are selected, and the noise does not accept their dtype.
 
     Example:
       >>> import jax, jax.numpy as jnp, noisejax as nj
@@ -53,19 +57,49 @@ def perturb(
     """
     stream = enter("perturb", key)
     (noise,) = stages("perturb", (noise,))
-    leaves, structure = jax.tree_util.tree_flatten_with_path(tree)
-    names = paths(tree)
-    chosen = [_selected(only, name, leaf, variable) for (name, variable), (_, leaf) in zip(names, leaves, strict=True)]
-    if leaves and only is not None and not callable(only) and not any(chosen):
-        raise ValueError(
-            f"perturb: only={only!r} selects no floating-point leaf of {', '.join(name for name, _ in names[:8])}"
-            f"{', ...' if len(names) > 8 else ''}."
-        )
+    leaves, structure = jax.tree_util.tree_flatten(tree)
+    chosen = _selection("perturb", tree, only, 64 if _flips_bits(noise) else 8)
+    if not callable(only):
+        for (name, _), leaf, take in zip(paths(tree), leaves, chosen, strict=True):
+            if take and not jnp.issubdtype(leaf.dtype, jnp.floating):
+                _check_accepted(noise, name, leaf)
     noisy = [
         noise(stage(stream, name), leaf) if take else leaf
-        for (name, _), (_, leaf), take in zip(names, leaves, chosen, strict=True)
+        for (name, _), leaf, take in zip(paths(tree), leaves, chosen, strict=True)
     ]
     return jax.tree_util.tree_unflatten(structure, noisy)
+
+
+def selected(function: str, tree: Any, only: Any) -> Any:
+    """A tree of booleans: the floating-point weights that `only` selects, as described by `perturb`."""
+    return jax.tree.unflatten(jax.tree.structure(tree), _selection(function, tree, only, 0))
+
+
+def check_only(function: str, only: Any) -> None:
+    """Requires a selection of leaves, as described by `perturb`."""
+    patterns = only if isinstance(only, tuple) else (only,)
+    if only is not None and not callable(only) and not all(isinstance(p, str) for p in patterns):
+        raise TypeError(
+            f"{function}: only must be a pattern such as '*/kernel', a tuple of patterns, or a function of the path "
+            f"and the leaf, got {only!r}."
+        )
+
+
+def _selection(function: str, tree: Any, only: Any, widest: int) -> list[bool]:
+    """Whether each leaf is selected; integers are weights if they have at most `widest` bits."""
+    check_only(function, only)
+    patterns = (only,) if isinstance(only, str) else only
+    named, leaves = paths(tree), jax.tree.leaves(tree)
+    chosen = [
+        not fixed and _is_selected(patterns, name, leaf, variable, widest)
+        for (name, variable), leaf, fixed in zip(named, leaves, fixed_amounts(tree), strict=True)
+    ]
+    if leaves and patterns is not None and not callable(only) and not any(chosen):
+        raise ValueError(
+            f"{function}: only={only!r} selects no floating-point leaf of {', '.join(name for name, _ in named[:8])}"
+            f"{', ...' if len(named) > 8 else ''}."
+        )
+    return chosen
 
 
 def paths(tree: Any) -> list[tuple[str, Any]]:
@@ -88,22 +122,58 @@ def _is_variable(node: Any) -> bool:
     return any(c.__name__ == "Variable" and c.__module__.startswith("flax.") for c in type(node).__mro__)
 
 
-def _selected(only, name: str, leaf: Any, variable: Any) -> bool:
+def fixed_amounts(tree: Any) -> list[bool]:
+    """For each leaf, whether it is an amount of a noise that is not `learnable`."""
+    found = []
+    for node in jax.tree.leaves(tree, is_leaf=is_noise):
+        if not isinstance(node, Noise):
+            found.append(False)
+            continue
+        for leaf in jax.tree.leaves(tuple(node.amounts.values()), is_leaf=is_noise):
+            found += fixed_amounts(leaf) if isinstance(leaf, Noise) else [not node.learn]
+    return found
+
+
+def _flips_bits(noise: Any) -> bool:
+    """Whether a noise consists of bit flips alone, which act on memory, whatever it holds."""
+    if not isinstance(noise, Noise):
+        return False
+    inner = [leaf for leaf in jax.tree.leaves(noise.amounts, is_leaf=is_noise) if isinstance(leaf, Noise)]
+    return noise.function is bit_flips or (bool(inner) and all(map(_flips_bits, inner)))
+
+
+def _is_selected(only, name: str, leaf: Any, variable: Any, widest: int) -> bool:
     dtype = getattr(leaf, "dtype", None)
     if dtype is None or jnp.issubdtype(dtype, jax.dtypes.extended):
         return False
     if callable(only):
         return bool(only(name, leaf))
-    if not jnp.issubdtype(dtype, jnp.floating):
+    if jnp.issubdtype(dtype, jnp.integer):
+        bits = jnp.iinfo(dtype).bits
+        if bits > widest or (bits > 8 and jnp.ndim(leaf) == 0):  # a wide scalar is a counter
+            return False
+    elif not jnp.issubdtype(dtype, jnp.floating):
         return False
     if variable is not None and not any(c.__name__ == "Param" for c in type(variable).__mro__):
         return False
-    if only is None:
-        return True
-    patterns = (only,) if isinstance(only, str) else only
-    if not isinstance(patterns, tuple) or not all(isinstance(p, str) for p in patterns):
+    return only is None or any(fnmatch.fnmatchcase(name, pattern) for pattern in only)
+
+
+def _check_accepted(noise: Callable, name: str, leaf: Any) -> None:
+    """Requires that a noise acts on integers. Otherwise only the scales of a quantized model would be noisy."""
+    advice = (
+        "Perturb the dequantized weights, or select others: only=lambda path, leaf: jnp.issubdtype(leaf.dtype, "
+        "jnp.floating)."
+    )
+    try:
+        noisy = jax.eval_shape(noise, jax.random.key(0), leaf)
+    except (TypeError, ValueError) as error:
         raise TypeError(
-            f"perturb: only must be a pattern such as '*/kernel', a tuple of patterns, or a function of the path and "
-            f"the leaf, got {only!r}."
+            f"perturb: the noise must accept the quantized weights {name!r} of {leaf.dtype}, got {noise!r}. {advice} "
+            f"({error})"
+        ) from None
+    if (noisy.shape, noisy.dtype) != (leaf.shape, leaf.dtype):
+        raise TypeError(
+            f"perturb: the noise must keep the dtype of the quantized weights {name!r}, {leaf.dtype}, got "
+            f"{noisy.dtype}. {advice}"
         )
-    return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)

@@ -185,3 +185,17 @@ def test_drop_connect_and_noisy_linear(key):
     expected = nj.weights.noisy_net(key, X, *(params[n] for n in ("kernel", "kernel_std", "bias", "bias_std")))
     np.testing.assert_allclose(layer.apply(variables, X, rng=key), expected, rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(params["kernel_std"], 0.5 / np.sqrt(8), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("fields", "match"),
+    [
+        ({"sigma": -1}, "sigma"),
+        ({"sigma": float("nan")}, "sigma"),
+        ({"sigma": None}, "sigma"),
+        ({"mode": "row"}, "mode"),
+    ],
+)
+def test_fields_of_a_noisy_layer_are_checked(fields, match):
+    with pytest.raises((TypeError, ValueError), match=f"NoisyLinear: {match} must be"):
+        njl.NoisyLinear(3, deterministic=True, **fields).init(jax.random.key(0), jnp.ones((2, 3)))

@@ -194,3 +194,16 @@ def test_attention_dropout_within_flax_attention():
         both(SEQUENCE)
     with pytest.raises(ValueError, match="needs a key"):
         njx.dot_product_attention(SEQUENCE, SEQUENCE, SEQUENCE, dropout_rate=0.5)
+
+
+@pytest.mark.parametrize(
+    ("sigma", "error"), [(-1, ValueError), (float("nan"), ValueError), (float("inf"), ValueError), ("0.5", TypeError)]
+)
+def test_strengths_that_are_no_strengths(sigma, error):
+    with pytest.raises(error, match="NoisyLinear: sigma must be"):
+        njx.NoisyLinear(3, 4, sigma=sigma, rngs=nnx.Rngs(0))
+
+
+def test_what_selects_no_weights():
+    with pytest.raises(TypeError, match="WeightNoise: only must be a pattern"):
+        njx.WeightNoise(nnx.Linear(3, 4, rngs=nnx.Rngs(0)), nj.bind(nj.gaussian, std=0.1), only=["*"], rngs=nnx.Rngs(0))

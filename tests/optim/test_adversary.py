@@ -372,3 +372,111 @@ def test_what_is_wrong_is_said():
         optimizer.update(W, state, W, value_and_grad_fn=lambda w: w)
     with pytest.raises(ValueError, match="needs the weights"):
         optimizer.update(W, state, grad_fn=lambda w, i: w)
+
+
+@pytest.mark.parametrize("wrap", [sam, asam, gsam, awp])
+def test_what_is_no_optimizer(wrap):
+    for inner in (0.1, None, optax.sgd, lambda w: w):
+        with pytest.raises(TypeError, match=rf"^{wrap.__name__}: inner must be an optax optimizer, got .*optax\.sgd"):
+            wrap(inner)
+    with pytest.raises(ValueError, match=f"{wrap.__name__}: (rho|gamma) must be one number or a function of the step"):
+        wrap(optax.sgd(LR), optax.sgd(LR))
+    with pytest.raises(ValueError, match=f"{wrap.__name__}: (rho|gamma) must be at least 0"):
+        wrap(optax.sgd(LR), float("nan"))
+
+
+def test_what_is_no_adversary():
+    with pytest.raises(TypeError, match=r"adversarial_weights: adversary must be an optax optimizer, got 0\.1"):
+        adversarial_weights(optax.sgd(LR), 0.1)
+    with pytest.raises(TypeError, match="combine must be a function of two gradients"):
+        adversarial_weights(optax.sgd(LR), optax.sgd(LR), combine="mean")
+    optimizer = sam(optax.sgd(LR))
+    with pytest.raises(TypeError, match="value_and_grad_fn must be a function of the weights, got array"):
+        optimizer.update(W, optimizer.init(W), W, value_and_grad_fn=np.ones(3))
+
+
+WRAPPERS = {
+    "masked": lambda tx: optax.masked(tx, {"kernel": True, "bias": False}),
+    "multi_transform": lambda tx: optax.multi_transform(
+        {"train": tx, "freeze": optax.set_to_zero()}, {"kernel": "train", "bias": "freeze"}
+    ),
+}
+
+
+@pytest.mark.usefixtures("as_optax_needs")
+@pytest.mark.parametrize("name", WRAPPERS)
+def test_masks_belong_inside(name):
+    """Outside, the message says so, and what it advises are steps of the chosen weights alone."""
+    wrapped = WRAPPERS[name](sam(optax.sgd(LR), 0.2))
+    eager = functools.partial(wrapped.update, value_and_grad_fn=value_and_grad)
+    for update in (eager, jax.jit(eager)):
+        with pytest.raises(TypeError, match=r"adversarial_weights: params must hold all weights, .* Put it inside"):
+            update(grad(W), wrapped.init(W), W)
+    inside, _ = step(sam(WRAPPERS[name](optax.sgd(LR)), 0.2, only="kernel"), W)
+    g = grad(W)
+    expected = grad(plus(W, {"kernel": 0.2 * g["kernel"] / norm(g["kernel"]), "bias": np.zeros(3)}))
+    np.testing.assert_allclose(inside["kernel"], -LR * expected["kernel"], rtol=1e-5)
+    if name == "multi_transform":
+        np.testing.assert_array_equal(inside["bias"], 0)
+    halves = WRAPPERS[name](sam(optax.sgd(LR), 0.2, alternate=True))
+    first, state = halves.update(g, halves.init(W), W)
+    place = plus(W, {**first, "bias": np.zeros(3)})
+    second, _ = halves.update(grad(place), state, place)
+    np.testing.assert_allclose(place["kernel"] + second["kernel"], W["kernel"] + inside["kernel"], rtol=1e-5)
+
+
+@pytest.mark.parametrize("only", ["kernel", ("k*",), lambda path, w: w.ndim == 2], ids=["path", "patterns", "function"])
+@pytest.mark.parametrize("wrap", [sam, asam, gsam, awp])
+def test_only_leaves_the_other_weights_where_they_are(wrap, only):
+    """The perturbed gradients are those of a model whose other weights are constants, and count in no norm."""
+    seen = []
+
+    def f(w):
+        seen.append(w)
+        return value_and_grad(w)
+
+    updates, _ = step(wrap(optax.sgd(LR), 0.2, only=only), W, f)
+    np.testing.assert_array_equal(seen[-1]["bias"], W["bias"])
+    assert (seen[-1]["kernel"] != W["kernel"]).any()
+    alone, _ = step(
+        wrap(optax.sgd(LR), 0.2),
+        {"kernel": W["kernel"]},
+        jax.value_and_grad(lambda w: losses({**w, "bias": W["bias"]}).mean()),
+    )
+    np.testing.assert_allclose(updates["kernel"], alone["kernel"], rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(updates["bias"], -LR * grad(seen[-1])["bias"], rtol=1e-5)
+    with pytest.raises(ValueError, match=rf"{wrap.__name__}: only='head/\*' selects no floating-point leaf of bias"):
+        step(wrap(optax.sgd(LR), 0.2, only="head/*"), W)
+
+
+def micro_batches(at):
+    return jax.value_and_grad(lambda w: losses(w, X[at], Y[at]).mean())
+
+
+@pytest.mark.usefixtures("as_optax_needs")
+@pytest.mark.parametrize("wrap", [sam, asam, gsam, awp])
+def test_accumulated_gradients_are_averaged_at_the_perturbed_weights(wrap):
+    """Outside, MultiSteps raises: only the last micro-batch would be seen. The two cures that it names work."""
+    halves = [micro_batches(slice(0, 2)), micro_batches(slice(2, 4))]
+    plain = wrap(optax.sgd(LR), 0.2)
+    for outside in (
+        optax.MultiSteps(plain, 2),
+        optax.MultiSteps(optax.chain(optax.clip(1.0), plain), 2).gradient_transformation(),
+    ):
+        for f in halves:
+            with pytest.raises(TypeError, match=r"optax\.MultiSteps must be inside"):
+                outside.update(f(W)[1], outside.init(W), W, value_and_grad_fn=f)
+    expected = jax.tree.map(lambda a, b: (a + b) / 2, *(step(plain, W, f)[0] for f in halves))
+    inside = wrap(optax.MultiSteps(optax.sgd(LR), 2), 0.2)
+    w, state = W, inside.init(W)
+    for f in halves:
+        updates, state = step(inside, W, f, state)
+        w = optax.apply_updates(w, updates)
+    assert_close(w, plus(W, expected))
+    # In turn: both gradients of a step are averages, which is the step of the whole batch.
+    around = optax.MultiSteps(wrap(optax.sgd(LR), 0.2, alternate=True), 2)
+    w, state = W, around.init(W)
+    for f in 2 * halves:
+        updates, state = around.update(f(w)[1], state, w)
+        w = optax.apply_updates(w, updates)
+    assert_close(w, plus(W, step(plain, W)[0]))

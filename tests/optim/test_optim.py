@@ -293,3 +293,24 @@ def test_errors_name_the_argument_and_mend_it(key):
         no.perturbed_gradients(jax.grad(jnp.sum), nj.gaussian)
     with pytest.raises(TypeError, match="grad_fn must be a function"):
         no.perturbed_gradients(0.1, 0.1)
+
+
+@pytest.mark.parametrize(
+    ("call", "match"),
+    [
+        (lambda: no.annealed_std(0.1, -1.0), "annealed_std: gamma must be at least 0 and finite"),
+        (lambda: no.annealed_std(0.1, float("inf")), "annealed_std: gamma"),
+        (lambda: no.asam(optax.sgd(0.1), eta=float("inf")), "asam: eta must be above 0 and finite"),
+        (lambda: no.asam(optax.sgd(0.1), eta="0.1"), "asam: eta must be one number"),
+        (lambda: no.asam(optax.sgd(0.1), eta=lambda step: 0.1), "asam: eta must be a number, got the function"),
+        (lambda: no.gsam(optax.sgd(0.1), alpha=np.ones(3)), "gsam: alpha must be one number"),
+        (lambda: no.asam(optax.sgd(0.1), adaptive=True), "asam: adaptive must be a function of a leaf"),
+        (lambda: no.awp(optax.sgd(0.1), perturbed=None), "awp: perturbed must be a function of a leaf"),
+        (lambda: no.sam(optax.sgd(0.1), only=["*"]), "sam: only must be a pattern"),
+        (lambda: no.sam(optax.sgd(0.1), alternate=0.05), "alternate must be True or False, got 0.05"),
+        (lambda: no.perturbed_gradients(jax.grad(jnp.sum), 0.1, only=3), "perturbed_gradients: only must be a pattern"),
+    ],
+)
+def test_host_values_are_checked_where_they_are_given(call, match):
+    with pytest.raises((TypeError, ValueError), match=match):
+        call()

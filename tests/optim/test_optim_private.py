@@ -17,9 +17,14 @@ def normal(sample, scale):
     return scipy.stats.kstest(np.asarray(sample, np.float64).ravel() / scale, "norm").pvalue > 1e-4
 
 
-def once(tx, grads):
+def once(tx, grads, params=None):
     """The first updates of a transform."""
-    return jax.jit(lambda grads: tx.update(grads, tx.init(None))[0])(grads)
+    return jax.jit(lambda grads: tx.update(grads, tx.init(None), params)[0])(grads)
+
+
+def like(grads):
+    """Parameters that have these gradients per example."""
+    return jax.tree.map(lambda g: jnp.zeros(g.shape[1:], g.dtype), grads)
 
 
 clipped_sum = jax.jit(no.clipped_sum)
@@ -74,7 +79,7 @@ def test_one_example_moves_the_sum_by_the_clip_at_most(grads):
 def test_the_aggregate_is_optaxs_without_noise_and_the_mechanism_with(grads, key):
     ours = no.differentially_private_aggregate(key, 2.0, 0.0)
     theirs = optax.contrib.differentially_private_aggregate(2.0, 0.0, key)
-    mean = once(ours, grads)
+    mean = once(ours, grads, like(grads))
     with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
         expected = once(theirs, grads)
     np.testing.assert_allclose(flat(mean), flat(expected), rtol=1e-5, atol=1e-6)
@@ -83,16 +88,16 @@ def test_the_aggregate_is_optaxs_without_noise_and_the_mechanism_with(grads, key
     for batch_size, divisor in ((None, 4), (1, 1), (6.5, 6.5)):
         tx = no.differentially_private_aggregate(key, 2.0, 1.5, batch_size)
         update = jax.jit(tx.update)
-        noise, state = update(zeros, tx.init(None))
+        noise, state = update(zeros, tx.init(None), like(zeros))
         assert noise.shape == (N,)
         assert normal(noise, 2.0 * 1.5 / divisor)
-    again, _ = update(zeros, state)
+    again, _ = update(zeros, state, like(zeros))
     assert abs(np.corrcoef(noise, again)[0, 1]) < 5 / np.sqrt(N)
 
 
 def test_bfloat16_gradients_get_float32_noise(key):
     tx = no.differentially_private_aggregate(key, 1.0, 1.0)
-    noise = once(tx, jnp.zeros((1, N), jnp.bfloat16))
+    noise = once(tx, jnp.zeros((1, N), jnp.bfloat16), jnp.zeros(N, jnp.bfloat16))
     assert noise.dtype == jnp.bfloat16
     assert len(np.unique(noise)) > 2000
     theirs = optax.contrib.differentially_private_aggregate(1.0, 1.0, key)
@@ -101,7 +106,7 @@ def test_bfloat16_gradients_get_float32_noise(key):
     assert len(np.unique(other)) < 200  # the defect that this one does not have
     # The clipping and the sum are float32, too: in bfloat16 a sum of ones would stop at 256.
     exact = no.differentially_private_aggregate(key, 1.0, 0.0, 1)
-    total = once(exact, jnp.ones((500, 1), jnp.bfloat16))
+    total = once(exact, jnp.ones((500, 1), jnp.bfloat16), jnp.ones(1, jnp.bfloat16))
     assert total == 500
 
 
@@ -111,7 +116,7 @@ def test_noise_is_added_once_to_accumulated_sums(grads, key):
     total = jax.tree.map(jnp.add, *(
         clipped_sum(jax.tree.map(lambda g, s=s: np.asarray(g)[s], grads), 2.0) for s in (slice(8), slice(8, None))
     ))  # fmt: skip
-    np.testing.assert_allclose(flat(once(added, total)), flat(once(whole, grads)), atol=1e-5)
+    np.testing.assert_allclose(flat(once(added, total)), flat(once(whole, grads, like(grads))), atol=1e-5)
 
 
 def test_padding_and_schedules_go_through_a_chain(grads, key):
@@ -120,7 +125,7 @@ def test_padding_and_schedules_go_through_a_chain(grads, key):
     update, where = jax.jit(tx.update), jnp.arange(20) < 13
     state = tx.init(None)
     for level in (2.0, 1.0):
-        updates, state = update(grads, state, where=where)
+        updates, state = update(grads, state, like(grads), where=where)
         np.testing.assert_allclose(flat(updates), -reference(grads, level, slice(13)) / 10, rtol=1e-5, atol=1e-5)
     assert update._cache_size() == 1
 
@@ -134,3 +139,50 @@ def test_errors_of_privacy(grads, key):
         no.clipped_sum(grads, 1.0, where=jnp.ones(3, bool))
     with pytest.raises(TypeError, match="leading axis of examples"):
         no.clipped_sum({"w": jnp.ones(())}, 1.0)
+
+
+PARAMS = {"k": jnp.ones((4, 4)), "b": jnp.ones(4)}
+MEAN = jax.tree.map(jnp.ones_like, PARAMS)
+
+
+@pytest.mark.parametrize(
+    ("params", "grads", "match"),
+    [
+        (PARAMS, MEAN, r"the gradient of 'b' must have shape \(B, 4\), .* got \(4,\)\. Take gradients per example"),
+        (jnp.ones((8, 8)), jnp.ones((8, 8)), r"the gradient must have shape \(B, 8, 8\)"),
+        ({"s": jnp.ones(())}, {"s": jnp.ones(())}, r"of 's' must have shape \(B,\)"),
+        (PARAMS, {"k": jnp.ones((8, 4, 4)), "b": jnp.ones((4, 4))}, r"of 'k' .*\(B, 4, 4\)"),
+        (PARAMS, {"k": jnp.ones((4, 4)), "b": jnp.ones((8, 4))}, r"of 'k' .*\(B, 4, 4\)"),
+        (PARAMS, {"k": jnp.ones((3, 4, 4)), "b": jnp.ones((3, 1, 4))}, r"of 'b' "),
+        (PARAMS, {"k": jnp.ones((3, 4, 4)), "c": jnp.ones((3, 4))}, "params must have the structure"),
+        (None, MEAN, r"params must be given, got None. Write update\(grads, state, params\)"),
+    ],
+    ids=["a mean", "a square", "scalars", "two sizes", "one of two", "a rank more", "other names", "no params"],
+)
+def test_gradients_that_are_not_per_example(params, grads, match, key):
+    tx = optax.chain(no.differentially_private_aggregate(key, 1.0, 1.0), optax.sgd(0.1))
+    for update in (tx.update, jax.jit(tx.update)):
+        with pytest.raises(ValueError, match=f"differentially_private_aggregate: .*{match}"):
+            update(grads, tx.init(params), params)
+
+
+def test_sums_that_are_not_sums(key):
+    tx = no.add_private_noise(key, 1.0, 1.0, 8)
+    for grads in (jnp.ones((8, 4, 4)), jnp.ones((8, 4))):
+        with pytest.raises(ValueError, match=r"add_private_noise: the sum .* shape of the parameter, \(4, 4\)"):
+            tx.update(grads, tx.init(PARAMS["k"]), PARAMS["k"])
+    assert tx.update(MEAN, tx.init(PARAMS), PARAMS)[0]["b"].shape == (4,)
+
+
+def test_accumulation_before_clipping_raises_and_its_advice_works(key):
+    private = optax.chain(no.differentially_private_aggregate(key, 1.0, 1.1), optax.sgd(0.1))
+    for tx in (optax.MultiSteps(private, 2), optax.MultiSteps(private, 2).gradient_transformation()):
+        for grads in (MEAN, jax.tree.map(lambda p: jnp.ones((4, *p.shape)), PARAMS)):
+            raises = pytest.raises(TypeError, match=r"averaged before they are clipped, got .* optax\.MultiSteps")
+            with raises, jax.numpy_dtype_promotion("standard"):
+                jax.jit(tx.update)(grads, tx.init(PARAMS), PARAMS)
+    per_example = jax.tree.map(lambda p: jnp.ones((4, *p.shape)), PARAMS)
+    advised = no.add_private_noise(key, 1.0, 0.0, 8)
+    total = jax.tree.map(jnp.add, clipped_sum(per_example, 1.0), clipped_sum(per_example, 1.0))
+    mean, _ = advised.update(total, advised.init(PARAMS), PARAMS)
+    np.testing.assert_allclose(optax.tree.norm(mean), 1, rtol=1e-6)

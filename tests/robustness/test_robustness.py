@@ -196,6 +196,72 @@ def test_errors(error, match, call):
         call()
 
 
+# Each gives an amount outside its range at one of the levels. Noises clamp traced amounts.
+IMPOSSIBLE_LEVELS = {
+    "an amount": (masking, (0, 5, 20), "the level 5 of 'f' .* mask: rate must be in .0, 1., got 5.0"),
+    "a computed amount": (lambda level: masking(jnp.sqrt(level)), (0.5, 4), "the level 4 .* mask: rate .* got 2.0"),
+    "a negative amount": (gaussian, (-0.1, 0.1), "the level -0.1 .* gaussian: std .* at least 0 and finite"),
+    "NaN": (lambda level: gaussian(jnp.sqrt(level - 1)), (0, 1), "the level 0 .* gaussian: std .* got nan"),
+    "of an array": (lambda r: masking(jnp.stack([0.1, 0.2, r, 0.3])), (0.5, 1.5), "the level 1.5 .* got 1.5"),
+    "inside a chain": (lambda r: nj.chain(gaussian(0.1), masking(r)), (0.5, 1.5), "mask: rate"),
+    "of a combinator": (lambda r: nj.sometimes(gaussian(0.1), r), (0.5, 1.5), "sometimes: rate must be in"),
+    "a direct call": (lambda r: lambda key, x: nj.mask(key, x, r), (0.5, 1.5), "the level 1.5 .* mask: rate"),
+    "a direct call in a chain": (lambda r: nj.chain(gaussian(0.1), lambda k, x: nj.mask(k, x, r)), (0.5, 2), "rate"),
+    "of a batch": (
+        lambda r: robustness.on_batch(nj.on_entries((None, nj.bind(nj.labels.flip, rate=r, num_classes=2)))),
+        (0.5, 1.1), "the level 1.1 .* flip: rate",
+    ),
+    "a function of a batch": (
+        lambda r: robustness.on_batch(lambda k, b: (nj.mask(k, b[0], r), b[1])), (0.5, 3), "the level 3 .* mask: rate"
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("level_to_noise", "levels", "match"), IMPOSSIBLE_LEVELS.values(), ids=IMPOSSIBLE_LEVELS)
+def test_levels_outside_the_range_of_an_amount(level_to_noise, levels, match):
+    for _ in range(2):  # also when the program is already compiled
+        with pytest.raises(ValueError, match=f"sweep: .*{match}"):
+            sweep(families={"f": (level_to_noise, levels)})
+    assert sweep(families={"f": (level_to_noise, [1.0])}).scores["f"].shape == (1, 1, N)
+
+
+def test_functions_that_need_a_traced_level_get_one():
+    def level_to_noise(level):
+        assert isinstance(level, jax.core.Tracer)
+        return lambda key, x: x + level
+
+    assert sweep(families={"f": (level_to_noise, [0.0, 1.0])}).interval("f").mean[0] == 1
+
+
+@pytest.mark.parametrize(
+    ("predict", "y", "match"),
+    [
+        (None, Y + 1, r"classes of predict, from 0 to 1, got others without noise \(labels from 1 to 2 in data\)"),
+        (None, np.where(Y == 0, -1, 1), "labels from -1 to 1"),
+        (None, np.where(np.arange(N) < N - 1, Y, -100), "labels from -100 to 1"),
+        (lambda x: x.sum(-1) > 0, 5 * Y, "from 0 to 1, got others"),
+        (lambda x: (x.sum(-1) > 0).astype(jnp.uint8), Y - 1, "class numbers, got others"),
+        (None, np.where(np.arange(N)[:, None] < 1, np.nan, np.eye(2, dtype=np.float32)[Y]), "rows with NaN"),
+        (None, np.eye(3, dtype=np.float32)[Y], "one entry for each of the 2 classes of predict"),
+    ],
+    ids=["from 1", "minus 1", "ignored", "booleans", "unsigned", "NaN", "three columns"],
+)
+@pytest.mark.parametrize("batch_size", [None, 16])
+def test_labels_that_are_no_class_of_the_model(predict, y, match, batch_size):
+    with pytest.raises(ValueError, match=f"sweep: .*{match}"):
+        sweep(predict, (X, y), batch_size=batch_size)
+
+
+def test_noisy_labels_that_are_no_class_of_the_model():
+    def flips(rate):
+        return robustness.on_batch(nj.on_entries((None, nj.bind(nj.labels.flip, rate=rate, num_classes=9))))
+
+    with pytest.raises(ValueError, match=r"got others under 'flip' at level 0.9, draw 0 \(1 of 2 levels\)"):
+        sweep(families={"flip": (flips, (0.0, 0.9))})
+    signs = sweep(lambda x: jnp.sign(x.sum(-1)).astype(int), (X, 2 * Y - 1))
+    assert signs.clean().mean == 1  # class numbers are what the model says, also -1 and 1
+
+
 def test_a_flax_model_is_a_predict():
     nnx = pytest.importorskip("flax.nnx")
     model = nnx.Linear(4, 2, rngs=nnx.Rngs(0))
@@ -326,6 +392,28 @@ def test_tolerance_and_worst():
     assert two.worst(0.8)[0] == "harsh" and two.worst(1.1)[0] == "mild"
     with pytest.raises(ValueError, match="share"):
         two.tolerance(95)
+    with pytest.raises(ValueError, match=r"tolerance: baseline must have the metric of this report, 'score', got 'acc"):
+        two.tolerance(0.9, report(a))
+
+
+def test_tolerance_of_a_loss():
+    """A share of 0.8 of the score -1 is -1.25: the error may be 1.25 times the baseline's."""
+    error = np.array([1.0, 1.2, 1.3, 4.0], np.float32)[:, None, None] * np.ones((1, 1, 4), np.float32)
+    found = report(-error, metric="minus the error")
+    np.testing.assert_allclose(found.tolerance(0.8)["f"].mean, 0.15, rtol=1e-5)
+    np.testing.assert_allclose(found.tolerance(1.0)["f"].mean, 0, atol=1e-6)
+    worse = report(-2 * error, metric="minus the error")
+    np.testing.assert_allclose(found.tolerance(0.8, worse)["f"].mean, 0.2 + 0.1 * (2.5 - 1.3) / 2.7, rtol=1e-5)
+    rows = robustness.compare({"a": found, "b": worse}, "a", level=0.0, share=0.8)
+    assert str(rows["a"].passes["f"]) == "0.15" and str(rows["b"].passes["f"]) == "–"
+
+
+@pytest.mark.parametrize(
+    "metric", [lambda o, y: -jnp.square(o - y), lambda o, y: 0.3 - jnp.abs(o - y), lambda o, y: 0 * o]
+)
+def test_a_report_is_within_its_own_tolerance(metric):
+    found = sweep(lambda x: x.sum(1), (X, X.sum(1) + 1), metric=metric)
+    assert found.tolerance(0.95)["gaussian"].mean >= 0
 
 
 def test_one_level_is_found_and_others_raise():

@@ -177,6 +177,19 @@ def test_drift_compensation_restores_the_mean_size(key):
     np.testing.assert_array_equal(phase_change(key, w, year, 0.0, compensate=True), w)
 
 
+@pytest.mark.parametrize("first_read", [0.0, -20.0, float("nan"), float("inf"), "20", None])
+def test_the_first_reading_is_after_programming(first_read, key):
+    with pytest.raises(ValueError, match="conductance_drift: first_read must be a number above 0 and finite"):
+        nj.weights.conductance_drift(key, jnp.ones(3), 60.0, 0.05, first_read=first_read)
+
+
+@pytest.mark.parametrize("axis", ["a", 1.5, 2])
+def test_channels_that_stuck_cells_do_not_have(axis, key):
+    for value in ("zero", "max"):
+        with pytest.raises((TypeError, ValueError), match="stuck_at: channel_axis must be"):
+            nj.weights.stuck_at(key, jnp.ones((2, 3)), 0.1, value=value, channel_axis=axis)
+
+
 def test_the_same_device_drifts_further(key):
     w = jnp.linspace(0.5, 1, 1000)
     hour, year = phase_change(key, w, 3600.0), phase_change(key, w, 31536000.0)

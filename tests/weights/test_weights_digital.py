@@ -173,6 +173,34 @@ def test_only_the_chosen_bits_flip(dtype, bits, expected, key):
     assert set(np.flatnonzero(flipped_bits(x, bit_flips(key, x, 0.5, bits=bits)).any(0))) == expected
 
 
+@pytest.mark.parametrize(
+    ("dtype", "bits", "expected"),
+    [
+        ("int4", "all", range(4)), ("uint4", "all", range(4)), ("int2", "all", range(2)), ("uint2", (1,), {1}),
+        ("int4", (0, 3), {0, 3}), ("float4_e2m1fn", "exponent", {1, 2}), ("float4_e2m1fn", "sign", {3}),
+        ("float8_e4m3fn", "exponent", range(3, 7)), ("float8_e4m3fn", "mantissa", range(3)),
+        ("float8_e5m2", "exponent", range(2, 7)), ("float8_e5m2", "sign", {7}),
+        ("float8_e8m0fnu", "exponent", range(8)),
+    ],
+)  # fmt: skip
+def test_narrow_numbers_have_their_own_bits(dtype, bits, expected, key):
+    x = jnp.ones(4000, dtype)
+    y = bit_flips(key, x, 0.3, bits=bits)
+    width = 8 if "8" in dtype else 4 if "4" in dtype else 2
+    a, b = (jax.lax.bitcast_convert_type(v, f"uint{width}").astype(jnp.uint8) for v in (x, y))
+    count = np.array([int((np.asarray(a ^ b) >> n & 1).sum()) for n in range(8)])
+    assert y.dtype == dtype and set(np.flatnonzero(count)) == set(expected)
+    assert min(scipy.stats.binomtest(int(c), 4000, 0.3).pvalue for c in count[list(expected)]) > 1e-4 / 8
+    unchanged = bit_flips(key, x, 0.0)
+    assert bool((unchanged.astype(jnp.float32) == 1).all())
+
+
+def test_a_scale_has_no_sign_and_no_mantissa(key):
+    for bits in ("sign", "mantissa"):
+        with pytest.raises(ValueError, match="one of 'all', 'exponent', a position from 0"):
+            bit_flips(key, jnp.ones(3, jnp.float8_e8m0fnu), 0.3, bits=bits)
+
+
 def test_rates_may_differ_from_weight_to_weight(key):
     x = jnp.zeros((2000, 3), jnp.int8)
     bits = flipped_bits(x, bit_flips(key, x, jnp.float32([0.0, 0.1, 1.0]))).reshape(2000, 3, 8)

@@ -299,6 +299,9 @@ def test_noisy_net_shares_the_factor_of_outputs_with_the_bias(key):
         (lambda k, x, w: low_rank(k, x, w, 0.1, product=Conv()), TypeError, "flipout"),
         (lambda k, x, w: low_rank(k, x, w, 0.1, rank=0), ValueError, "rank must be"),
         (lambda k, x, w: noisy_net(k, x, w, 0.1, jnp.ones(3)), ValueError, "bias of shape"),
+        (lambda k, x, w: noisy_net(k, x, w, np.inf), ValueError, "noisy_net: std must be finite, got inf"),
+        (lambda k, x, w: noisy_net(k, x, w, 0.1, 0.0, np.nan), ValueError, "noisy_net: bias_std must be finite"),
+        (lambda k, x, w: low_rank(k, x, w, -np.inf), ValueError, "low_rank: std must be finite"),
     ],
 )
 def test_errors_name_the_argument(call, error, message, key):

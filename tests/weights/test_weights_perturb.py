@@ -74,6 +74,43 @@ def test_a_function_selects_integers_for_a_noise_that_takes_them(key):
         perturb(key, before, NOISE, only=lambda path, _: path == "n")
 
 
+FLIPS = nj.bind(nj.weights.bit_flips, rate=0.5)
+QUANTIZED = ("int8", "uint8", "int4", "uint4", "int2", "float8_e4m3fn", "float8_e5m2", "float4_e2m1fn")
+
+
+@pytest.mark.parametrize("dtype", QUANTIZED)
+@pytest.mark.parametrize(
+    "noise", [FLIPS, nj.chain(FLIPS, nj.sometimes(FLIPS, 0.9, mode="batch"))], ids=["flips", "a chain"]
+)
+def test_bit_flips_hit_quantized_weights(noise, dtype, key):
+    before = {"k": jnp.zeros((8, 8), dtype), "scale": jnp.ones(8), "step": jnp.int32(3), "count": jnp.uint32(1)}
+    for only in (None, ("k", "scale"), "[ks]*"):
+        after = perturb(key, before, noise, only=only)
+        assert changed(before, after) == {"k", "scale"}
+        assert after["k"].dtype == dtype and bool((after["k"].astype(jnp.float32) != 0).any())
+
+
+@pytest.mark.parametrize("dtype", ["int16", "uint16", "int32"])
+def test_bit_flips_hit_wide_integers_and_no_counters(dtype, key):
+    before = {"k": jnp.zeros((8, 8), dtype), "scale": jnp.ones(8), "step": jnp.zeros((), dtype)}
+    assert changed(before, perturb(key, before, FLIPS)) == {"k", "scale"}
+    assert changed(before, perturb(key, before, nj.bind(nj.mask, rate=0.5))) == {"scale"}
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int4"])
+def test_quantized_weights_and_a_noise_of_floats(dtype, key):
+    """A noise that selects values acts on them. One that calculates says so, instead of perturbing the scale alone."""
+    before = {"k": jnp.ones((8, 8), dtype), "scale": jnp.ones(8)}
+    assert changed(before, perturb(key, before, nj.bind(nj.mask, rate=0.5))) == {"k", "scale"}
+    if dtype != "uint8":  # images are uint8, and Gaussian noise takes them
+        with pytest.raises(TypeError, match=f"perturb: the noise must accept the quantized weights 'k' of {dtype}"):
+            perturb(key, before, NOISE)
+    with pytest.raises(TypeError, match="must keep the dtype of the quantized weights 'k'"):
+        perturb(key, before, lambda key, w: w.astype(jnp.float32))
+    floats = perturb(key, before, NOISE, only=lambda path, leaf: jnp.issubdtype(leaf.dtype, jnp.floating))
+    assert changed(before, floats) == {"scale"}
+
+
 def test_errors(key):
     with pytest.raises(ValueError, match=r"only='\*/kernl' selects no floating-point leaf of a/bias, a/kernel"):
         perturb(key, tree(), NOISE, only="*/kernl")
