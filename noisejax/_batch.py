@@ -166,7 +166,13 @@ def split(function: str, batch: Any, keep: tuple, num_classes: int | None) -> tu
     if num_classes is not None:
         for name, leaf in mixed.items():
             if leaf.ndim == 1 and jnp.issubdtype(leaf.dtype, jnp.integer):
-                _checks.labels(function, name, leaf, num_classes)
+                _checks.labels(
+                    function,
+                    name,
+                    leaf,
+                    num_classes,
+                    missing="give their rows zeros: jax.nn.one_hot(labels, num_classes) in place of the labels.",
+                )
 
     def rebuild(results):
         results = iter(results)
