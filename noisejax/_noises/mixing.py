@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from noisejax import _batch, _checks
 from noisejax._batch import batch_noise
@@ -146,7 +147,10 @@ def blend(
     keep = _batch.names_of(keep)
     names, leaves, rebuild = _batch.split("blend", batch, keep, num_classes)
     lam = host_amount("blend", "lam", lam, _weight)
-    static = (partner, None) if isinstance(partner, int) else (None, partner)
+    if isinstance(partner, (int, np.integer)):
+        static = int(partner), None
+    else:
+        static = None, _existing(partner, leaves[0].shape[0], shards)
     return rebuild(_blend(names, leaves, lam, static[0], static[1], num_classes, shards))
 
 
@@ -156,14 +160,33 @@ def _blend(names, leaves, lam, roll, partner, num_classes, shards):
     _parts("blend", n, shards)
     _per_batch("blend", "lam", lam.shape, n)
     if partner is not None:
-        if not jnp.issubdtype(partner.dtype, jnp.integer) or partner.shape != (n,):
-            raise ValueError(
-                f"blend: partner must be the indices of the {n} examples' partners, or a Python int by which to roll; "
-                f"got {partner.dtype}{list(partner.shape)}."
-            )
         partner = partner.astype(jnp.int32)
     softened = [_batch.soft("blend", name, leaf, num_classes) for name, leaf in zip(names, leaves, strict=True)]
     return [_batch.mix(leaf, lam, _batch.take(leaf, roll if partner is None else partner, shards)) for leaf in softened]
+
+
+def _existing(partner: Any, n: int, shards: int) -> Any:
+    """Indices of partners. Those known on the host must exist, and lie in the part of their example."""
+    partner = np.asarray(partner) if isinstance(partner, (list, tuple)) else partner
+    if not hasattr(partner, "dtype") or not jnp.issubdtype(partner.dtype, jnp.integer) or partner.shape != (n,):
+        got = f"{partner.dtype}{list(partner.shape)}" if hasattr(partner, "dtype") else repr(partner)
+        raise ValueError(
+            f"blend: partner must be the indices of the {n} examples' partners, or a Python int by which to roll; "
+            f"got {got}."
+        )
+    _parts("blend", n, shards)
+    if isinstance(partner, np.ndarray):
+        size = n // shards
+        wrong = (partner < 0) | (partner >= n) | (partner // max(size, 1) != np.arange(n) // max(size, 1))
+        if np.any(wrong):
+            at = int(np.flatnonzero(wrong)[0])
+            low, high = (at // size * size, at // size * size + size)
+            raise ValueError(
+                f"blend: the partner of example {at} must be an index in [{low}, {high}), got {partner[at]}. Draw "
+                f"partners with nj.mixup_pairs(key, {n}, alpha{f', shards={shards}' if shards > 1 else ''})."
+            )
+        return partner.astype(np.int32)
+    return partner
 
 
 _weight = _checks.Range("in [0, 1]", lambda v: (v >= 0) & (v <= 1), "It is the weight of the example itself.")

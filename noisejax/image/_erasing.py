@@ -33,6 +33,7 @@ def _erasing_options(x, noise, area, aspect, axes) -> None:
 
 @array_noise(
     _checks.images,
+    values=("fill",),
     options=_erasing_options,
     ranges={"rate": _checks.rate, "fill": _checks.real, "std": _checks.nonnegative},
 )
