@@ -37,8 +37,10 @@ def mixup(
     Args:
       key: a JAX key.
       batch: (x, y), a dict or any pytree of arrays with a common leading axis of B examples, B of any size. Floats
-        and uint8 or uint16 images keep their dtype (images are rounded). Integer labels of shape (B,) become float32
-        rows of `num_classes`. Other integers and booleans cannot be blended: they raise unless named in `keep`.
+        and uint8 or uint16 images of shape (B, H, W, ...) keep their dtype (images are rounded). Integer labels of any
+        dtype and of shape (B,) or (B, 1) become float32 rows of `num_classes`. Other integers and booleans cannot be
+        blended: they raise unless named in `keep`. A uint8 segmentation mask has the shape of an image and its classes
+        would be averaged: name it in `keep`, or pass jax.nn.one_hot of it.
       alpha: the parameter of the Beta distribution, at least 0; a scalar, or of shape (B,). 0 is the identity (labels
         still become rows). Traced values below 0 count as 0.
       num_classes: the length of the rows; required for integer labels. NumPy labels outside [0, num_classes) raise. On
