@@ -41,6 +41,7 @@ real = Range("a number", lambda v: v == v, "NaN is not an amount.")
 floats = ("floats",)
 images = ("floats", "uint8 or uint16 images")
 numbers = ("floats", "uint8 or uint16 images", "integers", "booleans")
+values = (*numbers, "complex numbers")
 
 
 def key(function: str, value) -> None:
@@ -97,6 +98,8 @@ def array(function: str, value, kinds: tuple[str, ...]) -> None:
     if jnp.issubdtype(dtype, jnp.integer) and "integers" in kinds:
         return
     if dtype == jnp.bool_ and "booleans" in kinds:
+        return
+    if jnp.issubdtype(dtype, jnp.complexfloating) and "complex numbers" in kinds:
         return
     raise TypeError(
         f"{function}: x must hold {' or '.join(kinds)}, got {dtype}{list(value.shape)}. "
@@ -155,15 +158,15 @@ def numeric(function: str, name: str, value, complex_too: bool):
 
 def holds(function: str, name: str, value, dtype) -> None:
     """Requires that host values, such as a fill, lie in the range of x's dtype. Fractions are rounded."""
-    if not isinstance(value, (bool, int, float, np.generic, np.ndarray)):
+    if not isinstance(value, (bool, int, float, complex, np.generic, np.ndarray)):
         return
     given = np.asarray(value)
-    if given.dtype == object or not jnp.issubdtype(dtype, jnp.inexact):
+    if jnp.issubdtype(given.dtype, jnp.complexfloating):
+        fits = np.asarray(jnp.issubdtype(dtype, jnp.complexfloating))
+    elif given.dtype == object or not jnp.issubdtype(dtype, jnp.inexact):
         low, high = (0, 1) if dtype == jnp.bool_ else _range_of(dtype)
         # An integer's end may not be a float, so only integers are compared with integers, and floats with floats.
         fits = (given >= low) & (given <= high) if given.dtype.kind in "buiO" else (given >= low) & (given < high + 1)
-    elif jnp.issubdtype(given.dtype, jnp.complexfloating):
-        fits = np.asarray(jnp.issubdtype(dtype, jnp.complexfloating))
     else:  # NaN and infinities are values of every float
         size = np.abs(given.astype(np.float64))
         fits = ~np.isfinite(size) | (size <= float(jnp.finfo(dtype).max))
@@ -205,6 +208,8 @@ def broadcastable(function: str, name: str, shape: tuple[int, ...], to: tuple[in
         if len(shape) == 1 and to and shape[0] == to[0]:
             column = (shape[0],) + (1,) * (len(to) - 1)
             hint = f" For one {name} per example, reshape it to {column} or use nj.per_example."
+        elif shape and tuple(shape) == tuple(to[: len(shape)]):
+            hint = f" For the first axes of x write {name}[{', '.join(['...'] + ['None'] * (len(to) - len(shape)))}]."
         raise ValueError(f"{function}: {name} of shape {tuple(shape)} does not broadcast to x of shape {to}.{hint}")
 
 
@@ -328,7 +333,16 @@ def axes(function: str, name: str, value, ndim: int) -> tuple[int, ...]:
     return found
 
 
-# Misspelt names.
+# Missing packages, and misspelt names.
+
+
+def extra(module: str, package: str, error: ModuleNotFoundError) -> ModuleNotFoundError:
+    """The error for a module of this library whose optional package is not installed, or a broken package's own one."""
+    if (error.name or "").split(".")[0] != package:
+        return error
+    message = f"{module} needs {package}: pip install 'noisejax[{package}]'."
+    return ModuleNotFoundError(message, name=error.name)
+
 
 _BY_NAME = {"nnx": "njx", "linen": "njl", "optim": "optim", "adversarial": "adversarial"}  # with their usual aliases
 _ATTRIBUTES = ("image", "labels", "robustness", "signal", "weights")

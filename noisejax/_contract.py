@@ -159,6 +159,7 @@ def array_noise(
     values: tuple[str, ...] = (),
     tables: tuple[str, ...] = (),
     options: Callable | None = None,
+    amounts: Callable | None = None,
     host: Callable | None = None,
     widen: bool = True,
 ) -> Callable[[Callable[Concatenate[jax.Array, jax.Array, P], jax.Array | Hit]], ArrayNoise[P]]:
@@ -178,6 +179,8 @@ def array_noise(
       values: amounts that are values of x as well, but in which the mathematics calculates, in float32.
       tables: amounts with a shape of their own (a transition matrix), in float32.
       options: a function of x and the options. It is called at trace time, and raises if they do not fit together.
+      amounts: a function of the amounts, host values as NumPy arrays, and the options. It is called on the host, and
+        raises if they do not fit together.
       host: a function of x, where, the amounts and the options that may read the values of x. It is called if x is a
         NumPy array and the padding is known on the host.
       widen: False for a body that needs x's dtype, which is that of the result. Such a body calls `wide(x)` itself.
@@ -201,7 +204,7 @@ def array_noise(
                     else _fit(name, n, v, x.shape, x.dtype if n in like_x else _wider(x))
                     for n, v in values.items()
                 }
-                seen = wide(x) if widen and kinds is not _checks.numbers else x
+                seen = wide(x) if widen and kinds not in (_checks.numbers, _checks.values) else x
                 result = body(key, seen, **values, **dict(statics), where=mask)
                 if isinstance(result, Hit):
                     kept = x if result.kept is None else saturate(result.kept, x.dtype)
@@ -234,6 +237,8 @@ def array_noise(
             values, statics = parameters.split(args, keywords)
             for n in held:
                 _checks.holds(name, n, values.get(n), x.dtype)
+            if amounts is not None:
+                amounts(**values, **statics)
             if stream.layout is not None:
                 _checks.layout(name, stream.layout, sees, statics)
             if host is not None and isinstance(x, np.ndarray) and not isinstance(lengths, jax.Array):
@@ -337,7 +342,10 @@ def padding(function: str, x: jax.Array, where, lengths) -> jax.Array | None:
     if where is not None:
         where = jnp.asarray(where)
         if where.dtype != jnp.bool_:
-            raise TypeError(f"{function}: where must be boolean, got {where.dtype}{list(where.shape)}.")
+            raise TypeError(
+                f"{function}: where must be boolean, True where x is data, got {where.dtype}{list(where.shape)}. For a "
+                "mask of zeros and ones write where=mask > 0."
+            )
         _checks.broadcastable(function, "where", where.shape, x.shape)
         _checks.unambiguous(function, "where", where.shape, x.shape)
         mask = where.reshape((1,) * (x.ndim - where.ndim) + where.shape)

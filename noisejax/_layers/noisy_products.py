@@ -10,6 +10,7 @@ from jax import lax
 
 from noisejax import weights
 from noisejax._checks import one_of
+from noisejax._padded import is_padded
 from noisejax._random import sample
 from noisejax._random.stream import words
 
@@ -24,6 +25,15 @@ METHODS = {
 def check_method(function: str, method: str, mode: str) -> None:
     one_of(function, "method", method, tuple(METHODS))
     one_of(function, "mode", mode, ("example", "batch"))
+
+
+def check_inputs(function: str, inputs: Any) -> None:
+    """Requires an array: a product has no use for lengths."""
+    if is_padded(inputs):
+        raise TypeError(
+            f"{function}: inputs must be an array, got a Padded, whose lengths a product would not use. Apply the "
+            "layer to its values: x.with_values(layer(x.values))."
+        )
 
 
 def dot_general(method: str, key, std: jax.Array, mode: str) -> Callable:

@@ -85,14 +85,14 @@ def cutmix(
     realised = 1 - area / jnp.float32(math.prod(extents) or 1)
 
     def mixed(name, leaf):
-        if factors[name] is None:
+        factor = factors[name]
+        if factor is None:
             leaf = _batch.soft("cutmix", name, leaf, num_classes)
             return _batch.mix(leaf, realised, _batch.take(leaf, partner, shards))
         inside = jnp.ones((1,) * leaf.ndim, bool)
         for axis, (low, high) in zip(axes, bounds, strict=True):
             shape = [1] * leaf.ndim
             shape[axis] = leaf.shape[axis]
-            factor = factors[name]
             place = (jnp.arange(leaf.shape[axis], dtype=jnp.int32) * factor + factor // 2).reshape(shape)
             low, high = (b.reshape((n,) + (1,) * (leaf.ndim - 1)) for b in (low, high))
             inside = inside & (place >= low) & (place < high)

@@ -247,7 +247,7 @@ def _swap_options(x, groups, shards):
         _checks.groups("swap", x.shape, groups)
 
 
-@array_noise(_checks.numbers, sees="batch", options=_swap_options, ranges={"rate": _checks.rate})
+@array_noise(_checks.values, sees="batch", options=_swap_options, ranges={"rate": _checks.rate})
 def swap(
     key: jax.Array,
     x: jax.Array,
