@@ -164,9 +164,8 @@ def split(function: str, batch: Any, keep: tuple, num_classes: int | None) -> tu
             )
     _checks.batch(function, mixed)
     if num_classes is not None:
-        for name, leaf in mixed.items():
-            if leaf.ndim == 1 and jnp.issubdtype(leaf.dtype, jnp.integer):
-                _checks.labels(function, name, leaf, num_classes)
+        _check_classes(function, mixed, [leaf for leaf in everything if not isinstance(leaf, Padded)], num_classes)
+    mixed = {name: _rows(function, name, leaf, num_classes) for name, leaf in mixed.items()}
 
     def rebuild(results):
         results = iter(results)
@@ -176,22 +175,75 @@ def split(function: str, batch: Any, keep: tuple, num_classes: int | None) -> tu
     return tuple(mixed), list(mixed.values()), rebuild
 
 
+def _check_classes(function: str, mixed: dict, everything: list, num_classes: int) -> None:
+    """Requires that num_classes applies to some entry, and that labels known on the host are classes."""
+    if not isinstance(num_classes, (int, np.integer)) or num_classes < 2:
+        raise ValueError(f"{function}: num_classes must be the number of classes, at least 2, got {num_classes!r}.")
+    for name, leaf in mixed.items():
+        if _is_labels(leaf):
+            _checks.labels(
+                function,
+                name,
+                leaf,
+                num_classes,
+                missing="give their rows zeros: jax.nn.one_hot(labels, num_classes) in place of the labels.",
+            )
+    kept = len(everything) > len(mixed)
+    if not kept and not any(map(_is_labels, mixed.values())):
+        # Cut maps of integers are labels too, and rows may have been made before.
+        rows = any(leaf.ndim > 1 and leaf.shape[-1] == num_classes for leaf in mixed.values())
+        maps = function == "cutmix" and any(_is_integer(leaf) for leaf in mixed.values())
+        if not (rows or maps):
+            shapes = ", ".join(f"{name} {_written(leaf)}" for name, leaf in mixed.items())
+            raise ValueError(
+                f"{function}: num_classes={num_classes} is given, but no entry holds integer labels of shape (B,) or "
+                f"(B, 1): {shapes}. Cast labels to integers, or leave out num_classes for regression targets."
+            )
+
+
+def _is_integer(leaf: Any) -> bool:
+    return jnp.issubdtype(leaf.dtype, jnp.integer)
+
+
+def _is_labels(leaf: Any) -> bool:
+    """Whether an entry holds one integer per example, of any dtype: a class number and never an image."""
+    return _is_integer(leaf) and (leaf.ndim == 1 or (leaf.ndim == 2 and leaf.shape[1] == 1))
+
+
+def _rows(function: str, name: str, leaf: Any, num_classes: int | None) -> Any:
+    """One-hot rows of integers that are known on the host, as float32; all other entries unchanged."""
+    one_hot = leaf.ndim == 2 and leaf.shape[1] == num_classes and (_is_integer(leaf) or leaf.dtype == jnp.bool_)
+    if not one_hot or not isinstance(leaf, np.ndarray):
+        return leaf
+    if np.any((leaf < 0) | (leaf > 1)):
+        raise ValueError(
+            f"{function}: {name} is {_written(leaf)} with entries other than 0 and 1, so it holds no rows of "
+            f"{num_classes} classes. Cast it to float32 to blend its numbers, or name the entry in keep=(...)."
+        )
+    return leaf.astype(np.float32)
+
+
 def soft(function: str, name: str, leaf: jax.Array, num_classes: int | None) -> jax.Array:
     """An entry in a form that can be blended: floats and images unchanged, integer labels as float32 rows."""
-    if jnp.issubdtype(leaf.dtype, jnp.floating) or (leaf.dtype in (jnp.uint8, jnp.uint16) and leaf.ndim > 1):
+    if jnp.issubdtype(leaf.dtype, jnp.floating) or (leaf.dtype in (jnp.uint8, jnp.uint16) and leaf.ndim > 2):
         return leaf
-    got = f"{leaf.dtype}[{','.join(map(str, leaf.shape))}]"
-    if not jnp.issubdtype(leaf.dtype, jnp.integer) or leaf.ndim > 1:
+    got = _written(leaf)
+    if not _is_labels(leaf):
         raise TypeError(
-            f"{function}: {name} is {got}, which cannot be blended. Use floats, uint8 or uint16 images, or integer "
-            "labels of shape (B,) (jax.nn.one_hot and astype convert), or name the entry in keep=(...)."
+            f"{function}: {name} is {got}, which cannot be blended. Use floats, uint8 or uint16 images of shape "
+            "(B, height, width, ...), or integer labels of shape (B,). Cast rows of classes and flat images with "
+            "astype(jnp.float32), or name the entry in keep=(...)."
         )
     if num_classes is None:
         raise ValueError(
             f"{function}: {name} is {got}: integer labels, which are mixed as soft labels. Give num_classes=..., or "
-            "name the entry in keep=(...) to leave it unmixed."
+            "name the entry in keep=(...) to leave it unmixed. If they are numbers, cast them: astype(jnp.float32)."
         )
-    return jax.nn.one_hot(leaf, num_classes, dtype=jnp.float32)
+    return jax.nn.one_hot(leaf.reshape(leaf.shape[0]), num_classes, dtype=jnp.float32)
+
+
+def _written(leaf: Any) -> str:
+    return f"{leaf.dtype}[{','.join(map(str, leaf.shape))}]"
 
 
 def take(leaf: jax.Array, partner: "jax.Array | int", shards: int) -> jax.Array:

@@ -41,12 +41,16 @@ real = Range("a number", lambda v: v == v, "NaN is not an amount.")
 floats = ("floats",)
 images = ("floats", "uint8 or uint16 images")
 numbers = ("floats", "uint8 or uint16 images", "integers", "booleans")
+values = (*numbers, "complex numbers")
 
 
 def key(function: str, value) -> None:
     """Requires a scalar typed key, or a legacy uint32 key of the default implementation."""
-    dtype = getattr(value, "dtype", None)
-    if dtype is None or isinstance(value, np.generic):
+    dtype = value.dtype if isinstance(value, (jax.Array, np.ndarray)) else None
+    if type(value).__module__.startswith("flax.") and callable(value):  # each call of a stream gives a key
+        draw = "rngs.noise()" if type(value).__name__ == "Rngs" else "stream()"
+        raise TypeError(f"{function}: key must be a JAX key, got an nnx {type(value).__name__}. Draw one: {draw}.")
+    if dtype is None:
         kind = "a raw seed" if isinstance(value, (int, np.integer)) else f"a {type(value).__name__}"
         maker = f"jax.random.key({value!r})" if isinstance(value, (int, np.integer)) else "jax.random.key(seed)"
         raise TypeError(f"{function}: key must be a JAX key, got {kind}, {value!r}. Make one with {maker}.")
@@ -78,6 +82,7 @@ _KEY_SHAPES: dict[str, tuple[int, ...]] = {"threefry2x32": (2,)}
 
 def array(function: str, value, kinds: tuple[str, ...]) -> None:
     """Requires one array of a dtype that the noise supports."""
+    native(function, "x", value)
     dtype = getattr(value, "dtype", None)
     if dtype is None:
         if isinstance(value, (tuple, list, dict)):
@@ -94,9 +99,104 @@ def array(function: str, value, kinds: tuple[str, ...]) -> None:
         return
     if dtype == jnp.bool_ and "booleans" in kinds:
         return
+    if jnp.issubdtype(dtype, jnp.complexfloating) and "complex numbers" in kinds:
+        return
     raise TypeError(
         f"{function}: x must hold {' or '.join(kinds)}, got {dtype}{list(value.shape)}. "
         "Cast it first, for instance x.astype(jnp.float32)."
+    )
+
+
+def native(function: str, name: str, value) -> None:
+    """Requires an array that JAX can take, if it is one: of JAX or NumPy, of numbers, in this machine's byte order."""
+    shown = name if name.isidentifier() else "value"
+    if isinstance(value, np.ndarray):
+        if value.dtype.kind in "OSUT":
+            raise TypeError(
+                f"{function}: {name} must hold numbers, got {value.dtype}{list(value.shape)}. If they are numbers, "
+                f"convert them: {shown}.astype(np.float32). Number categories first: np.unique({shown}, "
+                "return_inverse=True)[1]."
+            )
+        if not value.dtype.isnative:
+            raise TypeError(
+                f"{function}: {name} must have this machine's byte order, got {value.dtype.str}. Convert it: "
+                f"{shown}.astype({shown}.dtype.newbyteorder('='))."
+            )
+    elif hasattr(value, "__array__") and not (isinstance(value, _ARRAYS) or hasattr(value, "__jax_array__")):
+        kind = type(value)
+        raise TypeError(
+            f"{function}: {name} must be a JAX or NumPy array, got a {kind.__module__.split('.')[0]} {kind.__name__}. "
+            f"Convert it: np.asarray({shown})."
+        )
+
+
+_ARRAYS = (jax.Array, np.ndarray, np.generic)
+
+
+def converted(function: str, name: str, value) -> np.ndarray:
+    """An amount that is an array of a different library, as a NumPy array."""
+    if hasattr(value, "__jax_array__"):
+        return value.__jax_array__()
+    try:
+        return np.asarray(value)
+    except Exception as error:  # whatever that library raises, for instance for a tensor on a GPU
+        raise TypeError(
+            f"{function}: {name} must be a number or an array, got a {type(value).__name__} that NumPy cannot read "
+            f"({error}). Convert it to a NumPy array."
+        ) from None
+
+
+def numeric(function: str, name: str, value, complex_too: bool):
+    """A NumPy amount of numbers, in this machine's byte order."""
+    real = value.dtype.kind in "biufO" or jnp.issubdtype(value.dtype, jnp.floating)
+    if not (real or (complex_too and value.dtype.kind == "c")):
+        raise TypeError(
+            f"{function}: {name} must be a number or an array of numbers, got {value.dtype}{list(value.shape)}."
+        )
+    return value if value.dtype.isnative else value.astype(value.dtype.newbyteorder("="))
+
+
+def holds(function: str, name: str, value, dtype) -> None:
+    """Requires that host values, such as a fill, lie in the range of x's dtype. Fractions are rounded."""
+    if not isinstance(value, (bool, int, float, complex, np.generic, np.ndarray)):
+        return
+    given = np.asarray(value)
+    if jnp.issubdtype(given.dtype, jnp.complexfloating):
+        fits = np.asarray(jnp.issubdtype(dtype, jnp.complexfloating))
+    elif given.dtype == object or not jnp.issubdtype(dtype, jnp.inexact):
+        low, high = (0, 1) if dtype == jnp.bool_ else _range_of(dtype)
+        # An integer's end may not be a float, so only integers are compared with integers, and floats with floats.
+        fits = (given >= low) & (given <= high) if given.dtype.kind in "buiO" else (given >= low) & (given < high + 1)
+    else:  # NaN and infinities are values of every float
+        size = np.abs(given.astype(np.float64))
+        fits = ~np.isfinite(size) | (size <= float(jnp.finfo(dtype).max))
+    if not np.all(fits):
+        worst = given[~np.broadcast_to(fits, given.shape)].flat[0]
+        low, high = (False, True) if dtype == jnp.bool_ else _range_of(dtype)
+        raise ValueError(
+            f"{function}: {name} must be a value that x of {np.dtype(dtype)} can hold, from {low} to {high}, got "
+            f"{worst}. Choose one in this range, or cast x to a wider dtype first."
+        )
+
+
+def _range_of(dtype) -> tuple:
+    if jnp.issubdtype(dtype, jnp.integer):
+        return int(jnp.iinfo(dtype).min), int(jnp.iinfo(dtype).max)
+    return float(jnp.finfo(dtype).min), float(jnp.finfo(dtype).max)
+
+
+def unambiguous(function: str, name: str, shape: tuple[int, ...], to: tuple[int, ...]) -> None:
+    """Requires that an array of fewer axes than x fits the last axes of x only, and not the first ones as well."""
+    missing = len(to) - len(shape)
+    first = tuple(to[: len(shape)])
+    if missing <= 0 or tuple(shape) != first or max(shape, default=1) == 1:
+        return
+    if any(a not in (1, b) for a, b in zip(shape, to[missing:], strict=True)):
+        return  # it fits the first axes only, which `broadcastable` says
+    leading, trailing = ", ".join(["None"] * missing + ["..."]), ", ".join(["..."] + ["None"] * missing)
+    raise ValueError(
+        f"{function}: {name} of shape {tuple(shape)} is ambiguous for x of shape {tuple(to)}: it fits the first axes "
+        f"and the last ones. Give it x's rank: {name}[{trailing}] for the first axes, {name}[{leading}] for the last."
     )
 
 
@@ -108,12 +208,15 @@ def broadcastable(function: str, name: str, shape: tuple[int, ...], to: tuple[in
         if len(shape) == 1 and to and shape[0] == to[0]:
             column = (shape[0],) + (1,) * (len(to) - 1)
             hint = f" For one {name} per example, reshape it to {column} or use nj.per_example."
+        elif shape and tuple(shape) == tuple(to[: len(shape)]):
+            hint = f" For the first axes of x write {name}[{', '.join(['...'] + ['None'] * (len(to) - len(shape)))}]."
         raise ValueError(f"{function}: {name} of shape {tuple(shape)} does not broadcast to x of shape {to}.{hint}")
 
 
 def batch(function: str, entries: dict) -> int:
     """The number of examples of a batch. Raises unless all entries are arrays that agree on it."""
     for name, value in entries.items():
+        native(function, name, value)
         if getattr(value, "ndim", 0) == 0:
             got = f"{value.dtype}[]" if hasattr(value, "dtype") else f"a {type(value).__name__}, {value!r}"
             raise TypeError(
@@ -136,8 +239,12 @@ def batch_size(function: str, x) -> int:
     return sizes.pop()[0]
 
 
-def labels(function: str, name: str, value, num_classes: int, where=None) -> None:
-    """Requires that NumPy labels lie in [0, num_classes), except for padding. Device arrays are not read."""
+def labels(function: str, name: str, value, num_classes: int, where=None, *, missing: str) -> None:
+    """Requires that NumPy labels lie in [0, num_classes), except for padding. Device arrays are not read.
+
+    Args:
+      missing: what to write for labels that are missing.
+    """
     if not isinstance(value, np.ndarray) or isinstance(where, jax.Array):
         return
     wrong = (value < 0) | (value >= num_classes)
@@ -145,7 +252,7 @@ def labels(function: str, name: str, value, num_classes: int, where=None) -> Non
     if np.any(wrong):
         raise ValueError(
             f"{function}: {name} must hold labels in [0, {num_classes}), got {value[wrong].flat[0]} among them. "
-            "Fix num_classes. If some labels are missing, mark the others with where=labels >= 0."
+            f"Fix num_classes. If some labels are missing, {missing}"
         )
 
 
@@ -226,7 +333,16 @@ def axes(function: str, name: str, value, ndim: int) -> tuple[int, ...]:
     return found
 
 
-# Misspelt names.
+# Missing packages, and misspelt names.
+
+
+def extra(module: str, package: str, error: ModuleNotFoundError) -> ModuleNotFoundError:
+    """The error for a module of this library whose optional package is not installed, or a broken package's own one."""
+    if (error.name or "").split(".")[0] != package:
+        return error
+    message = f"{module} needs {package}: pip install 'noisejax[{package}]'."
+    return ModuleNotFoundError(message, name=error.name)
+
 
 _BY_NAME = {"nnx": "njx", "linen": "njl", "optim": "optim", "adversarial": "adversarial"}  # with their usual aliases
 _ATTRIBUTES = ("image", "labels", "robustness", "signal", "weights")

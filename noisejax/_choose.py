@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from noisejax import _checks, _noise
-from noisejax._contract import Amount
+from noisejax._contract import Amount, host_amount
 from noisejax._noise import Combinator, Noise, Run, Schedule
 from noisejax._padded import first_array
 from noisejax._random import sample
@@ -43,9 +43,13 @@ def choose(*noises: Callable, weights: Sequence[float] | jax.Array | None = None
         if isinstance(weights, jax.Array):
             amounts["weights"] = weights
         else:
-            amounts["weights"] = known = np.asarray(weights, np.float32)
-            if not (np.all(known >= 0) and known.sum() > 0):
-                raise ValueError(f"choose: weights must be nonnegative and not all 0, got {known!r}.")
+            known = host_amount("choose", "weights", np.asarray(weights), None)
+            if not (np.all(known >= 0) and 0 < known.sum(dtype=np.float64) <= np.finfo(np.float32).max):
+                raise ValueError(
+                    "choose: weights must be nonnegative, and their sum above 0 and in the range of float32, got "
+                    f"{weights!r}. Only their proportions matter."
+                )
+            amounts["weights"] = known
     return Noise(_choose, amounts, (("mode", mode),))
 
 

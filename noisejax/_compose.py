@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from noisejax import _checks, _noise
-from noisejax._contract import Amount, is_fitted, padding_of
+from noisejax._contract import Amount, is_fitted, padding, padding_of
 from noisejax._noise import Combinator, Noise, Run, combinator
 from noisejax._padded import Padded, first_array, values_of, with_lengths
 from noisejax._random.stream import examples, fold, one_example, stage
@@ -169,16 +169,10 @@ def _on_columns(run: Run, key, x, noises, *, columns, axis):
         return jnp.take(leaf, place, axis=axis, mode="clip") if own else leaf
 
     noise = jax.tree.map(widen, noises[0], is_leaf=is_fitted)
-    mask = jnp.asarray(selected.reshape((size,) + (1,) * (-axis - 1)))
-    if run.where is not None:
-        mask, where = _one_rank(mask, jnp.asarray(run.where))
-        mask = mask & where
+    mask = jnp.asarray(selected.reshape((1,) * (values.ndim + axis) + (size,) + (1,) * (-axis - 1)))
+    data = padding("on_columns", values, run.where, None)
+    mask = mask if data is None else mask & data
     return run.masked(mask)(noise, key, x)
-
-
-def _one_rank(*masks: jax.Array) -> list[jax.Array]:
-    ndim = max(mask.ndim for mask in masks)
-    return [mask.reshape((1,) * (ndim - mask.ndim) + mask.shape) for mask in masks]
 
 
 def per_example(noise: Callable, ids: jax.Array | np.ndarray | None = None) -> Noise:
@@ -268,6 +262,8 @@ def _bound(name: str, end: Any) -> Any:
 @combinator(lambda noise: ([noise.amounts["low"], noise.amounts["high"]], {}))
 def _clip(run: Run, key, x, low, high):
     def clipped(values):
+        for name, end in (("low", low), ("high", high)):
+            _checks.holds("clip", name, end, values.dtype)
         ends = (None if b is None else jnp.asarray(b).astype(values.dtype) for b in (low, high))
         return jnp.clip(values, *ends)
 

@@ -12,7 +12,7 @@ import inspect
 import itertools
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from typing import TYPE_CHECKING, Any, Concatenate, NamedTuple, ParamSpec, Protocol, TypeVar, dataclass_transform
 
 import jax
@@ -139,7 +139,9 @@ class Parameters:
                 if name not in given:
                     raise TypeError(f"{self}: the {what} {name!r} is missing.")
         values = {n: host_amount(self.name, n, v, self.ranges.get(n), n in self._like_x) for n, v in values.items()}
-        return values, {name: options[name] for name in self.options}
+        for n, v in values.items():
+            arithmetic(self.name, n, v, self.signature.parameters[n].default is None)
+        return values, {name: option(self.name, name, as_tuple(options[name])) for name in self.options}
 
     def __str__(self):
         return self.name + written(self.signature)
@@ -154,8 +156,10 @@ def array_noise(
     ranges: Mapping[str, Callable],
     sees: str = "example",
     like_x: tuple[str, ...] = (),
+    values: tuple[str, ...] = (),
     tables: tuple[str, ...] = (),
     options: Callable | None = None,
+    amounts: Callable | None = None,
     host: Callable | None = None,
     widen: bool = True,
 ) -> Callable[[Callable[Concatenate[jax.Array, jax.Array, P], jax.Array | Hit]], ArrayNoise[P]]:
@@ -172,16 +176,19 @@ def array_noise(
       sees: the part of x on which one element of the result depends: the same `"element"`, its `"example"` (the
         default), or the whole `"batch"`. Inside `jax.shard_map` this part must not be sharded.
       like_x: amounts that are values of x, such as a fill, and have its dtype instead of float32.
+      values: amounts that are values of x as well, but in which the mathematics calculates, in float32.
       tables: amounts with a shape of their own (a transition matrix), in float32.
       options: a function of x and the options. It is called at trace time, and raises if they do not fit together.
+      amounts: a function of the amounts, host values as NumPy arrays, and the options. It is called on the host, and
+        raises if they do not fit together.
       host: a function of x, where, the amounts and the options that may read the values of x. It is called if x is a
         NumPy array and the padding is known on the host.
       widen: False for a body that needs x's dtype, which is that of the result. Such a body calls `wide(x)` itself.
     """
 
     def decorate(body: Callable) -> Any:
-        parameters = Parameters(body, ranges, like_x=like_x, tables=tables)
-        name = parameters.name
+        parameters = Parameters(body, ranges, like_x=like_x, tables=tables, values=values)
+        name, held = parameters.name, (*like_x, *values)
 
         def compiled(hits, statics, key, x, values, where, lengths):
             mask = padding(name, x, where, lengths)
@@ -197,7 +204,7 @@ def array_noise(
                     else _fit(name, n, v, x.shape, x.dtype if n in like_x else _wider(x))
                     for n, v in values.items()
                 }
-                seen = wide(x) if widen and kinds is not _checks.numbers else x
+                seen = wide(x) if widen and kinds not in (_checks.numbers, _checks.values) else x
                 result = body(key, seen, **values, **dict(statics), where=mask)
                 if isinstance(result, Hit):
                     kept = x if result.kept is None else saturate(result.kept, x.dtype)
@@ -226,7 +233,12 @@ def array_noise(
                 padded = None
                 _checks.array(name, x, kinds)
                 lengths = None if lengths is None else check_lengths(name, x, lengths)
+            _checks.native(name, "where", where)
             values, statics = parameters.split(args, keywords)
+            for n in held:
+                _checks.holds(name, n, values.get(n), x.dtype)
+            if amounts is not None:
+                amounts(**values, **statics)
             if (layout := layout_of(key)) is not None:
                 _checks.layout(name, layout, sees, statics)
             if host is not None and isinstance(x, np.ndarray) and not isinstance(lengths, jax.Array):
@@ -260,13 +272,68 @@ def host_amount(function: str, name: str, value: Any, inside: Callable | None, l
     """A host number, checked and made a strong float32, so that no Python float is static. Others are unchanged."""
     if isinstance(value, (list, tuple)) and all(isinstance(v, (int, float, np.number)) for v in jax.tree.leaves(value)):
         value = np.asarray(value)
-    if isinstance(value, (bool, int, float, np.number, np.ndarray)):
-        if inside is not None:
-            inside(function, name, value)
-        if not like_x:
-            return np.asarray(value, np.float32)
+    elif hasattr(value, "__array__") and not isinstance(value, (jax.Array, np.ndarray, np.generic)):
+        value = _checks.converted(function, name, value)  # of pandas, or a tensor of another library
+    if isinstance(value, (str, bytes)) or (value is None and inside is not None):
+        raise TypeError(f"{function}: {name} must be a number or an array, got {value!r}.")
+    if like_x and isinstance(value, complex):
+        value = np.asarray(value)
+    if isinstance(value, (np.ndarray, np.number)):
+        value = _checks.numeric(function, name, value, like_x)
+    if not isinstance(value, (bool, int, float, np.number, np.ndarray)):
+        return value
+    if inside is not None:
+        inside(function, name, value)
+    if like_x:
         return np.asarray(value)
-    return value
+    return _as_float32(function, name, value, inside)
+
+
+def _as_float32(function: str, name: str, value: Any, inside: Callable | None) -> np.ndarray:
+    """The value in the dtype in which it is used, where it may have left its range."""
+    given = np.asarray(value)
+    with np.errstate(over="ignore"):
+        used = given.astype(np.float32)
+    if given.dtype == np.float32 or given.dtype.kind in "bui":
+        return used
+    used = np.where(np.abs(used) < np.finfo(np.float32).tiny, np.float32(0), used)  # devices flush subnormal numbers
+    if np.any(beyond := np.isinf(used) & np.isfinite(given)):
+        raise ValueError(
+            f"{function}: {name} must lie in the range of float32, in which it is used, got {given[beyond].flat[0]}. "
+            f"The largest is {np.finfo(np.float32).max:.3g}."
+        )
+    if isinstance(inside, _checks.Range) and not np.all(inside.inside(used)):
+        worst = given[~np.asarray(inside.inside(used))].flat[0]
+        raise ValueError(f"{function}: {name} must be {inside.text}, got {worst}, which is 0 in float32. {inside.hint}")
+    return used
+
+
+def arithmetic(function: str, name: str, value: Any, none_too: bool) -> None:
+    """Requires that an amount of a noise of this library is an array, a fitted value, or None where that is allowed."""
+    if (value is None and none_too) or isinstance(value, (jax.Array, np.ndarray, np.generic)) or is_fitted(value):
+        return
+    raise TypeError(f"{function}: {name} must be a number or an array, got {value!r}.")
+
+
+def option(function: str, name: str, value: Any) -> Hashable:
+    """An option, if it can be static."""
+    try:
+        if not isinstance(value, jax.Array):
+            hash(value)
+            return value
+    except TypeError:
+        pass
+    raise TypeError(
+        f"{function}: {name} is an option: it is static and must be hashable, got {type(value).__name__} {value!r}. "
+        "Use Python numbers and tuples."
+    )
+
+
+def as_tuple(value: Any) -> Any:
+    """Lists and NumPy arrays, the value of an option, as tuples."""
+    if isinstance(value, np.ndarray):
+        value = value.tolist()
+    return tuple(map(as_tuple, value)) if isinstance(value, list) or type(value) is tuple else value
 
 
 def padding(function: str, x: jax.Array, where, lengths) -> jax.Array | None:
@@ -275,8 +342,12 @@ def padding(function: str, x: jax.Array, where, lengths) -> jax.Array | None:
     if where is not None:
         where = jnp.asarray(where)
         if where.dtype != jnp.bool_:
-            raise TypeError(f"{function}: where must be boolean, got {where.dtype}{list(where.shape)}.")
+            raise TypeError(
+                f"{function}: where must be boolean, True where x is data, got {where.dtype}{list(where.shape)}. For a "
+                "mask of zeros and ones write where=mask > 0."
+            )
         _checks.broadcastable(function, "where", where.shape, x.shape)
+        _checks.unambiguous(function, "where", where.shape, x.shape)
         mask = where.reshape((1,) * (x.ndim - where.ndim) + where.shape)
     if lengths is not None:
         lengths = jnp.asarray(check_lengths(function, x, lengths))
@@ -385,5 +456,15 @@ def _fit(function: str, name: str, value: Any, shape: tuple[int, ...], dtype) ->
     if not hasattr(value, "ndim"):
         return value
     _checks.broadcastable(function, name, value.shape, shape)
-    value = saturate(value, dtype)
+    if value.ndim > 1:  # an array of one axis is one value per feature, as documented
+        _checks.unambiguous(function, name, value.shape, shape)
+    value = saturate(_within(value, dtype), dtype)
     return value.reshape((1,) * (len(shape) - value.ndim) + value.shape) if value.ndim else value
+
+
+def _within(value: Any, dtype) -> Any:
+    """Integers clamped to the range of x's integers, which a cast alone would wrap around."""
+    if not jnp.issubdtype(dtype, jnp.integer) or not jnp.issubdtype(value.dtype, jnp.integer):
+        return value
+    info, own = jnp.iinfo(dtype), jnp.iinfo(value.dtype)
+    return value if dtype == value.dtype else jnp.clip(value, max(info.min, own.min), min(info.max, own.max))

@@ -252,9 +252,7 @@ def linear_rates(rate: Amount, depth: int, *, start: Amount = 0.0) -> Any:
     """
     if not isinstance(depth, int) or depth < 1:
         raise ValueError(f"linear_rates: depth must be the number of blocks, an integer of at least 1, got {depth!r}.")
-    for name, value in (("rate", rate), ("start", start)):
-        if isinstance(value, (int, float, np.number)):
-            _checks.rate("linear_rates", name, value)
+    start, rate = (host_amount("linear_rates", n, v, _checks.rate) for n, v in (("start", start), ("rate", rate)))
     where = np.arange(depth, dtype=np.float32) / np.float32(max(depth - 1, 1))
     if depth == 1:
         where = np.ones(1, np.float32)  # the only block is the last one

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import inspect
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Concatenate, ParamSpec
 
 import jax
@@ -11,7 +11,16 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-from noisejax._contract import PADDING, address, host_amount, padding_of, written
+from noisejax._contract import (
+    PADDING,
+    address,
+    arithmetic,
+    as_tuple,
+    host_amount,
+    option as option,
+    padding_of,
+    written,
+)
 from noisejax._padded import Padded, values_of, with_lengths, without_lengths
 from noisejax._random.stream import enter, jax_key
 from noisejax._replay import Replay, pick_examples
@@ -221,8 +230,10 @@ def bind(function: Callable[Concatenate[Any, Any, P], Any], *args: P.args, **kwa
         if argument in left:
             inside = spec.ranges.get(argument) if spec else None
             amounts[argument] = amount(name, argument, value, inside, spec is not None and argument in spec.like_x)
+            if spec is not None and not isinstance(amounts[argument], Schedule):
+                arithmetic(name, argument, amounts[argument], left[argument].default is None)
         elif argument in right:
-            options[argument] = option(name, argument, value)
+            options[argument] = option(name, argument, as_tuple(value) if spec else value)
         elif argument in PADDING:
             raise TypeError(f"bind: padding belongs to the batch: pass {argument} when you call the noise.")
         elif argument == "learn":
@@ -349,17 +360,6 @@ def amount(function: str, name: str, value: Any, inside: Callable | None, like_x
     value = host_amount(function, name, value, inside, like_x)
     if isinstance(value, jax.Array) and not like_x:
         return value.astype(jnp.float32)
-    return value
-
-
-def option(function: str, name: str, value: Any) -> Hashable:
-    try:
-        hash(value)
-    except TypeError:
-        raise TypeError(
-            f"bind: {name} of {function} is an option: it is static and must be hashable, got "
-            f"{type(value).__name__} {value!r}. Use a tuple."
-        ) from None
     return value
 
 

@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from noisejax import _checks
+
 
 @jax.tree_util.register_pytree_with_keys_class
 class Padded:
@@ -51,6 +53,7 @@ class Padded:
     ):
         if not (hasattr(values, "ndim") and hasattr(values, "dtype")):
             raise TypeError(f"Padded: values must be an array, got a {type(values).__name__}. Use jnp.asarray.")
+        _checks.native("Padded", "values", values)
         lengths = check_lengths("Padded", values, lengths)
         self._set(values, lengths, _lost(lost, lengths))
 
@@ -102,6 +105,7 @@ _ARRAY = ("shape", "ndim", "dtype", "size", "astype", "reshape", "at", "T")
 def check_lengths(function: str, values: Any, given: Any) -> Any:
     """The lengths as int32, checked against the array whose entries they count."""
     lengths: Any = np.asarray(given) if isinstance(given, (list, tuple, int)) else given
+    _checks.native(function, "lengths", lengths)
     dtype = getattr(lengths, "dtype", None)
     if dtype is None or not jnp.issubdtype(dtype, jnp.integer):
         got = f"a {type(lengths).__name__}" if dtype is None else f"{dtype}{list(lengths.shape)}"

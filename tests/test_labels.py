@@ -13,6 +13,8 @@ from scipy import stats
 import noisejax as nj
 from noisejax import labels
 
+KEY = jax.random.key(0)
+
 P_VALUE = 1e-4
 COLLECTIVES = ("all-reduce", "all-gather", "all-to-all", "collective-permute", "reduce-scatter")
 T = np.array(
@@ -294,3 +296,78 @@ def test_bad_input_is_refused(call, error, match, key):
 def test_numpy_labels_that_are_marked_missing_are_welcome(key):
     y = np.array([0, -1, 3, 2])
     assert labels.flip(key, y, 1.0, num_classes=4, where=y >= 0).tolist()[1] == -1
+
+
+class TestSmoothTargets:
+    @pytest.mark.parametrize("ignore", [-100, -1, 255])
+    @pytest.mark.parametrize("dtype", [np.int32, np.uint8])
+    def test_ignored_labels_are_rows_of_zeros_on_host_and_device(self, ignore, dtype):
+        if ignore < 0 and dtype == np.uint8:
+            ignore = 7  # a uint8 array cannot hold a negative label
+        labels = np.array([1, ignore, 2], dtype)
+        right = [[0.1, 0.8, 0.1], [0.0, 0.0, 0.0], [0.1, 0.1, 0.8]]
+        for given in (labels, jnp.asarray(labels)):
+            assert np.allclose(nj.labels.smooth(given, 0.3, num_classes=3, ignore=ignore), right)
+
+    def test_an_ignored_label_may_be_a_class_or_one_that_the_dtype_cannot_hold(self):
+        rows = nj.labels.smooth(np.array([0, 1], np.uint8), 0.0, num_classes=2, ignore=0)
+        assert rows.tolist() == [[0, 0], [0, 1]]
+        rows = nj.labels.smooth(jnp.array([0, 1], jnp.uint8), 0.0, num_classes=2, ignore=-100)
+        assert rows.tolist() == [[1, 0], [0, 1]]
+
+    @pytest.mark.parametrize(
+        ("labels", "right"),
+        [
+            (np.array([0.0, 0, 0, 1], np.float32), [0.1, 0.1, 0.1, 0.9]),
+            (np.array([[0.0], [1.0]], np.float16), [[0.1], [0.9]]),
+            (np.array([[True, False]]), [[0.9, 0.1]]),
+            (np.array([[1, 0], [0, 1]], np.int8), [[0.9, 0.1], [0.1, 0.9]]),
+            (np.float32(0.5), 0.5),
+        ],
+    )
+    def test_binary_targets(self, labels, right):
+        for given in (labels, jnp.asarray(labels)):
+            smoothed = nj.labels.smooth(given, 0.2, binary=True)
+            assert np.allclose(smoothed, right, atol=1e-3)
+            assert smoothed.dtype == (labels.dtype if labels.dtype.kind == "f" else np.float32)
+
+    def test_one_alpha_per_binary_target(self):
+        smoothed = nj.labels.smooth(jnp.ones((3, 2)), np.array([0.0, 1.0]), binary=True)
+        assert np.allclose(smoothed, [[1, 0.5]] * 3)
+
+    def test_one_row_with_its_number_of_classes(self):
+        assert np.allclose(nj.labels.smooth(jnp.array([0.0, 0, 0, 1]), 0.2, num_classes=4), [0.05, 0.05, 0.05, 0.85])
+
+    @pytest.mark.parametrize(
+        ("call", "words"),
+        [
+            (lambda: nj.labels.smooth(np.array([1, -100]), 0.1, num_classes=3), "got -100 among.*ignore=-100"),
+            (lambda: nj.labels.smooth(np.array([1, 3, -1]), 0.1, num_classes=3, ignore=-1), "got 3 among"),
+            (lambda: nj.labels.smooth(jnp.array([0.0, 1]), 0.1), r"got float32\[2\].*binary=True"),
+            (lambda: nj.labels.smooth(jnp.ones((3, 1)), 0.1), "at least 2 classes"),
+            (lambda: nj.labels.smooth(jnp.ones((3, 1)), 0.1, num_classes=1), "at least 2 classes"),
+            (lambda: nj.labels.smooth(np.array([0, 1]), 0.1, num_classes=1), "at least 2.*binary=True"),
+            (lambda: nj.labels.smooth(np.array([-1, 1]), 0.1, binary=True), r"in \[0, 1\], got -1"),
+            (lambda: nj.labels.smooth(np.array([np.nan, 1]), 0.1, binary=True), r"in \[0, 1\], got nan"),
+            (lambda: nj.labels.smooth(np.array([0, 1]), 0.1, binary=True, num_classes=2), "num_classes is for rows"),
+            (lambda: nj.labels.smooth(jnp.eye(2), 0.1, ignore=-1), "ignore must be an integer among"),
+            (lambda: nj.labels.smooth(jnp.array([1, -1]), 0.1, num_classes=2, where=jnp.ones(2) > 0), "ambiguous"),
+            (lambda: nj.mixup(KEY, (np.eye(2), np.array([-1, 1])), 1.0, num_classes=2), "jax.nn.one_hot"),
+        ],
+    )
+    def test_others_are_refused(self, call, words):
+        with pytest.raises(ValueError, match=words):
+            call()
+
+    @pytest.mark.parametrize(
+        ("name", "call"),
+        [
+            ("flip", lambda x: nj.labels.flip(KEY, x, 0.5, num_classes=2)),
+            ("flip_pairs", lambda x: nj.labels.flip_pairs(KEY, x, 0.5, num_classes=2)),
+            ("flip_by", lambda x: nj.labels.flip_by(KEY, x, np.eye(2))),
+        ],
+    )
+    def test_errors_are_headed_by_the_function(self, name, call):
+        for x in (np.array([0, 9]), jnp.array([0.5, 1]), np.array([0.5, 1])):
+            with pytest.raises((ValueError, TypeError), match=f"^{name}: x must hold"):
+                call(x)

@@ -6,12 +6,13 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from noisejax._contract import Amount, padding
 from noisejax._noises.additive import uniform
 from noisejax._noises.masking import dropout
 from noisejax._noises.mixing import blend, mixup_pairs
-from noisejax._padded import Padded, values_of
+from noisejax._padded import Padded, is_padded, values_of
 from noisejax._random.sample import integers
 from noisejax._random.stream import words
 
@@ -23,6 +24,7 @@ def neftune(key, x: Any, alpha: jax.Array, where, lengths) -> Any:
     values = values_of(x)
     if values.ndim < 2:
         raise ValueError(f"NEFTune: embeddings must be (..., length, features), got shape {values.shape}.")
+    where = _tokens(values, where)
     mask = padding("NEFTune", values, where, x.lengths if isinstance(x, Padded) else lengths)
     length = jnp.float32(values.shape[-2])
     if mask is not None:
@@ -31,6 +33,21 @@ def neftune(key, x: Any, alpha: jax.Array, where, lengths) -> Any:
         length = jnp.sum(tokens, -2, keepdims=True, dtype=jnp.float32)
     scale = jnp.maximum(alpha, 0) * jax.lax.rsqrt(jnp.maximum(length, 1) * jnp.float32(values.shape[-1]))
     return uniform(key, x, scale, where=where, lengths=lengths)
+
+
+def _tokens(values: Any, where: Any) -> Any:
+    """A mask of tokens (..., length), booleans or a tokenizer's zeros and ones, with an axis of features."""
+    if where is None or getattr(where, "shape", None) != values.shape[:-1]:
+        return where
+    if jnp.issubdtype(where.dtype, jnp.integer):
+        if isinstance(where, np.ndarray) and np.any((where < 0) | (where > 1)):
+            raise ValueError(
+                f"NEFTune: a mask of tokens must hold zeros and ones, got {where.max()} among them. If these are "
+                "numbers of segments in packed rows, unpack the rows: alpha / sqrt(L d) needs the length L of each "
+                "segment."
+            )
+        where = where > 0
+    return where[..., None]
 
 
 def attention_dropout(key, weights: jax.Array, rate: Amount, broadcast: bool) -> jax.Array:
@@ -68,6 +85,11 @@ class HiddenMix:
         """The hidden batch, blended if `place` is the one that was drawn."""
         if not isinstance(place, int) or not 0 <= place < self.places:
             raise ValueError(f"ManifoldMixup: place must be in [0, {self.places}), got {place!r}.")
+        if any(map(is_padded, jax.tree.leaves(hidden, is_leaf=is_padded))):
+            raise TypeError(
+                "ManifoldMixup: hidden is a Padded, and examples of different lengths cannot be blended. Place the mix "
+                "after pooling, where all examples have one shape."
+            )
         if self.lam is None:
             return hidden
         lam = jnp.where(self.place == place, self.lam, 1)

@@ -11,6 +11,7 @@ from jax import lax
 
 from noisejax import weights
 from noisejax._checks import Range, one_of
+from noisejax._padded import is_padded
 from noisejax._random import sample
 from noisejax._random.stream import words
 
@@ -35,6 +36,15 @@ def check_sigma(sigma: Any) -> None:
     if getattr(sigma, "shape", ()) != () or not isinstance(sigma, (int, float, np.number, np.ndarray, jax.Array)):
         raise TypeError(f"NoisyLinear: sigma must be a number, got {sigma!r}. The paper uses 0.5.")
     _sigma("NoisyLinear", "sigma", sigma)
+
+
+def check_inputs(function: str, inputs: Any) -> None:
+    """Requires an array: a product has no use for lengths."""
+    if is_padded(inputs):
+        raise TypeError(
+            f"{function}: inputs must be an array, got a Padded, whose lengths a product would not use. Apply the "
+            "layer to its values: x.with_values(layer(x.values))."
+        )
 
 
 def dot_general(method: str, key, std: jax.Array, mode: str) -> Callable:

@@ -2,13 +2,19 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from noisejax import _checks
 from noisejax._contract import Amount, Mask, array_noise, straight_through, wide
 from noisejax._random import sample
 from noisejax._random.stream import words_like
 
-_photons = _checks.Range("above 0", lambda v: v > 0, "It is the mean count for x = 1; +inf is the identity.")
+_MOST_PHOTONS = 1e30  # where float32 cannot show the noise any more, and counts begin to overflow
+_photons = _checks.Range(
+    "above 0 and at most 1e30, or inf",
+    lambda v: (v > 0) & ((v <= np.float32(_MOST_PHOTONS)) | (v == np.inf)),
+    "It is the mean count for x = 1; +inf is the identity.",
+)
 _freedom = _checks.Range("above 0", lambda v: v > 0, "Small values give heavy tails; +inf is the Gaussian.")
 
 
@@ -180,6 +186,7 @@ def shot(key: jax.Array, x: jax.Array, photons: Amount, *, where: Mask = None, l
       True
     """
     mean = x * jnp.maximum(photons, 0)
-    lit = (mean >= 0) & (mean < jnp.inf)  # neither negative, nor NaN (0 * inf among them), nor infinite
+    # Neither negative, nor NaN (0 * inf among them), nor infinite.
+    lit = (mean >= 0) & (mean < jnp.inf) & (photons <= _MOST_PHOTONS)
     count = sample.poisson(words_like(key, "shot", x), jnp.where(lit, mean, 0).astype(jnp.float32)).astype(x.dtype)
     return straight_through(jnp.where(lit, count / jnp.where(photons > 0, photons, 1), x), x)

@@ -40,8 +40,10 @@ def cutmix(
     Args:
       key: a JAX key.
       batch: a pytree of arrays with a common leading axis of B examples. The array of the highest rank holds the
-        images. Entries whose extents along `axes` are those of the images, such as segmentation masks of any dtype,
-        get the same box. All others are blended as in `mixup`.
+        images; of several, the one with the largest extents along `axes`. Entries with the same extents, such as
+        segmentation masks of any dtype, get the same box. Maps that are coarser by one whole factor along all axes,
+        such as the heatmaps of a stride, get it at their own resolution: a cell is replaced if its centre lies in the
+        box. All others are blended as in `mixup`.
       alpha: the parameter of the Beta distribution, at least 0; a scalar, or of shape (B,). 0 is the identity (labels
         still become rows). Traced values below 0 count as 0. Gradients stop at it.
       num_classes, keep, pairing, shards: as in `mixup`.
@@ -63,13 +65,14 @@ def cutmix(
       >>> bool(jnp.allclose(y[:, 1], x.mean((1, 2, 3))))
       True
     """
-    image = max(batch.values(), key=lambda leaf: leaf.ndim)
+    image = max(batch.values(), key=lambda leaf: (leaf.ndim, _area(leaf, axes)))
     if not axes or len(set(axes)) != len(axes) or min(axes) < 1 or max(axes) >= image.ndim:
         raise ValueError(
             f"cutmix: axes must be distinct axes of the images after the first, for instance (1, 2), got {axes!r} for "
             f"images of shape {image.shape} (the entry of the highest rank)."
         )
     n, extents = image.shape[0], _extents(image, axes)
+    factors = {name: _factor(name, leaf, axes, image) for name, leaf in batch.items()}
     lam, partner = draw_pairs("cutmix", key, image, alpha, mode, pairing, shards)
     partner = 1 if pairing == "roll" else partner
 
@@ -82,14 +85,15 @@ def cutmix(
     realised = 1 - area / jnp.float32(math.prod(extents) or 1)
 
     def mixed(name, leaf):
-        if leaf.ndim <= max(axes) or _extents(leaf, axes) != extents:
+        factor = factors[name]
+        if factor is None:
             leaf = _batch.soft("cutmix", name, leaf, num_classes)
             return _batch.mix(leaf, realised, _batch.take(leaf, partner, shards))
         inside = jnp.ones((1,) * leaf.ndim, bool)
         for axis, (low, high) in zip(axes, bounds, strict=True):
             shape = [1] * leaf.ndim
             shape[axis] = leaf.shape[axis]
-            place = jnp.arange(leaf.shape[axis], dtype=jnp.int32).reshape(shape)
+            place = (jnp.arange(leaf.shape[axis], dtype=jnp.int32) * factor + factor // 2).reshape(shape)
             low, high = (b.reshape((n,) + (1,) * (leaf.ndim - 1)) for b in (low, high))
             inside = inside & (place >= low) & (place < high)
         return jnp.where(inside, _batch.take(leaf, partner, shards), leaf)
@@ -99,6 +103,29 @@ def cutmix(
 
 def _extents(leaf: jax.Array, axes: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(leaf.shape[axis] for axis in axes)
+
+
+def _area(leaf: jax.Array, axes: tuple[int, ...]) -> int:
+    return math.prod(_extents(leaf, axes)) if axes and max(axes) < leaf.ndim else 0
+
+
+def _factor(name: str, leaf: jax.Array, axes: tuple[int, ...], image: jax.Array) -> int | None:
+    """The pixels of the images along one cell of an entry, or None for an entry that is blended."""
+    if leaf.ndim <= max(axes):
+        return None
+    own, extents = _extents(leaf, axes), _extents(image, axes)
+    if own == extents:
+        return 1
+    factor = max(extents) // max(*own, 1)
+    if math.prod(own) > 1 and all(cells * factor == pixels for cells, pixels in zip(own, extents, strict=True)):
+        return factor
+    if leaf.ndim == image.ndim and math.prod(own) > 1:
+        raise ValueError(
+            f"cutmix: {name} of shape {leaf.shape} may hold images as well as the entry of shape {image.shape}, but "
+            f"the extents {own} along axes {axes} are not {extents} divided by one whole number. Resize it, or name it "
+            "in keep=(...) and cut it yourself."
+        )
+    return None
 
 
 def _box(lam, centres, extents) -> tuple[list, Amount]:

@@ -201,7 +201,7 @@ def _groups(x: jax.Array, groups: tuple[int, ...] | None) -> None:
         _checks.groups("mask", x.shape, groups)
 
 
-@array_noise(_checks.numbers, sees="element", like_x=("fill",), options=_groups, ranges={"rate": _checks.rate})
+@array_noise(_checks.values, sees="element", like_x=("fill",), options=_groups, ranges={"rate": _checks.rate})
 def mask(
     key: jax.Array,
     x: jax.Array,

@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from noisejax import _batch, _checks
 from noisejax._batch import batch_noise
@@ -36,8 +37,10 @@ def mixup(
     Args:
       key: a JAX key.
       batch: (x, y), a dict or any pytree of arrays with a common leading axis of B examples, B of any size. Floats
-        and uint8 or uint16 images keep their dtype (images are rounded). Integer labels of shape (B,) become float32
-        rows of `num_classes`. Other integers and booleans cannot be blended: they raise unless named in `keep`.
+        and uint8 or uint16 images of shape (B, H, W, ...) keep their dtype (images are rounded). Integer labels of any
+        dtype and of shape (B,) or (B, 1) become float32 rows of `num_classes`. Other integers and booleans cannot be
+        blended: they raise unless named in `keep`. A uint8 segmentation mask has the shape of an image and its classes
+        would be averaged: name it in `keep`, or pass jax.nn.one_hot of it.
       alpha: the parameter of the Beta distribution, at least 0; a scalar, or of shape (B,). 0 is the identity (labels
         still become rows). Traced values below 0 count as 0.
       num_classes: the length of the rows; required for integer labels. NumPy labels outside [0, num_classes) raise. On
@@ -146,7 +149,10 @@ def blend(
     keep = _batch.names_of(keep)
     names, leaves, rebuild = _batch.split("blend", batch, keep, num_classes)
     lam = host_amount("blend", "lam", lam, _weight)
-    static = (partner, None) if isinstance(partner, int) else (None, partner)
+    if isinstance(partner, (int, np.integer)):
+        static = int(partner), None
+    else:
+        static = None, _existing(partner, leaves[0].shape[0], shards)
     return rebuild(_blend(names, leaves, lam, static[0], static[1], num_classes, shards))
 
 
@@ -156,14 +162,33 @@ def _blend(names, leaves, lam, roll, partner, num_classes, shards):
     _parts("blend", n, shards)
     _per_batch("blend", "lam", lam.shape, n)
     if partner is not None:
-        if not jnp.issubdtype(partner.dtype, jnp.integer) or partner.shape != (n,):
-            raise ValueError(
-                f"blend: partner must be the indices of the {n} examples' partners, or a Python int by which to roll; "
-                f"got {partner.dtype}{list(partner.shape)}."
-            )
         partner = partner.astype(jnp.int32)
     softened = [_batch.soft("blend", name, leaf, num_classes) for name, leaf in zip(names, leaves, strict=True)]
     return [_batch.mix(leaf, lam, _batch.take(leaf, roll if partner is None else partner, shards)) for leaf in softened]
+
+
+def _existing(partner: Any, n: int, shards: int) -> Any:
+    """Indices of partners. Those known on the host must exist, and lie in the part of their example."""
+    partner = np.asarray(partner) if isinstance(partner, (list, tuple)) else partner
+    if not hasattr(partner, "dtype") or not jnp.issubdtype(partner.dtype, jnp.integer) or partner.shape != (n,):
+        got = f"{partner.dtype}{list(partner.shape)}" if hasattr(partner, "dtype") else repr(partner)
+        raise ValueError(
+            f"blend: partner must be the indices of the {n} examples' partners, or a Python int by which to roll; "
+            f"got {got}."
+        )
+    _parts("blend", n, shards)
+    if isinstance(partner, np.ndarray):
+        size = n // shards
+        wrong = (partner < 0) | (partner >= n) | (partner // max(size, 1) != np.arange(n) // max(size, 1))
+        if np.any(wrong):
+            at = int(np.flatnonzero(wrong)[0])
+            low, high = (at // size * size, at // size * size + size)
+            raise ValueError(
+                f"blend: the partner of example {at} must be an index in [{low}, {high}), got {partner[at]}. Draw "
+                f"partners with nj.mixup_pairs(key, {n}, alpha{f', shards={shards}' if shards > 1 else ''})."
+            )
+        return partner.astype(np.int32)
+    return partner
 
 
 _weight = _checks.Range("in [0, 1]", lambda v: (v >= 0) & (v <= 1), "It is the weight of the example itself.")
@@ -222,7 +247,7 @@ def _swap_options(x, groups, shards):
         _checks.groups("swap", x.shape, groups)
 
 
-@array_noise(_checks.numbers, sees="batch", options=_swap_options, ranges={"rate": _checks.rate})
+@array_noise(_checks.values, sees="batch", options=_swap_options, ranges={"rate": _checks.rate})
 def swap(
     key: jax.Array,
     x: jax.Array,

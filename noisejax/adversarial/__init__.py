@@ -4,6 +4,14 @@ An attack is a function of a key and arrays. It runs inside one `jax.jit`, with 
 sharded. Requires optax: ``pip install noisejax[optax]``.
 """
 
+from noisejax import _checks
+
+try:
+    import optax as optax
+except ModuleNotFoundError as error:
+    raise _checks.extra("noisejax.adversarial", "optax", error) from None
+
+
 from noisejax.adversarial._attacks.adaptive_norm import ddn as ddn, fmn as fmn
 from noisejax.adversarial._attacks.apgd import (
     apgd as apgd,

@@ -8,6 +8,7 @@ import math
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from noisejax import _checks
 from noisejax._contract import Amount, Hit, Mask, array_noise
@@ -33,6 +34,7 @@ def _erasing_options(x, noise, area, aspect, axes) -> None:
 
 @array_noise(
     _checks.images,
+    values=("fill",),
     options=_erasing_options,
     ranges={"rate": _checks.rate, "fill": _checks.real, "std": _checks.nonnegative},
 )
@@ -93,7 +95,7 @@ def random_erasing(
     ratio = jnp.exp(uniform("aspect", *(jnp.clip(math.log(end), *fits) for end in aspect)))
     hit = sample.bernoulli(words(key, "random_erasing", **like), rate)
     for name, axis, length in (("top", height, pixels * ratio), ("left", width, pixels / ratio)):
-        length = jnp.minimum(jnp.round(jnp.sqrt(length)).astype(jnp.int32), x.shape[axis])
+        length = _side(jnp.sqrt(length), x.shape[axis])
         hit = hit & within(
             x, axis, draw_integers(key, f"random_erasing.{name}", like, x.shape[axis] - length + 1), length
         )
@@ -108,7 +110,7 @@ def _cutout_options(x, axes) -> None:
     plane_axes("cutout", x, axes, None)
 
 
-@array_noise(_checks.numbers, like_x=("fill",), options=_cutout_options, ranges={"size": _checks.nonnegative})
+@array_noise(_checks.values, like_x=("fill",), options=_cutout_options, ranges={"size": _checks.nonnegative})
 def cutout(
     key: jax.Array,
     x: jax.Array,
@@ -150,6 +152,21 @@ def cutout(
     return Hit(hit, fill)
 
 
+def _number_of_holes(holes, max_holes, **_) -> None:
+    check_count("coarse_dropout", "max_holes", max_holes)
+    if isinstance(holes, np.ndarray) and np.any(holes > max_holes):
+        most = holes.max()
+        raise ValueError(
+            f"coarse_dropout: holes must be at most max_holes, got {most:g} and max_holes={max_holes}. Pass "
+            f"max_holes={math.ceil(most)}."
+        )
+
+
+def _side(share: jax.Array, size: int) -> jax.Array:
+    """A share of a side in pixels: at least one pixel, so that regions do not vanish on small images."""
+    return jnp.minimum(jnp.where(share > 0, jnp.maximum(jnp.round(share), 1), 0).astype(jnp.int32), size)
+
+
 def _holes(x, max_holes, height, width, axes) -> None:
     plane_axes("coarse_dropout", x, axes)
     check_count("coarse_dropout", "max_holes", max_holes)
@@ -157,7 +174,13 @@ def _holes(x, max_holes, height, width, axes) -> None:
     check_interval("coarse_dropout", "width", width, 0, 1)
 
 
-@array_noise(_checks.numbers, like_x=("fill",), options=_holes, ranges={"holes": _checks.nonnegative})
+@array_noise(
+    _checks.values,
+    like_x=("fill",),
+    options=_holes,
+    amounts=_number_of_holes,
+    ranges={"holes": _checks.nonnegative},
+)
 def coarse_dropout(
     key: jax.Array,
     x: jax.Array,
@@ -177,7 +200,8 @@ def coarse_dropout(
       key: a JAX key.
       x: images of shape (B, H, W, C).
       holes: the number of rectangles; at least 0, broadcastable to x: of shape (B, 1, 1, 1) for one number per example.
-        The fractional part is the probability of one more. `max_holes` is the upper limit. 0 is the identity.
+        The fractional part is the probability of one more. Host values must not exceed `max_holes`; traced ones are
+        limited to it. 0 is the identity.
       fill: the value of the replaced elements, broadcastable to x.
       max_holes: the largest number of rectangles, which determines the cost. Static.
       height: the range of a rectangle's height, as a share of the image's; drawn uniformly. Static.
@@ -207,7 +231,7 @@ def coarse_dropout(
         hit = sample.bernoulli(words(stream, "coarse_dropout", **like), expected - n.astype(expected.dtype))
         for name, axis, (low, high) in (("height", rows, height), ("width", columns, width)):
             share = low + (high - low) * sample.uniform(words(stream, f"coarse_dropout.{name}", **like))
-            length = jnp.round(share * x.shape[axis]).astype(jnp.int32)
+            length = _side(share * x.shape[axis], x.shape[axis])
             start = draw_integers(stream, f"coarse_dropout.{name}.start", like, x.shape[axis] - length + 1)
             hit = hit & within(x, axis, start, length)
         return hit
@@ -220,7 +244,7 @@ def _grid_options(x, unit, axes) -> None:
     check_interval("grid_mask", "unit", unit, 0, 1)
 
 
-@array_noise(_checks.numbers, like_x=("fill",), options=_grid_options, ranges={"rate": _checks.rate})
+@array_noise(_checks.values, like_x=("fill",), options=_grid_options, ranges={"rate": _checks.rate})
 def grid_mask(
     key: jax.Array,
     x: jax.Array,
@@ -272,7 +296,7 @@ def grid_mask(
     return Hit(hit, fill)
 
 
-@array_noise(_checks.numbers, sees="element", like_x=("fill",), ranges={"rate": _checks.rate})
+@array_noise(_checks.values, sees="element", like_x=("fill",), ranges={"rate": _checks.rate})
 def channel_dropout(
     key: jax.Array, x: jax.Array, rate: Amount, fill: Amount = 0.0, *, where: Mask = None, lengths: Mask = None
 ) -> Hit:
@@ -303,7 +327,7 @@ def channel_dropout(
     return Hit(sample.bernoulli(words(key, "channel_dropout", **along(x, (0, -1))), rate), fill)
 
 
-@array_noise(_checks.numbers, sees="element", like_x=("fill",), ranges={"rate": _checks.rate})
+@array_noise(_checks.values, sees="element", like_x=("fill",), ranges={"rate": _checks.rate})
 def pixel_dropout(
     key: jax.Array, x: jax.Array, rate: Amount, fill: Amount = 0.0, *, where: Mask = None, lengths: Mask = None
 ) -> Hit:

@@ -1,5 +1,13 @@
 """Noise layers for Flax linen, with the names of those in `noisejax.nnx`; ``import noisejax.linen as njl``."""
 
+from noisejax import _checks
+
+try:
+    import flax as flax
+except ModuleNotFoundError as error:
+    raise _checks.extra("noisejax.linen", "flax", error) from None
+
+
 from noisejax.linen._activation import (
     ActivationNoise as ActivationNoise,
     AlphaDropout as AlphaDropout,

@@ -85,6 +85,7 @@ class PerExampleWeightNoise(NoiseModule):
 
     @nn.compact
     def __call__(self, inputs, *args, deterministic=None, rng=None, **kwargs):
+        noisy_products.check_inputs("PerExampleWeightNoise", inputs)
         key = self._key(deterministic, rng, 1 if self.has_variable("amounts", "std") else self.std)
         if key is None:
             return self.layer(inputs, *args, **kwargs)  # pyright: ignore[reportCallIssue]
@@ -142,6 +143,7 @@ class DropConnectLinear(NoiseModule):
 
     @nn.compact
     def __call__(self, inputs, deterministic=None, rng=None):
+        noisy_products.check_inputs("DropConnectLinear", inputs)
         key = self._key(deterministic, rng, 1 if self.has_variable("amounts", "rate") else self.rate)
         product = (
             None if key is None else noisy_products.dropped(None, key, self._amount("rate", {"rate": _checks.rate}))
@@ -185,6 +187,7 @@ class NoisyLinear(NoiseModule):
     def __call__(self, inputs, deterministic=None, rng=None):
         _checks.one_of("NoisyLinear", "mode", self.mode, ("example", "batch"))
         noisy_products.check_sigma(self.sigma)
+        noisy_products.check_inputs("NoisyLinear", inputs)
         bound, shape = inputs.shape[-1] ** -0.5, (inputs.shape[-1], self.features)
 
         def uniform(key, shape, dtype):

@@ -1,5 +1,13 @@
 """Noise layers for Flax NNX, used like `nnx.Dropout`; ``import noisejax.nnx as njx``."""
 
+from noisejax import _checks
+
+try:
+    import flax as flax
+except ModuleNotFoundError as error:
+    raise _checks.extra("noisejax.nnx", "flax", error) from None
+
+
 from noisejax.nnx._activation import (
     ActivationNoise as ActivationNoise,
     GaussianNoise as GaussianNoise,

@@ -148,6 +148,7 @@ class PerExampleWeightNoise(NoiseLayer):
         Returns:
           The layer's result.
         """
+        noisy_products.check_inputs("PerExampleWeightNoise", inputs)
         key, layer = self._key(deterministic, rngs), self.layer
         if key is not None:
             name, make = _hook_of(layer)  # pyright: ignore[reportGeneralTypeIssues] checked at construction
@@ -211,6 +212,7 @@ class DropConnectLinear(NoiseLayer, nnx.Linear):
         Returns:
           (..., out_features).
         """
+        noisy_products.check_inputs("DropConnectLinear", inputs)
         key, layer = self._key(deterministic, rngs), self
         if key is not None:
             product = noisy_products.dropped(self.dot_general, key, self._amount("rate"))
@@ -283,6 +285,7 @@ class NoisyLinear(NoiseLayer):
         Returns:
           (B, ..., out_features).
         """
+        noisy_products.check_inputs("NoisyLinear", inputs)
         key = self._key(deterministic, rngs)
         held = (self.kernel, self.kernel_std, self.bias, self.bias_std)
         values: Any = (inputs, *(None if v is None else v.get_value() for v in held))

@@ -6,6 +6,14 @@ depends only on the key, the step, the path of the parameter in its tree and the
 does not change the noise of others, and sharded trees have the same noise as unsharded ones.
 """
 
+from noisejax import _checks
+
+try:
+    import optax as optax
+except ModuleNotFoundError as error:
+    raise _checks.extra("noisejax.optim", "optax", error) from None
+
+
 from noisejax.optim._additive import (
     AnticorrelatedNoiseState as AnticorrelatedNoiseState,
     add_anticorrelated_noise as add_anticorrelated_noise,

@@ -19,7 +19,7 @@ def _band_options(function: str):
 
 
 @array_noise(
-    _checks.numbers, like_x=("fill",), options=_band_options("time_mask"), ranges={"width": _checks.nonnegative}
+    _checks.values, like_x=("fill",), options=_band_options("time_mask"), ranges={"width": _checks.nonnegative}
 )
 def time_mask(
     key: jax.Array,
@@ -66,7 +66,7 @@ def time_mask(
 
 
 @array_noise(
-    _checks.numbers, like_x=("fill",), options=_band_options("freq_mask"), ranges={"width": _checks.nonnegative}
+    _checks.values, like_x=("fill",), options=_band_options("freq_mask"), ranges={"width": _checks.nonnegative}
 )
 def freq_mask(
     key: jax.Array,

@@ -178,7 +178,7 @@ def low_rank(
       w: the weight, floats of x's dtype: (inputs, outputs) for the default product.
       std: the standard deviation of the noise of each weight, of either sign, broadcastable to w. 0 is the plain
         product. If it does not vary along the summed axes, no second product is computed, otherwise one for each rank.
-      rank: the number of columns of A and of B. Static.
+      rank: the number of columns of A and of B, at most 512. Static.
       product: the product that the layer computes: an einsum of x and w. Static.
       mode: `'example'`, or `'batch'` for one weight sample in the whole call. Static.
       precision: as in `jax.numpy.einsum`. Static.
@@ -369,9 +369,17 @@ def _check(name: str, key, x, w, mode: str) -> None:
     _checks.one_of(name, "mode", mode, ("example", "batch"))
 
 
+_MAX_RANK = 512
+
+
 def _check_rank(name: str, rank, product) -> None:
     if not isinstance(rank, (int, np.integer)) or rank < 1:
         raise ValueError(f"{name}: rank must be an integer of at least 1, got {rank!r}.")
+    if rank > _MAX_RANK:
+        raise ValueError(
+            f"{name}: rank must be at most {_MAX_RANK}, got {rank}: each is traced by itself, which takes long. The "
+            "noise is close to normal long before. For normal noise use flipout, or perturb the weight."
+        )
     if isinstance(product, Conv):
         raise TypeError(
             f"{name}: product must be an einsum, got {product!r}. Low-rank noise on a kernel costs one convolution per "
