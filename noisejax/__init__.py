@@ -86,6 +86,6 @@ __version__ = "0.1.0"
 if not TYPE_CHECKING:  # otherwise type checkers would accept every name
 
     def __getattr__(name: str):
-        from noisejax import _checks
+        from noisejax._checks import texts
 
-        raise _checks.unknown_attribute(name)
+        raise texts.unknown_attribute(name)

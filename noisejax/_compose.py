@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from noisejax import _checks, _noise
-from noisejax._contract import Amount, is_fitted, padding, padding_of
+from noisejax._contract import Amount, is_fitted
 from noisejax._noise import Combinator, Noise, Run, combinator
-from noisejax._padded import Padded, first_array, values_of, with_lengths
+from noisejax._padded import Padded, first_array, padding, padding_of, values_of, with_lengths
 from noisejax._random.stream import examples, fold, one_example, stage
 from noisejax._replay import HITS
 from noisejax._sharding import computed_once, like_examples

@@ -9,9 +9,6 @@ dispatch.
 import dataclasses
 import functools
 import inspect
-import itertools
-import types
-import typing
 from collections.abc import Callable, Hashable, Mapping
 from typing import TYPE_CHECKING, Any, Concatenate, NamedTuple, ParamSpec, Protocol, TypeVar, dataclass_transform
 
@@ -21,7 +18,8 @@ import numpy as np
 
 from noisejax import _checks
 from noisejax._checks import Amount as Amount, Mask as Mask
-from noisejax._padded import Padded, check_lengths, values_of
+from noisejax._checks.texts import written
+from noisejax._padded import Padded, check_lengths, host_mask, padding
 from noisejax._random.stream import enter, layout_of
 
 P = ParamSpec("P")
@@ -242,7 +240,7 @@ def array_noise(
             if (layout := layout_of(key)) is not None:
                 _checks.layout(name, layout, sees, statics)
             if host is not None and isinstance(x, np.ndarray) and not isinstance(lengths, jax.Array):
-                host(x, _host_mask(x, where, lengths), **values, **statics)
+                host(x, host_mask(x, where, lengths), **values, **statics)
             result = compiled(hits, tuple(statics.items()), key, x, values, where, lengths)
             return result if padded is None or hits else padded.with_values(result)
 
@@ -336,44 +334,6 @@ def as_tuple(value: Any) -> Any:
     return tuple(map(as_tuple, value)) if isinstance(value, list) or type(value) is tuple else value
 
 
-def padding(function: str, x: jax.Array, where, lengths) -> jax.Array | None:
-    """One mask of x's rank, True where x is data, from a mask and/or the numbers of valid entries per example."""
-    mask = None
-    if where is not None:
-        where = jnp.asarray(where)
-        if where.dtype != jnp.bool_:
-            raise TypeError(
-                f"{function}: where must be boolean, True where x is data, got {where.dtype}{list(where.shape)}. For a "
-                "mask of zeros and ones write where=mask > 0."
-            )
-        _checks.broadcastable(function, "where", where.shape, x.shape)
-        _checks.unambiguous(function, "where", where.shape, x.shape)
-        mask = where.reshape((1,) * (x.ndim - where.ndim) + where.shape)
-    if lengths is not None:
-        lengths = jnp.asarray(check_lengths(function, x, lengths))
-        axis = lengths.ndim
-        shape = lengths.shape + (1,) * (x.ndim - axis)
-        along = tuple(n if a == axis else 1 for a, n in enumerate(x.shape))
-        valid = jax.lax.broadcasted_iota(jnp.int32, along, axis) < lengths.reshape(shape)
-        mask = valid if mask is None else mask & valid
-    return mask
-
-
-def padding_of(function: str, x: Any, where) -> Any:
-    """`padding` of an array or a `Padded`."""
-    return padding(function, values_of(x), where, x.lengths if isinstance(x, Padded) else None)
-
-
-def _host_mask(x: np.ndarray, where, lengths) -> Any:
-    """The padding as it is known on the host: a NumPy mask, or a JAX array, which must not be read."""
-    if lengths is None or isinstance(where, jax.Array):
-        return where
-    axis = lengths.ndim
-    place = np.arange(x.shape[axis]).reshape((-1,) + (1,) * (x.ndim - axis - 1))
-    valid = np.broadcast_to(place < lengths.reshape(lengths.shape + (1,) * (x.ndim - axis)), x.shape)
-    return valid if where is None else valid & where
-
-
 def wide(x: jax.Array) -> jax.Array:
     """x in the dtype of the computation: float64 if x is float64, else float32."""
     return x.astype(_wider(x))
@@ -405,50 +365,6 @@ def straight_through(y: jax.Array, x: jax.Array) -> jax.Array:
 @straight_through.defjvp
 def _straight_through_jvp(primals, tangents):
     return straight_through(*primals), tangents[1]
-
-
-def address(function: Any) -> str:
-    """The name of a function in user code: ``nj.gaussian``, ``nj.image.cutout``; the bare name of a user's function.
-
-    Public names of a private module are exported by the package above the first private part of its path.
-    """
-    name = getattr(function, "__name__", repr(function))
-    module = getattr(function, "__module__", None) or ""
-    if module.split(".")[0] != "noisejax":
-        return name
-    public = itertools.takewhile(lambda part: not part.startswith("_"), module.split(".")[1:])
-    return ".".join(["nj", *public, name])
-
-
-def written(signature: inspect.Signature) -> str:
-    """A signature as written in the source: ``(key: jax.Array, x: jax.Array, std: float | jax.Array, ...)``."""
-    shown = [
-        p.replace(annotation=_Text(_annotation(p.annotation))) if p.annotation is not p.empty else p
-        for p in signature.parameters.values()
-    ]
-    return str(signature.replace(parameters=shown, return_annotation=signature.empty))
-
-
-@dataclasses.dataclass(frozen=True)
-class _Text:
-    text: str
-
-    def __repr__(self):
-        return self.text
-
-
-def _annotation(annotation: Any) -> str:
-    if isinstance(annotation, types.UnionType) or typing.get_origin(annotation) is typing.Union:
-        # NumPy arrays and numbers are accepted wherever JAX arrays are, so they are not shown.
-        named = [a for a in typing.get_args(annotation) if getattr(a, "__module__", "") != "numpy"]
-        return " | ".join(_annotation(a) for a in named)
-    if annotation is jax.Array:
-        return "jax.Array"
-    if annotation is Padded:
-        return "nj.Padded"
-    if annotation is type(None):
-        return "None"
-    return inspect.formatannotation(annotation)
 
 
 def _fit(function: str, name: str, value: Any, shape: tuple[int, ...], dtype) -> Any:

@@ -11,17 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-from noisejax._contract import (
-    PADDING,
-    address,
-    arithmetic,
-    as_tuple,
-    host_amount,
-    option as option,
-    padding_of,
-    written,
-)
-from noisejax._padded import Padded, values_of, with_lengths, without_lengths
+from noisejax._checks.texts import address, written
+from noisejax._contract import PADDING, arithmetic, as_tuple, host_amount, option as option
+from noisejax._padded import Padded, padding_of, values_of, with_lengths, without_lengths
 from noisejax._random.stream import enter, jax_key
 from noisejax._replay import Replay, pick_examples
 

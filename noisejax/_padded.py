@@ -195,3 +195,41 @@ def _with(values: Any, lengths: Any) -> Any:
 
 def _like_tuple(batch: Any, parts: Iterable[Any]) -> Any:
     return type(batch)(*parts) if hasattr(batch, "_fields") else type(batch)(parts)
+
+
+def padding(function: str, x: jax.Array, where, lengths) -> jax.Array | None:
+    """One mask of x's rank, True where x is data, from a mask and/or the numbers of valid entries per example."""
+    mask = None
+    if where is not None:
+        where = jnp.asarray(where)
+        if where.dtype != jnp.bool_:
+            raise TypeError(
+                f"{function}: where must be boolean, True where x is data, got {where.dtype}{list(where.shape)}. For a "
+                "mask of zeros and ones write where=mask > 0."
+            )
+        _checks.broadcastable(function, "where", where.shape, x.shape)
+        _checks.unambiguous(function, "where", where.shape, x.shape)
+        mask = where.reshape((1,) * (x.ndim - where.ndim) + where.shape)
+    if lengths is not None:
+        lengths = jnp.asarray(check_lengths(function, x, lengths))
+        axis = lengths.ndim
+        shape = lengths.shape + (1,) * (x.ndim - axis)
+        along = tuple(n if a == axis else 1 for a, n in enumerate(x.shape))
+        valid = jax.lax.broadcasted_iota(jnp.int32, along, axis) < lengths.reshape(shape)
+        mask = valid if mask is None else mask & valid
+    return mask
+
+
+def padding_of(function: str, x: Any, where) -> Any:
+    """`padding` of an array or a `Padded`."""
+    return padding(function, values_of(x), where, x.lengths if isinstance(x, Padded) else None)
+
+
+def host_mask(x: np.ndarray, where, lengths) -> Any:
+    """The padding as it is known on the host: a NumPy mask, or a JAX array, which must not be read."""
+    if lengths is None or isinstance(where, jax.Array):
+        return where
+    axis = lengths.ndim
+    place = np.arange(x.shape[axis]).reshape((-1,) + (1,) * (x.ndim - axis - 1))
+    valid = np.broadcast_to(place < lengths.reshape(lengths.shape + (1,) * (x.ndim - axis)), x.shape)
+    return valid if where is None else valid & where

@@ -8,11 +8,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from noisejax._contract import Amount, padding
+from noisejax._contract import Amount
 from noisejax._noises.additive import uniform
 from noisejax._noises.masking import dropout
 from noisejax._noises.mixing import blend, mixup_pairs
-from noisejax._padded import Padded, is_padded, values_of
+from noisejax._padded import Padded, is_padded, padding, values_of
 from noisejax._random.sample import integers
 from noisejax._random.stream import words
 

@@ -4,12 +4,12 @@ An attack is a function of a key and arrays. It runs inside one `jax.jit`, with 
 sharded. Requires optax: ``pip install noisejax[optax]``.
 """
 
-from noisejax import _checks
+from noisejax._checks import texts
 
 try:
     import optax as optax
 except ModuleNotFoundError as error:
-    raise _checks.extra("noisejax.adversarial", "optax", error) from None
+    raise texts.extra("noisejax.adversarial", "optax", error) from None
 
 
 from noisejax.adversarial._attacks.adaptive_norm import ddn as ddn, fmn as fmn

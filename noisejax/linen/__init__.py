@@ -1,11 +1,11 @@
 """Noise layers for Flax linen, with the names of those in `noisejax.nnx`; ``import noisejax.linen as njl``."""
 
-from noisejax import _checks
+from noisejax._checks import texts
 
 try:
     import flax as flax
 except ModuleNotFoundError as error:
-    raise _checks.extra("noisejax.linen", "flax", error) from None
+    raise texts.extra("noisejax.linen", "flax", error) from None
 
 
 from noisejax.linen._activation import (

@@ -1,11 +1,11 @@
 """Noise layers for Flax NNX, used like `nnx.Dropout`; ``import noisejax.nnx as njx``."""
 
-from noisejax import _checks
+from noisejax._checks import texts
 
 try:
     import flax as flax
 except ModuleNotFoundError as error:
-    raise _checks.extra("noisejax.nnx", "flax", error) from None
+    raise texts.extra("noisejax.nnx", "flax", error) from None
 
 
 from noisejax.nnx._activation import (

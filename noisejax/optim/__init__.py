@@ -6,12 +6,12 @@ depends only on the key, the step, the path of the parameter in its tree and the
 does not change the noise of others, and sharded trees have the same noise as unsharded ones.
 """
 
-from noisejax import _checks
+from noisejax._checks import texts
 
 try:
     import optax as optax
 except ModuleNotFoundError as error:
-    raise _checks.extra("noisejax.optim", "optax", error) from None
+    raise texts.extra("noisejax.optim", "optax", error) from None
 
 
 from noisejax.optim._additive import (

@@ -5,7 +5,8 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from noisejax._contract import Amount, padding
+from noisejax._contract import Amount
+from noisejax._padded import padding
 from noisejax._random import sample
 from noisejax._random.stream import stage
 from noisejax.adversarial._attacks.driver import check_attack

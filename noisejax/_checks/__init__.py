@@ -4,10 +4,7 @@ Only what is known on the host is checked: shapes, dtypes, Python and NumPy numb
 never read, which would wait for the device, and a tracer has none.
 """
 
-import difflib
-import importlib
 import math
-import sys
 from collections.abc import Callable
 
 import jax
@@ -331,63 +328,3 @@ def axes(function: str, name: str, value, ndim: int) -> tuple[int, ...]:
     if len(set(found)) != len(found):
         raise ValueError(f"{function}: {name} must be different axes, got {value!r} for x with {ndim} axes.")
     return found
-
-
-# Missing packages, and misspelt names.
-
-
-def extra(module: str, package: str, error: ModuleNotFoundError) -> ModuleNotFoundError:
-    """The error for a module of this library whose optional package is not installed, or a broken package's own one."""
-    if (error.name or "").split(".")[0] != package:
-        return error
-    message = f"{module} needs {package}: pip install 'noisejax[{package}]'."
-    return ModuleNotFoundError(message, name=error.name)
-
-
-_BY_NAME = {"nnx": "njx", "linen": "njl", "optim": "optim", "adversarial": "adversarial"}  # with their usual aliases
-_ATTRIBUTES = ("image", "labels", "robustness", "signal", "weights")
-
-
-def unknown_attribute(name: str) -> AttributeError:
-    """The error for ``noisejax.<name>``, with the name that was probably meant."""
-    message = f"module 'noisejax' has no attribute {name!r}."
-    if name.startswith("__"):
-        return AttributeError(message)
-    if name in _BY_NAME:
-        alias = "" if _BY_NAME[name] == name else f" as {_BY_NAME[name]}"
-        return AttributeError(f"{message} It needs another package: import it by name, import noisejax.{name}{alias}")
-    meant = _closest(name)
-    return AttributeError(f"{message} Did you mean {' or '.join(meant)}?" if meant else message)
-
-
-def _closest(name: str) -> list[str]:
-    wanted = _plain(name)
-    alone, doors = _addresses()
-    for addresses in (alone, doors):
-        short = {_plain(address.split(".")[-1]): address for address in reversed(addresses)}
-        for form in (wanted, wanted.removesuffix("noise")):
-            if form in short:
-                return [short[form]]
-    short = {_plain(address.split(".")[-1]): address for address in [*doors, *alone]}
-    return [short[match] for match in difflib.get_close_matches(wanted, short, n=2, cutoff=0.75)]
-
-
-def _plain(name: str) -> str:
-    """A name without case and underscores, the most common mistakes."""
-    return name.replace("_", "").lower()
-
-
-def _addresses() -> tuple[list[str], list[str]]:
-    """Public names: those that need only jax, and those of other modules that are already imported."""
-    package = importlib.import_module("noisejax")
-    top = [f"noisejax.{name}" for name in vars(package) if not name.startswith("_") and name != "TYPE_CHECKING"]
-    doors = [name for name in _BY_NAME if f"noisejax.{name}" in sys.modules]
-    inside = [
-        [f"noisejax.{module}.{name}" for module in modules for name in getattr(_module(module), "__all__", ())]
-        for modules in (_ATTRIBUTES, doors)
-    ]
-    return top + inside[0], inside[1]
-
-
-def _module(name: str):
-    return importlib.import_module(f"noisejax.{name}")
