@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from noisejax._contract import Amount, padding
 from noisejax._random import sample
 from noisejax._random.stream import stage
-from noisejax.adversarial._attacks.driver import check_attack
+from noisejax.adversarial._inputs import check_attack
 from noisejax.adversarial._losses import kl
 from noisejax.adversarial._options import check_amount
 from noisejax.adversarial._threats.balls import Threat, as_column, divide_or, streams_per_example, words_per_element
