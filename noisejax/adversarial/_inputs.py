@@ -89,7 +89,9 @@ def is_outside(threat: Threat, x: jax.Array) -> jax.Array | None:
     if threat.bounds is None:
         return None
     low, high = (jnp.asarray(bound) for bound in threat.fitted(x).bounds)
-    slack = 1e-6 * jnp.maximum(*(jnp.max(jnp.abs(jnp.where(jnp.isfinite(b), b, 1))) for b in (low, high)))
+    sizes = (jnp.abs(jnp.where(jnp.isfinite(bound), bound, 1)) for bound in (low, high))
+    # One slack for each example, so that examples on different devices need not be compared.
+    slack = 1e-6 * jnp.maximum(*(jnp.max(b, axis=tuple(range(1, b.ndim)), keepdims=True) for b in sizes))
     return jnp.any(~((x >= low - slack) & (x <= high + slack)), axis=tuple(range(1, x.ndim)))
 
 
