@@ -30,9 +30,31 @@ def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
       >>> adversarial.cross_entropy(jnp.zeros((1, 2)), jnp.array([0])).round(3).tolist()
       [0.6930000185966492]
     """
-    logits = _check_logits("cross_entropy", logits, labels)
-    others = jax.nn.logsumexp(jnp.where(is_label(logits, labels), -jnp.inf, logits), axis=-1)
-    return jax.nn.softplus(others - _logit_of(logits, labels))
+    return jax.nn.softplus(_log_odds(_check_logits("cross_entropy", logits, labels), labels))
+
+
+def log_odds(logits: jax.Array, labels: jax.Array) -> jax.Array:
+    """``log sum_{j != y} exp(z_j) - z_y``: the log odds that the label is wrong. Its gradient never vanishes.
+
+    The cross-entropy is ``softplus(log_odds)``, so both have the same maxima and the same steepest direction. But the
+    gradient of the cross-entropy contains the probability of being wrong as a factor, which underflows to 0 in float32
+    once the logits are some 100 apart. Then the model only seems robust.
+
+    Args:
+      logits: floats of shape (B, classes).
+      labels: integers of shape (B,).
+
+    Returns:
+      float32 of shape (B,), above 0 where the label has less than half of the probability.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from noisejax import adversarial
+      >>> logits, labels = jnp.array([[1000.0, 0.0]]), jnp.array([0])
+      >>> adversarial.log_odds(logits, labels).tolist(), adversarial.cross_entropy(logits, labels).tolist()
+      ([-1000.0], [0.0])
+    """
+    return _log_odds(_check_logits("log_odds", logits, labels), labels)
 
 
 def margin(logits: jax.Array, labels: jax.Array) -> jax.Array:
@@ -144,13 +166,15 @@ def kl(logits: jax.Array, clean_logits: jax.Array) -> jax.Array:
     return jnp.sum(jnp.where(p > 0, p * (jnp.where(p > 0, log_p, 0) - log_q), 0), axis=-1)
 
 
-def untargeted(predict: Callable, loss: Callable = cross_entropy) -> Callable:
+def untargeted(predict: Callable, loss: Callable | None = None) -> Callable:
     """The loss of an untargeted attack on a model: ``loss(predict(x), labels)``.
 
     Args:
       predict: ``predict(x) -> logits``, or ``predict(key, x)`` for attacks with eot.
-      loss: a function of logits and the attack's args, of shape (B,): `cross_entropy`, `margin`, `dlr`, `targeted_dlr`
-        (labels, targets), `kl` (clean logits), or a custom function.
+      loss: a function of logits and the attack's args, of shape (B,): `cross_entropy`, `log_odds`, `margin`, `dlr`,
+        `targeted_dlr` (labels, targets), `kl` (clean logits), or a custom function. None for `cross_entropy`, which
+        `apgd`, `pgd` and similar attacks (except `adam_pgd`) then maximise in the form of `log_odds`, as long as they
+        need no eot: the same maxima and steepest directions, without gradients that vanish.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -159,15 +183,15 @@ def untargeted(predict: Callable, loss: Callable = cross_entropy) -> Callable:
       >>> loss(jnp.array([[3.0, 1.0]]), jnp.array([0])).tolist()
       [-2.0]
     """
-    return _composed(predict, loss, 1)
+    return _composed(predict, loss, 1) if loss is not None else _with_log_odds(predict, 1)
 
 
-def targeted(predict: Callable, loss: Callable = cross_entropy) -> Callable:
+def targeted(predict: Callable, loss: Callable | None = None) -> Callable:
     """The loss of a targeted attack on a model: ``-loss(predict(x), targets)``. Pass args=(targets,) to the attack.
 
     Args:
       predict: ``predict(x) -> logits``, or ``predict(key, x)`` for attacks with eot.
-      loss: a function of logits and targets: `cross_entropy`, `margin`, `dlr`.
+      loss: a function of logits and targets: `cross_entropy`, `log_odds`, `margin`, `dlr`. None as in `untargeted`.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -176,7 +200,7 @@ def targeted(predict: Callable, loss: Callable = cross_entropy) -> Callable:
       >>> loss(jnp.array([[3.0, 1.0]]), jnp.array([1])).tolist()
       [-2.0]
     """
-    return _composed(predict, loss, -1)
+    return _composed(predict, loss, -1) if loss is not None else _with_log_odds(predict, -1)
 
 
 def misclassified(predict: Callable) -> Callable:
@@ -248,6 +272,21 @@ def _composed(predict: Callable, loss: Callable, sign: int | None) -> Callable:
     return composed
 
 
+def _with_log_odds(predict: Callable, sign: int) -> Callable:
+    """The cross-entropy, with the form that attacks may climb in its place as an attribute."""
+    loss: Any = _composed(predict, cross_entropy, sign)
+    loss.climbed = _composed(predict, log_odds, sign)
+    return loss
+
+
+def climbed(loss: Any, eot: Any) -> Any:
+    """The loss that an attack climbs whose steps do not depend on the scale of the gradient.
+
+    With eot it is the loss itself: the mean over keys of an increasing function has other maxima.
+    """
+    return loss if eot else getattr(loss, "climbed", loss)
+
+
 def as_logits(name: str, output: Any) -> Any:
     """The output of a model, if it is one array."""
     if not hasattr(output, "dtype"):
@@ -287,6 +326,11 @@ def is_label(logits, labels) -> jax.Array:
 
 def _logit_of(logits, labels) -> jax.Array:
     return jnp.sum(jnp.where(is_label(logits, labels), logits, 0), axis=-1)
+
+
+def _log_odds(logits, labels) -> jax.Array:
+    others = jax.nn.logsumexp(jnp.where(is_label(logits, labels), -jnp.inf, logits), axis=-1)
+    return others - _logit_of(logits, labels)
 
 
 def _others(logits, labels) -> jax.Array:

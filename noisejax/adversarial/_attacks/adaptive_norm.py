@@ -21,7 +21,7 @@ from noisejax.adversarial._attacks.boundary import (
 )
 from noisejax.adversarial._attacks.driver import choose_examples
 from noisejax.adversarial._health import doubt
-from noisejax.adversarial._losses import cross_entropy
+from noisejax.adversarial._losses import log_odds
 from noisejax.adversarial._options import check_amount, decay
 from noisejax.adversarial._threats.balls import (
     L2,
@@ -87,8 +87,8 @@ def ddn(
     check_number("ddn", "initial_norm", initial_norm, 0)
     check_amount("ddn", "gamma", gamma, decay)
 
-    def value(logits):
-        return -cross_entropy(logits, labels) if targeted else cross_entropy(logits, labels)
+    def value(logits):  # unit steps along its gradient are those along the gradient of the cross-entropy
+        return -log_odds(logits, labels) if targeted else log_odds(logits, labels)
 
     def rule(radius, now, seen, best, value, slope, size, share):
         return radius * jnp.where(now, 1 - gamma, 1 + gamma)

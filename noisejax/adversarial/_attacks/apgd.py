@@ -14,6 +14,7 @@ import optax
 from noisejax._random import sample
 from noisejax._random.stream import stage
 from noisejax.adversarial._attacks.driver import choose_examples, run_attack
+from noisejax.adversarial._losses import climbed
 from noisejax.adversarial._options import ApgdOptions, check_amount, check_options, share
 from noisejax.adversarial._threats.balls import Threat, as_column, divide_or, streams_per_example, words_per_element
 from noisejax.adversarial._threats.sparse import L1, last_level
@@ -72,8 +73,9 @@ def apgd(
     Args:
       key: a JAX key.
       loss: ``loss(x, *args) -> (B,)``, which is maximised; with eot, ``loss(key, x, *args)``. For a model, use
-        ``untargeted(predict)`` (APGD-CE), ``untargeted(predict, dlr)`` (APGD-DLR), or for targets
-        ``untargeted(predict, targeted_dlr)`` with (labels, targets) as args.
+        ``untargeted(predict)``, ``untargeted(predict, dlr)`` (APGD-DLR), or for targets
+        ``untargeted(predict, targeted_dlr)`` with (labels, targets) as args. ``untargeted(predict, cross_entropy)`` is
+        APGD-CE as published, which fails where the cross-entropy saturates.
       x: floats of shape (B, ...), inside the bounds.
       threat: the allowed perturbations, such as ``Linf(8 / 255, bounds=(0, 1))``.
       args: arrays with x's leading axis, such as (labels,).
@@ -120,7 +122,9 @@ def apgd(
         return threat.boundary
 
     first = surface(threat) if drawn and isinstance(threat, Threat) else start  # the driver objects to other threats
-    run = functools.partial(run_attack, "apgd", loss=loss, x=x, args=args, random_start=random_start, eot=eot)
+    run = functools.partial(
+        run_attack, "apgd", loss=climbed(loss, eot), x=x, args=args, random_start=random_start, eot=eot
+    )
     if not shrinking:
         tx = transform(steps, 0.2 if drawn else None)
         return run(key, tx, threat=threat, steps=steps, start=first, restarts=restarts, **options)

@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from noisejax import _checks
-from noisejax.adversarial._attacks.driver import check_attack, pure_model, without_outside
+from noisejax.adversarial._attacks.driver import pure_model
+from noisejax.adversarial._inputs import check_attack, without_outside
 from noisejax.adversarial._losses import check_labels, classified_as, margin, misclassified
 from noisejax.adversarial._options import check_amount
 from noisejax.adversarial._threats.balls import L2, Linf, Threat, as_column, divide_or, max_abs

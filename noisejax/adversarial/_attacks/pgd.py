@@ -10,6 +10,7 @@ import optax
 from noisejax._contract import Amount
 from noisejax.adversarial._attacks.driver import run_attack
 from noisejax.adversarial._attacks.transforms import scale_by_norm, scale_by_reach, scale_by_steepest, scale_by_step
+from noisejax.adversarial._losses import climbed
 from noisejax.adversarial._options import AttackOptions, check_amount, check_options, decay as decay_rate
 from noisejax.adversarial._threats.balls import Threat
 from noisejax.adversarial._threats.sparse import L0
@@ -58,20 +59,7 @@ def fgsm(
     """
     check_options(fgsm, options, AttackOptions)
     tx = optax.chain(scale_by_steepest(), _step("fgsm", step_size, 1.0))
-    return run_attack(
-        "fgsm",
-        key,
-        tx,
-        loss,
-        x,
-        threat,
-        args,
-        steps=1,
-        random_start=random_start,
-        restarts=restarts,
-        eot=eot,
-        **options,
-    )
+    return _run("fgsm", key, tx, loss, x, threat, args, 1, random_start, restarts, eot, options)
 
 
 def bim(
@@ -110,20 +98,7 @@ def bim(
     """
     check_options(bim, options, AttackOptions)
     tx = optax.chain(scale_by_steepest(), _step("bim", step_size, 1 / _at_least_one(steps)))
-    return run_attack(
-        "bim",
-        key,
-        tx,
-        loss,
-        x,
-        threat,
-        args,
-        steps=steps,
-        random_start=random_start,
-        restarts=restarts,
-        eot=eot,
-        **options,
-    )
+    return _run("bim", key, tx, loss, x, threat, args, steps, random_start, restarts, eot, options)
 
 
 def pgd(
@@ -177,20 +152,7 @@ def pgd(
     check_options(pgd, options, AttackOptions)
     share = 10.0 if isinstance(threat, L0) else 2.5 / _at_least_one(steps)
     tx = optax.chain(scale_by_steepest(), _step("pgd", step_size, share))
-    return run_attack(
-        "pgd",
-        key,
-        tx,
-        loss,
-        x,
-        threat,
-        args,
-        steps=steps,
-        random_start=random_start,
-        restarts=restarts,
-        eot=eot,
-        **options,
-    )
+    return _run("pgd", key, tx, loss, x, threat, args, steps, random_start, restarts, eot, options)
 
 
 def mi_fgsm(
@@ -238,20 +200,7 @@ def mi_fgsm(
         scale_by_steepest(),
         _step("mi_fgsm", step_size, 1 / _at_least_one(steps)),
     )
-    return run_attack(
-        "mi_fgsm",
-        key,
-        tx,
-        loss,
-        x,
-        threat,
-        args,
-        steps=steps,
-        random_start=random_start,
-        restarts=restarts,
-        eot=eot,
-        **options,
-    )
+    return _run("mi_fgsm", key, tx, loss, x, threat, args, steps, random_start, restarts, eot, options)
 
 
 def ni_fgsm(
@@ -300,20 +249,7 @@ def ni_fgsm(
         return delta + step.update(decay * state[1].trace, optax.EmptyState(), delta, x=x, threat=threat)[0]
 
     options.setdefault("lookahead", lookahead)
-    return run_attack(
-        "ni_fgsm",
-        key,
-        tx,
-        loss,
-        x,
-        threat,
-        args,
-        steps=steps,
-        random_start=random_start,
-        restarts=restarts,
-        eot=eot,
-        **options,
-    )
+    return _run("ni_fgsm", key, tx, loss, x, threat, args, steps, random_start, restarts, eot, options)
 
 
 def adam_pgd(
@@ -358,20 +294,14 @@ def adam_pgd(
     for what, value in (("b1", b1), ("b2", b2)):
         check_amount("adam_pgd", what, value, decay_rate)
     tx = optax.chain(optax.scale_by_adam(b1, b2), _step("adam_pgd", step_size, 2.5 / _at_least_one(steps)))
-    return run_attack(
-        "adam_pgd",
-        key,
-        tx,
-        loss,
-        x,
-        threat,
-        args,
-        steps=steps,
-        random_start=random_start,
-        restarts=restarts,
-        eot=eot,
-        **options,
-    )
+    return _run("adam_pgd", key, tx, loss, x, threat, args, steps, random_start, restarts, eot, options)
+
+
+def _run(name: str, key, tx, loss, x, threat, args, steps, random_start, restarts, eot, options: Any) -> jax.Array:
+    shared: Any = {"random_start": random_start, "restarts": restarts, "eot": eot, **options}
+    # Adam's steps depend on how the scale of the gradient changes on the way; all others have the same direction.
+    loss = loss if name == "adam_pgd" else climbed(loss, eot)
+    return run_attack(name, key, tx, loss, x, threat, args, steps=steps, **shared)
 
 
 def _step(function: str, step_size: Any, share: float) -> optax.GradientTransformationExtraArgs:

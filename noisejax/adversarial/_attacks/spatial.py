@@ -12,7 +12,8 @@ from jax.scipy.ndimage import map_coordinates
 from noisejax._contract import Amount
 from noisejax._random import sample
 from noisejax._random.stream import fold
-from noisejax.adversarial._attacks.driver import check_attack, choose_examples, is_better, loss_on_batch, measure_point
+from noisejax.adversarial._attacks.driver import choose_examples, is_better, loss_on_batch, measure_point
+from noisejax.adversarial._inputs import check_attack
 from noisejax.adversarial._options import check_amount, real
 from noisejax.adversarial._threats.balls import Linf, streams_per_example, words_per_example
 

@@ -10,8 +10,9 @@ import jax.numpy as jnp
 from noisejax._random import sample
 from noisejax._random.stream import fold, words
 from noisejax.adversarial._attacks.boundary import attack_lead, check_number, is_fooled, prepare_attack
-from noisejax.adversarial._attacks.driver import Best, choose_examples, keys_of_steps, without_outside
+from noisejax.adversarial._attacks.driver import Best, choose_examples, keys_of_steps
 from noisejax.adversarial._health import doubt
+from noisejax.adversarial._inputs import without_outside
 from noisejax.adversarial._threats.balls import L2, Linf, Threat, divide_or, streams_per_example, words_per_example
 from noisejax.adversarial._threats.sparse import L1
 

@@ -13,8 +13,9 @@ from noisejax._contract import Amount
 from noisejax._random import sample
 from noisejax._random.stream import fold
 from noisejax.adversarial._attacks.boundary import check_norm, check_number
-from noisejax.adversarial._attacks.driver import check_attack, loss_on_batch
+from noisejax.adversarial._attacks.driver import loss_on_batch
 from noisejax.adversarial._attacks.transforms import scale_by_reach, scale_by_steepest, scale_by_step
+from noisejax.adversarial._inputs import check_attack
 from noisejax.adversarial._options import check_amount, real
 from noisejax.adversarial._threats.balls import Threat
 
@@ -40,7 +41,7 @@ def universal(
 
     Args:
       key: a JAX key, which shuffles the data set.
-      loss: ``loss(x, *args) -> (batch,)``, which is maximised.
+      loss: ``loss(x, *args) -> (batch,)``, whose mean is maximised, such as ``untargeted(predict)``.
       x: the examples, floats of shape (N, ...), inside the bounds.
       threat: `Linf`, `L2` or `L1`, with one eps for all examples.
       step_size: the step size of the default transform, a scalar; None for eps / 10.

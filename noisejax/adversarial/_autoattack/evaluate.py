@@ -11,19 +11,17 @@ import optax
 from noisejax._random.stream import examples, fold
 from noisejax.adversarial._attacks.driver import (
     Best,
-    check_attack,
     choose_examples,
     is_better,
-    is_outside,
     keys_of_steps,
     loss_on_batch,
     measure_point,
     take_step,
-    without_outside,
     worst_start,
 )
 from noisejax.adversarial._attacks.transforms import for_each_example
 from noisejax.adversarial._health import doubt
+from noisejax.adversarial._inputs import check_attack, is_outside, without_outside
 from noisejax.adversarial._threats.balls import Threat, as_column
 
 

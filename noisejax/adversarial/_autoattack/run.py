@@ -13,12 +13,12 @@ from jax.core import Tracer
 from noisejax._random.stream import fold, keys, stage
 from noisejax.adversarial._attacks.apgd import apgd
 from noisejax.adversarial._attacks.boundary import model_logits, rival_classes
-from noisejax.adversarial._attacks.driver import check_attack
 from noisejax.adversarial._attacks.fab import fab
 from noisejax.adversarial._attacks.square import square
 from noisejax.adversarial._autoattack import suspicions as suspect
 from noisejax.adversarial._autoattack.batches import Batches
 from noisejax.adversarial._health import recording
+from noisejax.adversarial._inputs import check_attack
 from noisejax.adversarial._losses import cross_entropy, dlr, margin, misclassified, targeted_dlr, untargeted
 from noisejax.adversarial._threats.balls import L2, Linf, Threat
 from noisejax.adversarial._threats.sparse import L1

@@ -74,7 +74,7 @@ def of_gradients(zero: int, count: int) -> Iterator[str]:
 
 
 def of_broken(broken: int, count: int) -> Iterator[str]:
-    """Warns if examples withstood all attacks only because the loss was not finite near them."""
+    """Warns if no attack succeeded on examples only because the loss was not finite near them."""
     if broken:
         yield (
             f"the loss of {broken} of {count} examples is not finite at some of the points that were tried, and no "

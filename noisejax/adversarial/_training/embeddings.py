@@ -9,7 +9,7 @@ from noisejax._contract import Amount
 from noisejax._padded import padding
 from noisejax._random import sample
 from noisejax._random.stream import stage
-from noisejax.adversarial._attacks.driver import check_attack
+from noisejax.adversarial._inputs import check_attack
 from noisejax.adversarial._losses import kl
 from noisejax.adversarial._options import check_amount
 from noisejax.adversarial._threats.balls import Threat, as_column, divide_or, streams_per_example, words_per_element
@@ -41,7 +41,7 @@ def freelb(
       loss: ``loss(x, *args) -> (B,)`` of embeddings. The paper uses the same dropout mask in all steps: close over one
         key.
       x: embeddings, floats of shape (B, length, features).
-      threat: the paper uses ``L2(eps, bounds=None)``. Use `eps=inf` to let the step size alone bound the perturbation.
+      threat: the paper uses ``L2(eps, bounds=None)``. Use a huge eps to let the step size alone bound the perturbation.
       step_size: the step size of the ascent: a scalar, or one value per example (B,).
       magnitude: the magnitude of the start; 0 starts from x.
       args: arrays with x's leading axis, such as (labels,).

@@ -13,8 +13,9 @@ import jax.numpy as jnp
 from noisejax._contract import Amount
 from noisejax._random import sample
 from noisejax._random.stream import stage
-from noisejax.adversarial._attacks.driver import check_attack, pure_model
+from noisejax.adversarial._attacks.driver import pure_model
 from noisejax.adversarial._attacks.pgd import pgd
+from noisejax.adversarial._inputs import check_attack
 from noisejax.adversarial._losses import as_logits, cross_entropy, is_label, kl, untargeted
 from noisejax.adversarial._options import PairingOptions, TrainingOptions, check_amount, check_options
 from noisejax.adversarial._threats.balls import Threat, as_column, fit_to_rank, streams_per_example, words_per_element

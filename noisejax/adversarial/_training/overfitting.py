@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from noisejax import _checks
 from noisejax._contract import Amount, host_amount
-from noisejax.adversarial._attacks.driver import check_attack
+from noisejax.adversarial._inputs import check_attack
 from noisejax.adversarial._threats.balls import Threat, as_column, divide_or, max_abs
 
 

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from noisejax._contract import Amount
-from noisejax.adversarial._attacks.driver import check_attack
+from noisejax.adversarial._inputs import check_attack
 from noisejax.adversarial._losses import as_logits, kl
 from noisejax.adversarial._options import check_amount, positive
 from noisejax.adversarial._threats.balls import L2, Threat

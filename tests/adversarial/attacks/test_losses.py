@@ -105,3 +105,63 @@ def test_a_targeted_attack_reaches_its_target():
 def test_bad_logits_and_labels_say_what_is_wrong(call, message):
     with pytest.raises((ValueError, TypeError), match=message):
         call()
+
+
+def test_log_odds_are_those_of_the_softmax():
+    rng = np.random.default_rng(3)
+    logits, labels = rng.normal(size=(20, 5)).astype(np.float32), np.arange(20) % 5
+    p = np.exp(log_softmax(np.float64(logits), axis=1))[np.arange(20), labels]
+    np.testing.assert_allclose(adversarial.log_odds(logits, labels), np.log((1 - p) / p), atol=1e-5)
+    ascent = jax.vmap(jax.grad(lambda loss, z, y: loss(z[None], y[None])[0], argnums=1), in_axes=(None, 0, 0))
+    np.testing.assert_allclose(
+        ascent(adversarial.cross_entropy, logits, labels),
+        (1 - p)[:, None] * ascent(adversarial.log_odds, logits, labels),
+        atol=1e-5,
+    )
+    sharp = ascent(adversarial.log_odds, 1e6 * logits, labels)
+    assert (np.abs(sharp).max(1) == 1).all()
+    with pytest.raises(ValueError, match="log_odds: labels must lie in"):
+        adversarial.log_odds(logits, labels + 1)
+
+
+@pytest.mark.parametrize("scale", [1, 1000, 1e6])
+@pytest.mark.parametrize("name", ["fgsm", "bim", "pgd", "mi_fgsm", "ni_fgsm", "apgd", "ddn"])
+def test_the_scale_of_the_logits_hides_no_gradient(key, name, scale):
+    """A linear model with margins of up to 1: the attack finds what it finds at scale 1."""
+    w = np.float32([[1, -1, 0.5], [0.25, 1, -1]])
+    x = jnp.asarray(np.random.default_rng(0).uniform(size=(32, 2)), jnp.float32)
+    y = jnp.argmax(x @ w, axis=1)
+
+    def found(scale, loss=None):
+        def predict(x):
+            return scale * (x @ w)
+
+        if name == "ddn":
+            x_adv = adversarial.ddn(key, predict, x, y, adversarial.L2(0.3, (0, 1)))
+        else:
+            goal = adversarial.untargeted(predict, loss)
+            x_adv = getattr(adversarial, name)(key, goal, x, adversarial.Linf(0.2, (0, 1)), args=(y,))
+        return adversarial.misclassified(predict)(x_adv, y)
+
+    wrong = jax.jit(found)(jnp.float32(scale))
+    assert 0 < wrong.sum() < 32
+    assert wrong.sum() >= found(1).sum()
+    if scale == 1e6 and name != "ddn":
+        published = jax.jit(lambda scale: found(scale, adversarial.cross_entropy))(jnp.float32(scale))
+        assert published.sum() < wrong.sum()
+        with pytest.warns(UserWarning, match=f"{name}: every gradient of the loss is 0 for .* log_odds"):
+            found(scale, adversarial.cross_entropy)
+
+
+def test_only_attacks_of_one_key_climb_another_form(key):
+    """A mean over keys, a training loss and a transform that sees the scale keep the cross-entropy itself."""
+    x, y = jnp.array([[0.5, 0.25]]), jnp.array([0])
+    loss = adversarial.untargeted(lambda x: x)
+    assert loss(x, y) == adversarial.cross_entropy(x, y)
+    assert adversarial.targeted(lambda x: x)(x, y) == -adversarial.cross_entropy(x, y)
+    noisy = adversarial.untargeted(lambda key, x: x * jnp.float32(1e4))
+    with pytest.warns(UserWarning, match="pgd: every gradient of the loss is 0"):
+        adversarial.pgd(key, noisy, x, adversarial.Linf(0.01, None), args=(y,), eot=2)
+    sharp = adversarial.untargeted(lambda x: x * jnp.float32(1e4))
+    with pytest.warns(UserWarning, match="adam_pgd: every gradient of the loss is 0"):
+        adversarial.adam_pgd(key, sharp, x, adversarial.Linf(0.01, None), args=(y,))
