@@ -45,7 +45,8 @@ def key(seed: int | jax.Array, *, generator: str = "mix") -> jax.Array:
 
     `jax.random.fold_in` takes 32 bits, since JAX casts the number first. `jax.random.clone` and the key reuse checker
     (`jax_debug_key_reuse`) work for `jax.random`. Noises of this library read the data of a key, which the checker does
-    not count as a use.
+    not count as a use, for keys of any kind: it does not report a key that two noises share. `hits` uses the key of a
+    noise again on purpose. `jax.random.split` counts as a use, so a key that is split twice is reported.
 
     References:
       Salmon, Moraes, Dror and Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011 (Threefry).

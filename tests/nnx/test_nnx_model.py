@@ -87,6 +87,45 @@ def test_a_schedule_compiles_once_and_a_checkpoint_resumes_to_the_same_bits(tmp_
     assert [again(other, its_optimizer, X, schedule[n]) for n in range(3, 6)] == straight
 
 
+class Small(nnx.Module):
+    def __init__(self, dropout, rngs):
+        self.linear, self.dropout = nnx.Linear(4, 3, rngs=rngs), dropout(0.25, rngs=rngs)
+        self.norm = nnx.BatchNorm(3, rngs=rngs)
+
+    def __call__(self, x):
+        return self.norm(self.dropout(self.linear(x)))
+
+
+def test_a_checkpoint_of_flax_dropout_is_restored_into_ours(tmp_path):
+    """By the recipe of docs/guides/layers.md: the amounts are all that the checkpoint does not hold."""
+
+    def made(dropout, seed):
+        model = Small(dropout, nnx.Rngs(seed))
+        return model, nnx.Optimizer(model, optax.sgd(0.1, momentum=0.9), wrt=nnx.Param)
+
+    def train(model, optimizer):
+        gradient = nnx.grad(lambda model: jnp.sum(model(jnp.ones((5, 4))) ** 2))(model)
+        optimizer.update(model, gradient)
+
+    def plain(state):
+        return jax.tree.map(
+            lambda v: jax.random.key_data(v) if jnp.issubdtype(v.dtype, jax.dtypes.prng_key) else v, state
+        )
+
+    old, new = made(nnx.Dropout, 0), made(njx.Dropout, 1)
+    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+        train(*old)
+        with orbax.checkpoint.StandardCheckpointer() as checkpointer:
+            checkpointer.save(tmp_path / "state", nnx.state(old))
+        like = jax.tree.map(orbax.checkpoint.utils.to_shape_dtype_struct, nnx.state(new, nnx.Not(njx.Amount)))
+        with orbax.checkpoint.StandardCheckpointer() as checkpointer:
+            nnx.update(new, checkpointer.restore(tmp_path / "state", like))
+        jax.tree.map(np.testing.assert_array_equal, plain(nnx.state(new, nnx.Not(njx.Amount))), plain(nnx.state(old)))
+        assert float(new[0].dropout.rate[...]) == 0.25
+        train(*new)
+    assert int(new[0].dropout.rngs.count[...]) == 2
+
+
 def test_set_amounts_of_a_whole_model():
     model = Net(nnx.Rngs(0), depth=3)
     njx.set_amounts(model, njx.DropPath, njx.Dropout, rate=0.25)

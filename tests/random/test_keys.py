@@ -294,3 +294,15 @@ def test_derived_keys_look_uniform(axis):
 
 SPLIT_1 = [1716761997, 1171702126]
 FOLD_1 = [3064052481, 2983792175]
+
+
+@pytest.mark.parametrize("make", [nj.key, jax.random.key])
+def test_what_the_key_reuse_checker_sees(make):
+    """As the docstring of `key` says: splits and draws of JAX, and no draws of this library."""
+    with jax.debug_key_reuse(True):
+        key = make(0)
+        for _ in range(2):
+            nj.gaussian(key, jnp.ones(3), 0.1)
+        jax.random.split(key)
+        with pytest.raises(jax.errors.KeyReuseError):
+            jax.random.split(key)
