@@ -301,7 +301,7 @@ def test_errors_name_the_argument_and_mend_it(key):
         (lambda: no.annealed_std(0.1, -1.0), "annealed_std: gamma must be at least 0 and finite"),
         (lambda: no.annealed_std(0.1, float("inf")), "annealed_std: gamma"),
         (lambda: no.asam(optax.sgd(0.1), eta=float("inf")), "asam: eta must be above 0 and finite"),
-        (lambda: no.asam(optax.sgd(0.1), eta="0.1"), "asam: eta must be one number"),
+        (lambda: no.asam(optax.sgd(0.1), eta="0.1"), "asam: eta must be a number"),
         (lambda: no.asam(optax.sgd(0.1), eta=lambda step: 0.1), "asam: eta must be a number, got the function"),
         (lambda: no.gsam(optax.sgd(0.1), alpha=np.ones(3)), "gsam: alpha must be one number"),
         (lambda: no.asam(optax.sgd(0.1), adaptive=True), "asam: adaptive must be a function of a leaf"),
