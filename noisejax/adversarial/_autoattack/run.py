@@ -167,8 +167,8 @@ def autoattack(
     targets = 5 if isinstance(threat, L1) and version == "standard" else 9
     few = jnp.asarray(x[:16], jnp.float32)
     suspicions = [] if eot else [*suspect.randomness(logits_fn, few)]
-    if not suspicions:  # outputs that differ from call to call say nothing about the batch
-        suspicions += suspect.of_batch(functools.partial(logits_fn, jax.random.key(0)) if eot else logits_fn, few)
+    if not suspicions and not eot:  # a stochastic model's draws belong to places in the batch, and change with them
+        suspicions += suspect.of_batch(logits_fn, few)
     suspicions += suspect.of_logits(logits)
     suspicions += suspect.of_classes(classes, names, targets)
     suspicions += suspect.of_gradients(int(np.sum(flat & right)), int(right.sum()))

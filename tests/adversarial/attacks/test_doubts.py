@@ -170,3 +170,14 @@ def test_vanished_gradients_are_warned_about():
             attack(KEY, loss, X, Linf(0.01, (0, 1)), args=(Y,))
     with pytest.warns(UserWarning, match="deepfool: every gradient"):
         adversarial.deepfool(KEY, steps, X, Y, Linf(0.01, (0, 1)))
+
+
+def test_a_model_that_draws_noise_gives_no_cause_to_doubt_its_batches():
+    """Its draws belong to places in the batch: they change with the order, which is no fault."""
+
+    def noisy(key, x):
+        return predict(x + 0.01 * jax.random.normal(key, x.shape))
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        adversarial.autoattack(KEY, noisy, X, Y, Linf(0.01, (0, 1)), version="rand", steps=2, eot=2)

@@ -378,5 +378,5 @@ def test_models_that_depend_on_their_batch_are_warned_about(key):
 
 @pytest.mark.parametrize("wrong", [(np.nan, 10), (5, np.nan), (5, np.inf), (-1, 10), ([1, np.nan], 10)])
 def test_counts_that_are_no_numbers_have_no_bound(wrong):
-    with pytest.raises(ValueError, match="must be whole numbers of at least 0|successes must lie in"):
+    with pytest.raises(ValueError, match=r"must be whole numbers of at least 0|successes must lie in"):
         clopper_pearson(*wrong, 0.05)
