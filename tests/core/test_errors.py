@@ -1,4 +1,4 @@
-"""Law 8: what was wrong, the value, and how to mend it; at trace time, from what the host knows."""
+"""Law 8: what was wrong, the value, and how to fix it; at trace time, from what the host knows."""
 
 import jax
 import jax.numpy as jnp

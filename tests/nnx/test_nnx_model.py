@@ -82,7 +82,7 @@ def test_a_schedule_compiles_once_and_a_checkpoint_resumes_to_the_same_bits(tmp_
     like = jax.tree.map(orbax.checkpoint.utils.to_shape_dtype_struct, nnx.state((other, its_optimizer)))
     with orbax.checkpoint.StandardCheckpointer() as checkpointer:
         nnx.update((other, its_optimizer), checkpointer.restore(path, like))
-    # A restored array is committed to its device: the step may compile anew, and must not compute otherwise.
+    # A restored array is committed to its device: the step may compile again, but must give the same result.
     again = nnx.jit(train_step)
     assert [again(other, its_optimizer, X, schedule[n]) for n in range(3, 6)] == straight
 

@@ -40,7 +40,7 @@ def programs(shards):
 
 
 def compiled_on_eight(noise, axis_type, key):
-    """The program's text, its results beside those of one device, and with them a gradient in x."""
+    """The program's text, its results and those of one device, and a gradient in x."""
 
     def step(x, y):
         mixed, pull, rows = jax.vjp(lambda x: noise(key, (x, y)), x, has_aux=True)
