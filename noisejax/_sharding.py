@@ -1,6 +1,7 @@
 """Layouts on a mesh with explicit axes, and what XLA is told of arrays that are read at other places."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import numpy as np
@@ -19,14 +20,14 @@ def automatic(function: Callable, leaf: jax.Array, *rest: jax.Array) -> jax.Arra
     return laid_out(leaf, *rest)
 
 
-def computed_once(x: jax.Array) -> jax.Array:
+def computed_once(x: Any) -> Any:
     """x, behind a barrier, for a reader of other places than its own.
 
     XLA takes the operand of a gather to be read once, and computes everything that led to it again for every element
     that is gathered: after a noise in the same program, that took up to 18 times as long as the two alone. Before
     jax 0.11.1 the CPU backend removes the barrier, so there it still does.
     """
-    return jax.lax.optimization_barrier(x)
+    return jax.lax.optimization_barrier(x) if isinstance(x, jax.Array) else x  # a batch may hold other things
 
 
 def axis_names(x: jax.Array, ndim: int) -> tuple:

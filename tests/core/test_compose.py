@@ -349,3 +349,11 @@ def test_stages_are_those_of_a_chain():
     assert nj.chain(first, second).stages == (first, second)
     for alone in (first, nj.choose(first, second), nj.sometimes(first, 0.5)):
         assert len(alone.stages) == 1 and alone.stages[0] is alone
+
+
+def test_entries_that_are_no_arrays_pass_through_a_chain_that_mixes(key):
+    noise = nj.chain(nj.on_entries({"x": nj.bind(nj.gaussian, std=0.1)}), nj.bind(nj.mixup, alpha=1.0, keep=("id",)))
+    batch = {"x": X, "id": "a batch", "y": np.eye(16, dtype=np.float32)}
+    out = noise(key, batch)
+    assert out["id"] == "a batch"
+    assert bool((out["x"] != X).any())
