@@ -12,6 +12,7 @@ Modules that need only jax are attributes of this package:
 
 - `noisejax.image`: images (B, H, W, C): erased boxes, grids, pixels and channels.
 - `noisejax.signal`: series, waveforms and spectrograms: masked bands, colored noise, noise at a signal-to-noise ratio.
+- `noisejax.tabular`: tables of numbers and codes: missing values, outliers, wrong units, digits and categories, drift.
 - `noisejax.labels`: wrong, missing and softened labels.
 - `noisejax.weights`: noise on parameters: memory faults, analog devices, a sample for each example.
 - `noisejax.robustness`: accuracy under increasing noise, with intervals, reports and plots.
@@ -25,7 +26,14 @@ Modules that need another package are imported by name:
 
 from typing import TYPE_CHECKING
 
-from noisejax import image as image, labels as labels, robustness as robustness, signal as signal, weights as weights
+from noisejax import (
+    image as image,
+    labels as labels,
+    robustness as robustness,
+    signal as signal,
+    tabular as tabular,
+    weights as weights,
+)
 from noisejax._choose import choose as choose, sometimes as sometimes
 from noisejax._compose import (
     chain as chain,

@@ -181,7 +181,7 @@ def per_example(noise: Callable, ids: jax.Array | np.ndarray | None = None) -> N
     If ids are the global numbers of the records, draws are the same under gradient accumulation, for a different split
     into batches, and in the host pipeline or on the device. Amounts of shape (B,) or (B, ...) hold one value per
     example. Scalars, and amounts whose leading axis has length 1, are shared. The noise sees each example as a batch
-    of one.
+    of one, so a noise that reads other examples, such as `mixup`, raises.
 
     Args:
       noise: the noise to apply to each example.
@@ -198,6 +198,11 @@ def per_example(noise: Callable, ids: jax.Array | np.ndarray | None = None) -> N
       True
     """
     (noise,) = _noise.stages("per_example", (noise,))
+    if (reader := _noise.reads_batch(noise)) is not None:
+        raise TypeError(
+            f"per_example: {reader} reads the other examples of a batch, and here each example is alone. Apply it to "
+            "the whole batch, outside of per_example."
+        )
     given = {} if ids is None else {"ids": _checks.ids("per_example", ids)}
     return Noise(_per_example, {"noises": (noise,)} | given)
 

@@ -336,6 +336,24 @@ def stages(function: str, noises: Sequence[Callable]) -> tuple:
     return tuple(out)
 
 
+def reads_batch(noise: Any) -> str | None:
+    """The part of a noise, as a user wrote it, that reads neighbouring examples; None if each example is separate."""
+    if not isinstance(noise, Noise):
+        return None
+    name, spec = address(noise.function), getattr(noise.function, "__noise__", None)
+    if spec is not None and spec.sees == "batch":
+        return name
+    if dict(noise.options).get("exact") is True:
+        return f"{name} with exact=True"
+    for value in noise.amounts.values():
+        if getattr(value, "sees", None) == "batch":
+            return f"{name} with {value!r}"
+        for inside in jax.tree.leaves(value, is_leaf=is_noise) if not isinstance(value, Noise) else (value,):
+            if found := reads_batch(inside):
+                return found
+    return None
+
+
 def is_noise(value: Any) -> bool:
     return isinstance(value, Noise)
 

@@ -256,6 +256,7 @@ def labels(function: str, name: str, value, num_classes: int, where=None, *, mis
 def layout(function: str, cuts: tuple[tuple[str, ...], ...], sees: str, options: dict) -> None:
     """Inside shard_map: requires that x is not sharded along an axis on which a noise sees more than one element."""
     cut = {axis: names for axis, names in enumerate(cuts) if names}
+    sees = "batch" if options.get("exact") else sees  # it counts along the rows
     if sees == "element" or not cut:
         return
     along = options.get("axis", options.get("axes"))  # the options that name the axes along which a noise works

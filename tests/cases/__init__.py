@@ -5,9 +5,9 @@ A new noise is one function, one row and one docstring; a test holds this table 
 
 import pytest
 
-from cases import additive, blocks, image, masking, mixing, numeric, signal, weights
+from cases import additive, blocks, image, masking, mixing, numeric, signal, tabular, weights
 
-FAMILIES = (additive, numeric, masking, blocks, mixing, image, signal, weights)
+FAMILIES = (additive, numeric, masking, blocks, mixing, image, signal, tabular, weights)
 CASES = [case for family in FAMILIES for case in family.CASES]
 
 

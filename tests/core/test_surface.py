@@ -21,7 +21,7 @@ MODULES = ["noisejax"] + [m.name for m in pkgutil.walk_packages([str(PACKAGE)], 
 INIT = ast.parse((PACKAGE / "__init__.py").read_text()).body
 MAPPED = [node for node in INIT if isinstance(node, ast.ImportFrom) and node.module.startswith("noisejax")]
 PUBLIC = sorted(alias.asname for node in MAPPED for alias in node.names)
-ATTRIBUTES = {"image", "labels", "robustness", "signal", "weights"}  # public modules that need jax alone
+ATTRIBUTES = {"image", "labels", "robustness", "signal", "tabular", "weights"}  # public modules that need jax alone
 ROOMS = ATTRIBUTES | {"adversarial", "linen", "nnx", "optim"}
 
 # Who may import whom: each floor only those before it. A module that is not named here fails the test.
@@ -33,7 +33,7 @@ FLOORS = [
     ["_batch", "_noise"],
     ["_choose", "_compose", "_levels", "_serialize", "_shard_map"],
     ["_noises", "labels"],
-    ["image", "signal", "weights"],
+    ["image", "signal", "tabular", "weights"],
     ["_layers"],
     ["adversarial", "linen", "nnx", "optim", "robustness"],
 ]
