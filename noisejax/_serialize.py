@@ -1,5 +1,6 @@
 """Serialization of noises: as code that makes them again (the repr), and as a dictionary for JSON."""
 
+import dataclasses
 import importlib
 import inspect
 import math
@@ -152,6 +153,9 @@ class _Writer:
         if isinstance(value, Fitted):
             fields = {field.name: self.value(getattr(value, field.name)) for field in fields_of(value)}
             return {"fitted": _class_address(type(value)), "fields": fields}
+        if dataclasses.is_dataclass(value) and not isinstance(value, type):  # static parts of a fitted value: a schema
+            fields = {field.name: self.value(getattr(value, field.name)) for field in dataclasses.fields(value)}
+            return {"dataclass": _class_address(type(value)), "fields": fields}
         if isinstance(value, PartitionSpec):
             return {"partition_spec": self.value(tuple(value))}
         if value is None or isinstance(value, (bool, int, str)):
@@ -257,15 +261,29 @@ class _Reader:
         if "partition_spec" in value:
             return PartitionSpec(*self.value(value["partition_spec"]))
         if "fitted" in value:
-            kind = self.functions.get(value["fitted"]) or _public(value["fitted"].removeprefix("noisejax."))
+            kind = self.functions.get(value["fitted"]) or _fitted_class(value["fitted"])
             if not (isinstance(kind, type) and issubclass(kind, Fitted)):
                 raise ValueError(f"from_dict: {value['fitted']!r} is not an nj.Fitted.")
             return kind(**{name: _on_device(self.value(part)) for name, part in value["fields"].items()})
+        if "dataclass" in value:
+            kind = _public(value["dataclass"].removeprefix("noisejax."))
+            if not (isinstance(kind, type) and dataclasses.is_dataclass(kind)):
+                raise ValueError(f"from_dict: {value['dataclass']!r} is not a dataclass of noisejax.")
+            return kind(**{name: self.value(part) for name, part in value["fields"].items()})
         raise ValueError(f"from_dict: {sorted(value)} is not a value that noise.to_dict() writes.")
 
 
 def _on_device(value: Any) -> Any:
-    return jnp.asarray(value) if isinstance(value, np.ndarray) else value
+    held = isinstance(value, np.ndarray) and jax.dtypes.canonicalize_dtype(value.dtype) == value.dtype
+    return jnp.asarray(value) if held else value  # float64 stays on the host unless x64 is enabled
+
+
+def _fitted_class(name: str) -> Any:
+    """A class of this library that is derived from `Fitted`, by its address, whether users see its name or not."""
+    kinds = [Fitted]
+    for kind in kinds:
+        kinds += kind.__subclasses__()
+    return next((k for k in kinds if k.__module__.startswith("noisejax.") and _class_address(k) == name), None)
 
 
 def _in_order(function: Any, names: Iterable[str]) -> list[str]:

@@ -153,6 +153,15 @@ def positions(x: jax.Array, axis: int) -> jax.Array:
     return lax.broadcasted_iota(jnp.int32, like["shape"], axis % x.ndim, out_sharding=like["sharding"])
 
 
+def numbers_along(key: "jax.Array | Stream", x: jax.Array, axis: int) -> jax.Array:
+    """The index along one axis of x, as `positions` gives it. Inside `jax.shard_map` it is that in the whole array."""
+    layout, axis = stream(key).layout, axis % x.ndim
+    numbers = positions(x, axis)
+    if layout is None or not layout[axis]:
+        return numbers
+    return numbers + (lax.axis_index(layout[axis]) * x.shape[axis]).astype(numbers.dtype)
+
+
 def examples(key: "jax.Array | Stream", n: int) -> jax.Array:
     """The indices of n examples. Inside `jax.shard_map` these are their indices in the whole batch."""
     layout = stream(key).layout

@@ -18,7 +18,6 @@ from noisejax.tabular._columns import Columns as Columns, fit as fit
 from noisejax.tabular._digits import digit as digit
 from noisejax.tabular._drift import drift as drift, drift_weight as drift_weight
 from noisejax.tabular._mechanisms import (
-    Mechanism as Mechanism,
     at_random as at_random,
     block as block,
     bursty as bursty,
@@ -26,6 +25,7 @@ from noisejax.tabular._mechanisms import (
     not_at_random as not_at_random,
 )
 from noisejax.tabular._one_hot import one_hot as one_hot
+from noisejax.tabular._probability import Mechanism as Mechanism
 from noisejax.tabular._rows import (
     duplicate as duplicate,
     imbalance as imbalance,

@@ -10,7 +10,7 @@ from noisejax._random import sample
 from noisejax._random.stream import words_like
 from noisejax.tabular._columns import Columns, match, per_column
 from noisejax.tabular._hit import cells, options
-from noisejax.tabular._mechanisms import Mechanism
+from noisejax.tabular._probability import Mechanism
 
 NUMBERS = ("floats", "uint8 or uint16 images", "integers")  # no booleans: they are codes
 
@@ -320,7 +320,7 @@ def rounding(
         result = whole / jnp.asarray(10.0**decimals, values.dtype) if up else whole * (10.0 ** abs(decimals))
     else:
         scaled, result = _significant(values, significant)
-    fits = jnp.abs(scaled) < 1 / jnp.finfo(x.dtype).eps  # beyond, every value is whole
+    fits = jnp.abs(scaled) < 1 / float(jnp.finfo(x.dtype).eps)  # beyond, every value is whole
     value = jnp.where(fits & jnp.isfinite(values), result, values)
     return cells(key, "rounding", x, rate, value, mechanism, exact, together, where)
 

@@ -46,7 +46,7 @@ class Columns(Fitted):
     schema: Schema = dataclasses.field(metadata={"static": True})
 
     def __repr__(self):
-        return f"<nj.tabular.Columns of {', '.join(map(str, self.schema.names))}>"
+        return f"nj.tabular.fit(float64[...,{len(self.schema)}])"
 
 
 def fit(

@@ -10,7 +10,7 @@ from noisejax._random import sample
 from noisejax._random.stream import words_like
 from noisejax.tabular._cells import NUMBERS, real
 from noisejax.tabular._hit import cells, options
-from noisejax.tabular._mechanisms import Mechanism
+from noisejax.tabular._probability import Mechanism
 
 OPERATIONS = ("transpose", "drop", "repeat", "replace")
 _MOST = 9  # digits of the largest int32 that may all be 9
@@ -101,7 +101,7 @@ def _holds(value: jax.Array, dtype) -> jax.Array:
 def _mistyped(size: jax.Array, w: jax.Array, kind: str) -> tuple[jax.Array, jax.Array]:
     """One of the numbers that the operation makes, uniform over places, and whether there is any."""
     candidates = list(_candidates(size, w, kind))
-    count = sum(valid.astype(jnp.int32) for _, valid in candidates)
+    count = jnp.stack([valid for _, valid in candidates]).sum(0, dtype=jnp.int32)
     pick = (sample.uniform(w) * count.astype(jnp.float32)).astype(jnp.int32)
     pick = jnp.minimum(pick, count - 1)
     chosen, seen = size, jnp.zeros_like(size)

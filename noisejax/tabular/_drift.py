@@ -2,12 +2,11 @@
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 
 from noisejax import _checks
 from noisejax._contract import Amount, Hit, Mask, array_noise, saturate
 from noisejax._random import sample
-from noisejax._random.stream import all_but, words
+from noisejax._random.stream import all_but, numbers_along, words
 from noisejax.tabular._cells import NUMBERS, real
 
 KINDS = ("sudden", "gradual", "incremental", "recurring")
@@ -47,7 +46,7 @@ def drift_weight(
     """
     _drift_options("drift_weight", kind, period)
     passed = jnp.asarray(time, jnp.float32) - jnp.asarray(position, jnp.float32)
-    if kind == "recurring":
+    if period is not None:
         phase = passed / period + 0.25
         passed = period * (0.25 - jnp.abs(phase - jnp.floor(phase) - 0.5))
     width = jnp.asarray(0.0 if kind == "sudden" else width, jnp.float32)
@@ -127,13 +126,13 @@ def drift(
       [0.0, 0.0, 5.0, 5.0]
     """
     if time is None:
-        shape = (1,) * (x.ndim - 2) + (x.shape[-2], 1)
-        time = lax.broadcasted_iota(jnp.float32, shape, x.ndim - 2)
+        time = numbers_along(key, x, -2)
     weight = drift_weight(time, position, width, kind=kind, period=period)
     values = real(x)
     new = jnp.asarray(scale, values.dtype) * values + jnp.asarray(shift, values.dtype)
     if kind == "incremental":
         value = values + weight.astype(values.dtype) * (new - values)
+        value = jnp.where(jnp.isinf(values), new, value)
         drawn = True
     else:
         value = new

@@ -7,11 +7,11 @@ import jax.numpy as jnp
 from jax import lax
 
 from noisejax import _checks
-from noisejax._contract import Hit, saturate
+from noisejax._contract import Amount, Hit, Mask, saturate
 from noisejax._random import sample
 from noisejax._random.stream import all_but, along, fold, words
 from noisejax._sharding import automatic
-from noisejax.tabular._mechanisms import Bursty, Mechanism
+from noisejax.tabular._probability import Bursty, Mechanism
 
 _FEWEST = 2**31  # rows from which an index no longer fits into 31 bits
 
@@ -38,19 +38,19 @@ def cells(
     key: Any,
     function: str,
     x: jax.Array,
-    rate: jax.Array,
+    rate: Amount,
     value: Any,
     mechanism: Mechanism | None,
     exact: bool,
     together: tuple[int, ...] | None,
-    where: jax.Array | None,
+    where: Mask,
 ) -> Hit:
     """A fault that replaces each cell that is hit by its value.
 
     A cell is eligible if it is not missing, is data, and would change. With `exact`, the number of hits of each column
     is the rate times the number of eligible cells, rounded half to even.
     """
-    value = jnp.broadcast_to(saturate(value, x.dtype), x.shape)
+    value = saturate(value, x.dtype)
     eligible = (value != x) & (x == x)
     if where is not None:
         eligible = eligible & where
@@ -59,7 +59,7 @@ def cells(
     return Hit(drawn(stream, key, function, tag, draw, x, rate, mechanism, exact, eligible), value)
 
 
-def rows(key: Any, function: str, x: jax.Array, rate: jax.Array, exact: bool, eligible: jax.Array) -> jax.Array:
+def rows(key: Any, function: str, x: jax.Array, rate: Amount, exact: bool, eligible: Any) -> jax.Array:
     """The rows that a fault hits, of shape (..., rows, 1), of those that are eligible."""
     draw = all_but(x, (-1,) if x.ndim else ())
     return drawn(key, key, function, f"tabular.{function}", draw, x, rate, None, exact, eligible)
@@ -79,10 +79,10 @@ def drawn(
     tag: str,
     draw: dict,
     x: jax.Array,
-    rate: jax.Array,
+    rate: Amount,
     mechanism: Mechanism | None,
     exact: bool,
-    eligible: jax.Array,
+    eligible: Any,
 ) -> jax.Array:
     """The cells that are hit: with the probabilities of the mechanism, or as many as the rate says."""
     if mechanism is not None and not isinstance(mechanism, Mechanism):

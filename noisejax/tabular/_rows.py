@@ -15,7 +15,7 @@ from noisejax._random.stream import all_but, enter, words, words_like
 from noisejax._sharding import automatic, computed_once
 from noisejax.tabular._cells import real
 from noisejax.tabular._hit import drawn, grouped, options, rows, smallest
-from noisejax.tabular._mechanisms import Bursty, Mechanism
+from noisejax.tabular._probability import Bursty, Mechanism
 
 
 def _pairs(x, pairs, **shared) -> None:
@@ -279,8 +279,9 @@ def duplicate(
         return jnp.take_along_axis(x, source, axis=axis)
 
     value = automatic(copied, computed_once(x), data, w, low)
-    noise = sample.normal(words_like(key, "tabular.duplicate.noise", x))
-    near = saturate(real(value) + std * noise, x.dtype)
+    near = real(value)
+    noise = sample.normal(words_like(key, "tabular.duplicate.noise", x)).astype(near.dtype)
+    near = saturate(near + jnp.asarray(std, near.dtype) * noise, x.dtype)
     value = jnp.where(std > 0, near, value)
     different = (value != x) & ~((value != value) & (x != x))
     return Hit(hit & different, value)
@@ -313,7 +314,7 @@ def imbalance(key: jax.Array, batch: Any, shares: Amount) -> Any:
       >>> 0.87 < float((y == 0).mean()) < 0.93
       True
     """
-    key = enter("imbalance", key)
+    stream = enter("imbalance", key)
     if not (isinstance(batch, tuple) and len(batch) == 2):
         raise TypeError(f"imbalance: batch must be a pair (x, y), got a {type(batch).__name__}.")
     x, y = batch
@@ -333,7 +334,7 @@ def imbalance(key: jax.Array, batch: Any, shares: Amount) -> Any:
         raise TypeError(f"imbalance: shares must have shape (K,), one share per class, got {shares!r}.")
     classes = shares.shape[0]
     _checks.labels("imbalance", "y", y, classes, missing="remove them first.")
-    return _redrawn(key, x, y, jnp.asarray(shares, jnp.float32), size)
+    return _redrawn(stream, x, y, jnp.asarray(shares, jnp.float32), size)
 
 
 @functools.partial(jax.jit, static_argnames="size")

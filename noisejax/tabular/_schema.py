@@ -67,7 +67,8 @@ class Column:
             raise ValueError(f"Column: the flag {self.name!r} must have two classes, got {classes!r}.")
         if self.low is not None and self.high is not None and not self.low <= self.high:
             raise ValueError(f"Column: low of {self.name!r} must be at most high, got {self.low!r} and {self.high!r}.")
-        object.__setattr__(self, "classes", classes)
+        plain = tuple(label.item() if isinstance(label, np.generic) else label for label in classes)
+        object.__setattr__(self, "classes", plain)
 
     @property
     def num_classes(self) -> int:
@@ -75,6 +76,7 @@ class Column:
         return len(self.classes)
 
 
+@dataclasses.dataclass(frozen=True, repr=False)
 class Schema:
     """The columns of a table, in the order of the array's last axis. Static and hashable.
 
@@ -94,7 +96,10 @@ class Schema:
       (('age', 'job', 'smokes'), (0, 2, 2), (1, 2))
     """
 
-    def __init__(self, columns: Iterable[Column] | Mapping[Any, Any]):
+    columns: Any
+
+    def __post_init__(self):
+        columns: Any = self.columns
         if isinstance(columns, Mapping):
             columns = [_named(name, what) for name, what in columns.items()]
         columns = tuple(columns)
@@ -108,7 +113,7 @@ class Schema:
         twice = next((name for name in names if names.count(name) > 1), None) if len(set(names)) < len(names) else None
         if len(set(names)) < len(names):
             raise ValueError(f"Schema: two columns have the name {twice!r}. Rename one of them.")
-        self.columns = columns
+        object.__setattr__(self, "columns", columns)
 
     @property
     def names(self) -> tuple:
@@ -154,12 +159,6 @@ class Schema:
 
     def __getitem__(self, name: Any) -> Column:
         return self.columns[self.place(name)]
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Schema) and self.columns == other.columns
-
-    def __hash__(self) -> int:
-        return hash(self.columns)
 
     def __repr__(self) -> str:
         return f"nj.tabular.Schema([{', '.join(_written(column) for column in self.columns)}])"

@@ -49,6 +49,7 @@ class Case:
     hits: bool = False  # says which elements it hits
     differentiable: bool = True  # gradients in x are those of its own formula (False: straight-through or none)
     integers: bool = False  # acts on integers and booleans of any kind
+    codes: bool = False  # acts on integers from 0 to a few, and leaves others as they are
     images: bool = True  # acts on uint8 images
     gathers: bool = False  # takes values of other examples, and so communicates where the batch is sharded
     measures: bool = False  # its draw depends on x, so that laws about x's dtype hold only roughly

@@ -3,7 +3,7 @@
 import numpy as np
 
 import noisejax as nj
-from cases.case import GROUPS, masking, row, rows, whole
+from cases.case import GROUPS, masking, row, rows, spectra, whole
 
 TABLE = np.random.default_rng(9).standard_normal((300, 12)).astype(np.float32)
 COLUMNS = nj.tabular.fit(TABLE)
@@ -16,33 +16,37 @@ def codes():
 
 def observed(note, mechanism, **more):
     # The values of a mechanism's probabilities depend on x, so laws about x's dtype hold only roughly.
-    return masking(nj.tabular.missing, fill=99.0, note=note, mechanism=mechanism, measures=True, **more)
+    more = {"hits": True, "codes": True, "measures": True, "elementwise": False, **more}
+    return row(nj.tabular.missing, rate=(0.3, 0.0, 0.9), fill=99.0, note=note, mechanism=mechanism, **more)
 
+
+moves = {"hits": True, "integers": True, "elementwise": False, "gathers": True, "x": spectra}
 
 CASES = [
     masking(nj.tabular.missing, fill=99.0),
     masking(nj.tabular.missing, fill=99.0, note="together", together=GROUPS, elementwise=False),
-    observed("at random", nj.tabular.at_random(COLUMNS, 0, 2.0), elementwise=False),
-    observed("not at random", nj.tabular.not_at_random(COLUMNS, 2.0, shape="tail"), elementwise=False),
-    observed("block", nj.tabular.block(COLUMNS), elementwise=False),
-    observed("copula", nj.tabular.copula(0.5), elementwise=False),
+    observed("at random", nj.tabular.at_random(COLUMNS, 0, 2.0)),
+    observed("not at random", nj.tabular.not_at_random(COLUMNS, 2.0, shape="tail")),
+    observed("block", nj.tabular.block(COLUMNS)),
+    observed("copula", nj.tabular.copula(0.5)),
     masking(nj.tabular.outlier, columns=COLUMNS, elementwise=False, measures=True),
     masking(nj.tabular.add_delta, delta=3.0),
     masking(nj.tabular.wrong_unit),
     masking(nj.tabular.rounding, images=False, differentiable=False),
     masking(nj.tabular.sign, images=False, integers=True),
-    masking(nj.tabular.digit, x=whole, differentiable=False),
-    masking(nj.tabular.category, x=codes, num_classes=5, differentiable=False, integers=False),
+    masking(nj.tabular.digit, x=whole, differentiable=False, measures=True),
+    masking(nj.tabular.category, x=codes, num_classes=5, differentiable=False, codes=True),
     masking(nj.tabular.swap_columns, pairs=((0, 1), (4, 7)), elementwise=False),
-    masking(nj.tabular.permute_rows, "rate", (0.6, 0.0, 0.9), elementwise=False, gathers=True),
-    masking(nj.tabular.duplicate, "rate", (0.6, 0.0, 0.9), elementwise=False, gathers=True),
+    row(nj.tabular.permute_rows, rate=(0.6, 0.0, 0.9), **moves),
+    row(nj.tabular.duplicate, rate=(0.6, 0.0, 0.9), **moves),
     row(
         nj.tabular.drift,
         shift=(3.0, 0.0, 1.0),
-        position=(3.0, 3.0, 5.0),
+        position=(1.0, 1.0, 5.0),
         width=(2.0, 2.0, 4.0),
-        kind="incremental",
+        kind="gradual",
         hits=True,
+        integers=True,
         elementwise=False,
         x=rows,
     ),

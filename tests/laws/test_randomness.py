@@ -54,6 +54,13 @@ def test_a_scan_over_keys_equals_a_loop(case):
     np.testing.assert_allclose(scanned, [np.asarray(noise(key, x)) for key in programs.KEYS[:3]], **close)
 
 
+def refused_per_example(case):
+    if case.function.__noise__.sees == "batch":
+        with pytest.raises(TypeError, match="reads the other examples"):
+            nj.per_example(case.bind())
+        pytest.skip("it reads other examples")
+
+
 def loop(case):
     pairs = zip(programs.alternating(case), programs.KEYS[:3], strict=True)
     return [np.asarray(case.bind(**amounts)(key, case.x())) for amounts, key in pairs]
@@ -72,6 +79,7 @@ def test_per_example_amounts_equal_one_call_per_amount(case):
 
 @every
 def test_per_example_draws_do_not_depend_on_the_batch(case):
+    refused_per_example(case)
     x, run = case.x(), programs.batched(case)
     ids, order = np.arange(len(x), dtype=np.int32) * 7 + 3, np.array([5, 2, 2, 7, 0, 1, 6, 4])
     whole = np.asarray(run(ids, x)["per_example"])
@@ -81,6 +89,7 @@ def test_per_example_draws_do_not_depend_on_the_batch(case):
 @pytest.mark.slow
 @every
 def test_per_example_draws_do_not_depend_on_the_size_of_the_batch(case):
+    refused_per_example(case)
     x, ids = case.x(), np.arange(len(case.x()), dtype=np.int32) * 7 + 3
     whole, key = np.asarray(programs.batched(case)(ids, x)["per_example"]), programs.KEYS[0]
     part = jax.jit(lambda ids, x: nj.per_example(case.bind(), ids)(key, x))
