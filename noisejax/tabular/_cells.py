@@ -63,6 +63,8 @@ def missing(
       >>> jnp.isnan(y).sum(0).tolist()
       [10, 50]
     """
+    if not jnp.issubdtype(x.dtype, jnp.floating) and isinstance(fill, float) and np.isnan(fill):
+        raise ValueError(f"missing: fill must be a value that x of {x.dtype} can hold, got nan. Give one, such as -1.")
     return cells(key, "missing", x, rate, fill, mechanism, exact, together, where)
 
 
