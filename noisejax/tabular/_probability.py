@@ -12,7 +12,8 @@ from jax.scipy.special import ndtri
 from noisejax._checks import Amount
 from noisejax._contract import Fitted
 from noisejax._random import sample
-from noisejax._random.stream import all_but, layout_of, words
+from noisejax._random.stream import all_but, layout_of, positions, words
+from noisejax._sharding import automatic
 from noisejax.tabular._columns import level_of, per_column
 
 
@@ -126,12 +127,12 @@ class Bursty(Mechanism):
         w = words(key, tag, **draw)
         bad = sample.bernoulli(w, enter)
         good = sample.bernoulli(~w, leave)  # the largest words, as enter + leave <= 1
-        row = lax.broadcasted_iota(jnp.int32, w.shape, w.ndim - 2)
+        row = positions(x, -2)
         first = row == 0
         bad = jnp.where(first, sample.bernoulli(w, rate), bad)
         # The state is that of the last row at which one was set: no scan, but a running maximum of row and state.
         set_at = jnp.where(bad | good | first, 2 * row + bad.astype(jnp.int32), -1)
-        return lax.cummax(set_at, axis=w.ndim - 2) % 2 == 1
+        return automatic(lambda states: lax.cummax(states, axis=x.ndim - 2) % 2 == 1, set_at)
 
     def __repr__(self):
         return f"nj.tabular.bursty({_shown(self.burst)})"

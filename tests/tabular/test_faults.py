@@ -44,7 +44,10 @@ FAULTS = {
     "duplicate, near": nj.bind(nj.tabular.duplicate, rate=0.4, std=0.1, exact=True),
     "drift": nj.bind(nj.tabular.drift, shift=1.0, position=3.0, width=2.0, kind="gradual"),
 }
-every_fault = pytest.mark.parametrize("name", FAULTS)
+FEW = ("missing", "missing, exact", "outlier", "digit, drop", "category", "swap_columns", "permute_rows, keep")
+every_fault = pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name not in FEW)) for name in FAULTS]
+)
 
 
 def generated(count, rows, seed):

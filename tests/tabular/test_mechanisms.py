@@ -54,7 +54,14 @@ def test_the_realised_rate_is_the_rate_asked(name):
     assert (mean[0] == 0).all() and (mean[-1] == 1).all()
 
 
-@pytest.mark.parametrize("name", [n for n in MECHANISMS if "right" in n or "block" in n or "copula" in n])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "completely at random",
+        "block of itself",
+        *(pytest.param(n, marks=pytest.mark.slow) for n in MECHANISMS if "right" in n or "zeros" in n or "copula" in n),
+    ],
+)
 def test_exact_counts_are_the_integer(name):
     found = np.asarray(counts(jnp.array(RATES), MECHANISMS[name], exact=True))
     wanted = np.round(np.array(RATES) * len(X))[:, None, None]
