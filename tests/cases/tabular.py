@@ -20,7 +20,7 @@ def observed(note, mechanism, **more):
     return row(nj.tabular.missing, rate=(0.3, 0.0, 0.9), fill=99.0, note=note, mechanism=mechanism, **more)
 
 
-# Hits of all faults of cells are drawn by the same code, so the fast laws run over `missing` and few programs of others.
+# Hits of all faults of cells are drawn by the same code: the fast laws run over `missing`, and few of them over others.
 like_missing = {"heavy": True}
 moves = {"hits": True, "integers": True, "elementwise": False, "gathers": True, "heavy": True, "x": spectra}
 
