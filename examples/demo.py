@@ -77,7 +77,7 @@ def trainer(table, *, epochs, seeds=SEEDS, batch=256, hidden=(64, 64), lr=2e-3, 
     steps, numbers = len(x) // batch, np.flatnonzero(table.numeric)
     optimizer = optax.adamw(optax.cosine_decay_schedule(lr, steps * epochs), weight_decay=1e-4)
     # Start low; raise the level while validation is within half a percent of the baseline's, otherwise lower it.
-    rule = nj.adaptive(0.05, rise, 0.5, patience=1, rtol=0.005, mode="max")
+    rule = nj.adaptive(0.05, rise, 0.5, rtol=0.005, mode="max")
 
     def noise(a, level):
         inputs = nj.chain(
@@ -119,7 +119,7 @@ def trainer(table, *, epochs, seeds=SEEDS, batch=256, hidden=(64, 64), lr=2e-3, 
 
         init_key, key = jax.random.split(key)
         params = init(init_key, [x.shape[1], *hidden, table.classes])
-        start = (params, optimizer.init(params), rule.init(best_value=goal))
+        start = (params, optimizer.init(params), rule.init(reference=goal))
         (params, *_), log = jax.lax.scan(epoch, start, jax.random.split(key, epochs))
         return params, log
 
