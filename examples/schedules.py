@@ -82,7 +82,8 @@ def update(value):
 
 
 adaptive_model, adaptive = train(lambda step: state.level, update)
-print(*rule.notes(state), sep="\n")
+for note in rule.notes(state):
+    print(note)
 assert traces == 1, f"the train step was traced {traces} times"
 
 table = Table("epoch", title=f"std of the noise → validation accuracy, {traces} trace of the train step")

@@ -1,7 +1,6 @@
 """An adaptive mixture of noise against a fixed and a tuned one, on six real tables.
 
-    python -m experiments.adaptive_tables           run, and write results/adaptive_tables.json
-    python -m experiments.adaptive_tables --page    write docs/results/adaptive.md from the stored results
+    python -m experiments.adaptive_tables           run (five minutes), and write results/adaptive_tables.json
     python -m experiments.adaptive_tables --smoke   a few rows and epochs, nothing is written: does it run?
 
 Protocol, fixed before the runs that are stored:
@@ -162,7 +161,10 @@ def measure(table: Table, *, seeds=SEEDS, sizes=SIZES, epochs=EPOCHS):
     chosen["adaptive, last epochs"] = ["adaptive, last epochs"] * seeds
     chosen |= {"largest harmless": [v or "none" for v in largest], "tuned": best}
     metrics = {
-        name: {what: [float(runs[run]["test"][what][s]) for s, run in enumerate(each)] for what in ("clean", *FAULTS)}
+        name: {
+            what: [round(float(runs[run]["test"][what][s]), 5) for s, run in enumerate(each)]
+            for what in ("clean", *FAULTS)
+        }
         for name, each in chosen.items()
     }
     drift = np.diff(curve[:, -2 * late :], axis=1)
@@ -170,15 +172,18 @@ def measure(table: Table, *, seeds=SEEDS, sizes=SIZES, epochs=EPOCHS):
         "metric": "accuracy" if table.classes else "R²",
         "rows": [*sizes[:2], test],
         "features": len(table.frame.columns),
+        "furthest test value": [float(np.abs(split.test[0]).max().round(1)) for split in splits],
         "scatter of one epoch": float(np.sqrt(np.mean(drift**2) / 2)),
         "test": metrics,
         "levels": {
-            "adaptive": runs["adaptive"]["levels"][:, -late:].mean(1).round(3).tolist(),
+            "adaptive": runs["adaptive"]["levels"][:, -late:].mean(1).astype(float).round(3).tolist(),
             "largest harmless": largest,
             "tuned": best,
         },
-        "adaptive by epoch": runs["adaptive"]["levels"].round(3).tolist(),
-        "by level": {str(v): {w: [float(m) for m in runs[v]["test"][w]] for w in ("clean", *FAULTS)} for v in LEVELS},
+        "adaptive by epoch": runs["adaptive"]["levels"].astype(float).round(3).tolist(),
+        "by level": {
+            str(v): {w: runs[v]["test"][w].astype(float).round(5).tolist() for w in ("clean", *FAULTS)} for v in LEVELS
+        },
     }
 
 
@@ -216,7 +221,7 @@ def main():
         stored[name] = measure(table, **small)
         print(summary(name, stored[name]), flush=True)
         if not arguments.smoke:
-            RESULTS.write_text(json.dumps(stored, indent=None) + "\n")
+            RESULTS.write_text(json.dumps(stored).replace('}, "', '},\n"') + "\n")
 
 
 if __name__ == "__main__":

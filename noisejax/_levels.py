@@ -232,7 +232,9 @@ def adaptive(
     ``docs/results/adaptive.md`` for its bias and spread in simulation. It cannot repair three things:
 
     - **An error in the reference** is an error in the level. One as large as the tolerance outweighs everything else.
-      Average the last epochs of a run without noise, with the same seed and the same validation rows.
+      Average the last epochs of a run without noise, with the same seed and the same validation rows. If you have the
+      metric of each of its epochs, compare epoch by epoch: ``a.init(reference=0.0)``, an `atol`, and
+      ``a.update(s, value=metric - clean[epoch])``. The level then rises while the model still learns.
     - **A missing reference**: what the model still learns hides the cost of the noise, and the level rises too far.
     - **Fewer than about 20 values** (epochs): the level has no time to settle. Choose a step that reaches the ceiling
       in about half of the values.
@@ -254,7 +256,7 @@ def adaptive(
 
     References:
       The difference estimate of s is von Neumann et al., "The mean square successive difference", Annals of
-      Mathematical Statistics 12, 1941. The names follow `optax.contrib.reduce_on_plateau`.
+      Mathematical Statistics 12, 1941. The tolerances are named as in `optax.contrib.reduce_on_plateau`.
 
     Example:
       >>> import noisejax as nj
