@@ -1,6 +1,6 @@
 """Where an adaptive level settles, in simulation, for several rules.
 
-    python -m experiments.adaptive_simulation          run (a minute), write results/adaptive_simulation.json
+    python -m experiments.adaptive_simulation          run (two minutes), write results/adaptive_simulation.json
     python -m experiments.adaptive_simulation --table  print the table of the stored results
 
 Protocol, fixed before the runs that are stored:

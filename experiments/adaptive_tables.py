@@ -1,6 +1,6 @@
 """An adaptive mixture of noise against a fixed and a tuned one, on six real tables.
 
-    python -m experiments.adaptive_tables           run (five minutes), and write results/adaptive_tables.json
+    python -m experiments.adaptive_tables           run (minutes), and write results/adaptive_tables.json
     python -m experiments.adaptive_tables --smoke   a few rows and epochs, nothing is written: does it run?
 
 Protocol, fixed before the runs that are stored:

@@ -249,6 +249,13 @@ def test_a_known_error_needs_no_second_value():
         np.testing.assert_allclose(a.update(a.init(0.5), value=0.5, error=error).level, level)
 
 
+def test_a_level_that_holds_averages_the_last_eight_values():
+    a = nj.adaptive(0.0, 0.1, 1.0, rtol=0.0, mode="max")
+    states = run(a, [0.4] * 10 + [0.5], 0.5, error=[5.0] * 11)  # an error so large that every value holds
+    np.testing.assert_array_equal(states.count, [1, 2, 3, 4, 5, 6, 7, 8, 8, 8, 8])
+    np.testing.assert_allclose(states.mean, [0.4] * 10 + [0.4 + 0.1 / 8], rtol=1e-6)
+
+
 def test_several_levels_at_once_are_several_levels(key):
     starts, steps, ceilings = np.array([0.0, 0.1, 0.2]), np.array([0.1, 0.05, 0.3]), np.array([0.4, 0.3, 0.6])
     values = np.random.default_rng(5).random((30, 3)).astype(np.float32)
