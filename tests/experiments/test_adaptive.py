@@ -27,7 +27,7 @@ def test_the_rule_in_the_simulation_is_that_of_the_library():
     """Two implementations, the same draws: the same levels but for rounding at a threshold."""
     written = adaptive_simulation.RULES | {"written": lambda step: adaptive_simulation.Means(step, 0.25, 1.0, 8, 4)}
     with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
-        for reference in (0.5, None):
+        for reference in (0.5, adaptive_simulation.BY_EPOCH, None):
             ours, theirs = (
                 adaptive_simulation.simulate(written[name], 30, "slow", reference, runs=20)[0]
                 for name in ("library", "written")
