@@ -295,7 +295,8 @@ def gain_of(found, recipe) -> float:
 
 
 def page() -> str:
-    cells = json.loads(simulation.RESULTS.read_text())["cells"]
+    simulated = json.loads(simulation.RESULTS.read_text())
+    cells, when = simulated["cells"], simulated["settings"]["measured"]
     stored = json.loads(tables.RESULTS.read_text())
     stored = {name: stored[name] for name in tables.SOURCES if name in stored}
     recipes = {"fixed": f"fixed, {tables.FIXED}", "adaptive": "adaptive"}
@@ -342,6 +343,7 @@ def page() -> str:
         "The change of the clean metric, and the mean gain over the three faults, for every fixed level:",
         by_level(stored),
         advice(stored),
+        f"*Simulation: {when}. Tables: {listed(sorted({found['measured'] for found in stored.values()}))}.*",
     ]
     return "\n\n".join(parts) + "\n"
 

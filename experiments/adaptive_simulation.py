@@ -36,6 +36,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import noisejax as nj
+from experiments import measured
 
 RESULTS = Path(__file__).parent / "results" / "adaptive_simulation.json"
 TOLERANCE, TARGET, CEILING, RUNS = 0.01, 0.3, 0.5, 400
@@ -232,7 +233,7 @@ def run(runs=RUNS):
         "runs of each curve": runs,
         "curves": [*CURVES],
     }
-    return {"settings": settings, "cells": cells}
+    return {"settings": settings | {"measured": measured()}, "cells": cells}
 
 
 def mean(cells, name, **wanted):

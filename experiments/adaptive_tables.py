@@ -38,6 +38,7 @@ import optax
 from scipy import stats
 
 import noisejax as nj
+from experiments import measured
 from experiments._tables import SOURCES, Table, load
 
 RESULTS = Path(__file__).parent / "results" / "adaptive_tables.json"
@@ -169,6 +170,7 @@ def measure(table: Table, *, seeds=SEEDS, sizes=SIZES, epochs=EPOCHS):
     }
     drift = np.diff(curve[:, -2 * late :], axis=1)
     return {
+        "measured": measured(),
         "metric": "accuracy" if table.classes else "R²",
         "rows": [*sizes[:2], test],
         "features": len(table.frame.columns),
