@@ -85,7 +85,7 @@ examples: $(VENV)/.ready-examples ## run every example with a tiny budget
 clean: ## remove the environment and all generated files
 	test ! -f $(VENV)/pyvenv.cfg || rm -rf $(VENV)
 	rm -rf build dist docs/_build examples/out .hypothesis .pytest_cache .ruff_cache
-	find noisejax tests examples benchmarks docs -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
+	find noisejax tests examples experiments benchmarks docs -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
 
 # The stamp is written last, so that an interrupted set-up starts again. pip 25.1 introduced dependency groups.
 $(VENV)/.ready-pip:

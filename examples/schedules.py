@@ -71,9 +71,9 @@ def train(level_at, after_epoch=lambda accuracy: None):
 clean_model, clean = train(lambda step: 0.0)
 scheduled_model, scheduled = train(optax.linear_schedule(0.0, CEILING, STEPS))
 
-# Raises the noise until it costs about 1% of the clean model's accuracy.
-rule = nj.adaptive(0.0, 0.05, CEILING, patience=1, rtol=0.01, mode="max")
-state = rule.init(best_value=clean[-1][1])
+# Raises the noise until it costs about 1% of the clean model's accuracy, averaged over its last epochs.
+rule = nj.adaptive(0.0, 0.05, CEILING, rtol=0.01, mode="max")
+state = rule.init(reference=np.mean([share for _, share in clean[-5:]]))
 
 
 def update(value):
@@ -82,6 +82,8 @@ def update(value):
 
 
 adaptive_model, adaptive = train(lambda step: state.level, update)
+for note in rule.notes(state):
+    print(note)
 assert traces == 1, f"the train step was traced {traces} times"
 
 table = Table("epoch", title=f"std of the noise → validation accuracy, {traces} trace of the train step")

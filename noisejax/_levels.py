@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -62,21 +63,30 @@ def scheduled(function: Callable[[Any], Any]) -> Any:
     return Schedule(function)
 
 
+# Chosen by simulation over five curves of cost, see experiments/adaptive_simulation.py. A higher bar for raising than
+# for holding keeps the level from creeping up by chance; the short memory of the scatter forgets the first epochs.
+RAISE, LOWER = 0.25, 1.0  # margins that move the level, in standard errors
+AVERAGED, REMEMBERED = 8, 4  # at most so many values in the mean, and differences in the scatter
+FEW = 20  # a level has seldom settled after fewer values than this
+
+
 class AdaptiveState(NamedTuple):
     """The state of an adaptive level. All fields are arrays, so it is carried, mapped and saved like other state."""
 
     level: jax.Array  # the level to use now, float32
-    best_value: jax.Array  # the best metric so far, or the reference passed to `init`
-    plateau_count: jax.Array  # consecutive failed evaluations, int32
-    cooldown_count: jax.Array  # evaluations for which the level is still held, int32
-    count: jax.Array  # values in the running average, int32
-    avg_value: jax.Array  # the running average of the values since the last evaluation
+    reference: jax.Array  # the metric to compare with: the one passed to `init`, or the best mean less its error
+    given: jax.Array  # whether the reference was passed to `init`, bool
+    mean: jax.Array  # the running mean of the values since the last move
+    count: jax.Array  # the values in this mean, int32, at most 8
+    last_value: jax.Array  # the last finite value
+    variance: jax.Array  # half the running mean of the squared differences of successive values
+    seen: jax.Array  # all finite values so far, int32
 
 
 @functools.partial(
     jax.tree_util.register_dataclass,
     data_fields=("start", "step", "ceiling"),
-    meta_fields=("patience", "cooldown", "accumulation_size", "rtol", "atol", "mode"),
+    meta_fields=("rtol", "atol", "mode"),
 )
 @dataclasses.dataclass(frozen=True)
 class Adaptive:
@@ -85,126 +95,181 @@ class Adaptive:
     start: Any
     step: Any
     ceiling: Any
-    patience: int
-    cooldown: int
-    accumulation_size: int
     rtol: float
     atol: float
     mode: str
 
-    def init(self, best_value: Amount | None = None) -> AdaptiveState:
+    def init(self, reference: Amount | None = None) -> AdaptiveState:
         """The initial state.
 
         Args:
-          best_value: the metric to maintain, such as that of a run without noise. None to compare with the best so far.
+          reference: the metric of a run without noise: a number, or one per level. It never moves. Average the last
+            epochs of a run with the same seed and the same validation rows. None warns, and compares with the best mean
+            so far.
         """
         shape = jnp.broadcast_shapes(*(jnp.shape(amount) for amount in (self.start, self.step, self.ceiling)))
-        if best_value is None:
-            best_value = -jnp.inf if self.mode == "max" else jnp.inf
+        given = reference is not None
+        if given:
+            compared: Any = host_amount("adaptive", "reference", reference, _checks.real)
+        else:
+            warnings.warn(
+                "adaptive: without a reference, what the model still learns hides the cost of the noise, and the level "
+                "often rises to its ceiling. Pass the metric of a run without noise, averaged over its last epochs: "
+                "init(reference=...).",
+                stacklevel=2,
+            )
+            compared = -jnp.inf if self.mode == "max" else jnp.inf
         # Each field has a buffer of its own, so that a train step may donate the state.
         return AdaptiveState(
             level=jnp.broadcast_to(jnp.asarray(self.start, jnp.float32), shape).copy(),
-            best_value=jnp.broadcast_to(jnp.asarray(best_value, jnp.float32), shape).copy(),
-            plateau_count=jnp.zeros(shape, jnp.int32),
-            cooldown_count=jnp.zeros(shape, jnp.int32),
+            reference=_per_level("reference", compared, shape).copy(),
+            given=jnp.full(shape, given),
+            mean=jnp.zeros(shape, jnp.float32),
             count=jnp.zeros(shape, jnp.int32),
-            avg_value=jnp.zeros(shape, jnp.float32),
+            last_value=jnp.zeros(shape, jnp.float32),
+            variance=jnp.zeros(shape, jnp.float32),
+            seen=jnp.zeros(shape, jnp.int32),
         )
 
-    def update(self, state: AdaptiveState, *, value: Amount) -> AdaptiveState:
-        """The state after one more value of the metric: a scalar, or one per level."""
-        value = jnp.asarray(value).astype(jnp.float32)
-        if value.shape not in ((), state.level.shape):
-            raise ValueError(
-                f"adaptive: value must be a scalar or have the levels' shape {state.level.shape}, got {value.shape}. "
-                "Average the metric over examples first."
-            )
-        count = state.count + 1
-        average = state.avg_value + (value - state.avg_value) / count.astype(jnp.float32)
-        accumulating = state._replace(count=count, avg_value=average)
-        evaluated = self._evaluate(state, average)
-        return jax.tree.map(functools.partial(jnp.where, count >= self.accumulation_size), evaluated, accumulating)
+    def update(self, state: AdaptiveState, *, value: Amount, error: Amount | None = None) -> AdaptiveState:
+        """The state after one more value of the metric.
 
-    def _evaluate(self, state: AdaptiveState, value: jax.Array) -> AdaptiveState:
+        Args:
+          state: the last state.
+          value: the metric of the model trained at ``state.level``: a scalar, or one per level.
+          error: the standard error of one value, at least 0. None estimates it from the values.
+        """
+        value = _per_level("value", value, state.level.shape)
         sign = 1 if self.mode == "max" else -1
-        score, best = sign * value, sign * state.best_value
-        known = jnp.isfinite(best)
-        tolerance = self.rtol * jnp.abs(jnp.where(known, best, 0)) + self.atol
-        passes = jnp.isfinite(score) & (~known | (score >= best - tolerance))
-        held = state.cooldown_count > 0
-        failed = jnp.where(passes | held, 0, state.plateau_count + 1)
-        back_off = failed >= self.patience
-        direction = (passes & ~held).astype(jnp.float32) - back_off.astype(jnp.float32)
-        level = state.level + direction * jnp.asarray(self.step, jnp.float32)
+        finite = jnp.isfinite(value)
+        value = jnp.where(finite, value, state.last_value)
+        seen, paired = state.seen + finite.astype(jnp.int32), finite & (state.seen > 0)
+        squared = jnp.square(value - state.last_value) / 2
+        share = 1 / jnp.clip(state.seen, 1, REMEMBERED).astype(jnp.float32)
+        variance = state.variance + jnp.where(paired, (squared - state.variance) * share, 0)
+        count = jnp.minimum(state.count + 1, AVERAGED)
+        mean = state.mean + (value - state.mean) / count.astype(jnp.float32)
+        if error is None:
+            known, scatter = finite & (seen > 1), jnp.sqrt(variance)
+        else:
+            checked: Any = host_amount("adaptive", "error", error, _checks.nonnegative)
+            known, scatter = finite, _per_level("error", checked, state.level.shape)
+        of_mean = scatter / jnp.sqrt(count.astype(jnp.float32))
+
+        score, reference = sign * mean, sign * state.reference
+        reference = jnp.where(state.given | ~known, reference, jnp.maximum(reference, score - of_mean))
+        margin = score - reference + self._tolerance(reference)
+        up, down = known & (margin >= RAISE * of_mean), ~finite | (known & (margin < -LOWER * of_mean))
+        level = state.level + jnp.asarray(self.step, jnp.float32) * (up.astype(jnp.float32) - down.astype(jnp.float32))
         return AdaptiveState(
             level=jnp.clip(level, jnp.asarray(self.start, jnp.float32), jnp.asarray(self.ceiling, jnp.float32)),
-            best_value=jnp.where(jnp.isfinite(score) & (score > best), value, state.best_value),
-            plateau_count=jnp.where(back_off, 0, failed),
-            cooldown_count=jnp.where(held, state.cooldown_count - 1, jnp.where(back_off, self.cooldown, 0)),
-            count=jnp.zeros_like(state.count),
-            avg_value=jnp.zeros_like(state.avg_value),
+            reference=sign * reference,
+            given=state.given,
+            mean=mean,
+            count=jnp.where(up | down, 0, count),
+            last_value=value,
+            variance=variance,
+            seen=seen,
         )
+
+    def notes(self, state: AdaptiveState) -> list[str]:
+        """Reasons to doubt the level of a run that has ended, as sentences; none if there is no reason.
+
+        It looks for a missing reference, fewer than 20 values, scatter above the tolerance, and a level that ended at
+        its ceiling. It cannot see an error in the reference. The state must be concrete.
+        """
+        state = jax.tree.map(np.asarray, state)
+        tolerance, scatter = np.asarray(self._tolerance(state.reference)), np.sqrt(state.variance)
+        found = []
+        if not state.given.all():
+            found.append("There is no reference, so what the model learnt has hidden the cost of the noise.")
+        if (fewest := state.seen.min(initial=FEW)) < FEW:
+            found.append(f"{fewest} values are few: a level seldom settles in fewer than {FEW}.")
+        if (scatter > tolerance).any():
+            worst = np.argmax(np.ravel(scatter - tolerance))
+            found.append(
+                f"The scatter of one value, {np.ravel(scatter)[worst]:.2g}, is above the tolerance, "
+                f"{np.ravel(np.broadcast_to(tolerance, scatter.shape))[worst]:.2g}. Use more validation rows, or allow "
+                "more."
+            )
+        if (state.level >= np.asarray(self.ceiling, np.float32)).any():
+            found.append("The level is at its ceiling, so the metric would allow more.")
+        return found
+
+    def _tolerance(self, reference: Any) -> jax.Array:
+        return self.rtol * jnp.abs(jnp.where(jnp.isfinite(reference), reference, 0)) + self.atol
+
+
+def _per_level(name: str, number: Amount, shape: tuple[int, ...]) -> jax.Array:
+    number = jnp.asarray(number).astype(jnp.float32)
+    if number.shape not in ((), shape):
+        raise ValueError(
+            f"adaptive: {name} must be a scalar or have the levels' shape {shape}, got {number.shape}. "
+            "Average the metric over examples first."
+        )
+    return jnp.broadcast_to(number, shape)
 
 
 def adaptive(
-    start: Amount,
-    step: Amount,
-    ceiling: Amount,
-    *,
-    patience: int = 2,
-    cooldown: int = 0,
-    accumulation_size: int = 1,
-    rtol: float = 0.01,
-    atol: float = 0.0,
-    mode: str,
+    start: Amount, step: Amount, ceiling: Amount, *, rtol: float = 0.01, atol: float = 0.0, mode: str
 ) -> Adaptive:
-    """A level that starts small and is raised only while a validation metric stays within tolerance of its best.
+    """A level that starts small and is raised only while a validation metric stays within tolerance of a reference.
 
-    Every `accumulation_size` values, their average is evaluated. It passes if it is finite and at most
-    ``rtol * |best| + atol`` worse than the best one so far. The first always passes. With both tolerances 0 the metric
-    must equal or improve on its best. The level follows three rules:
+    Let m be the mean of the values since the last move (at most the last 8 count), n their number, s the standard error
+    of one value, and ``e = s / sqrt(n)``. Let ``margin = m - reference + rtol * |reference| + atol``, with the signs of
+    m and the reference reversed for ``mode='min'``. After each value:
 
-    - A pass raises it by `step`.
-    - A failure holds it. `patience` consecutive failures lower it by `step`, and the next `cooldown` evaluations hold
-      it, whatever their outcome.
+    - ``margin >= e / 4`` raises the level by `step`.
+    - ``margin < -e`` lowers it by `step`, as does a value that is not finite.
+    - Otherwise, it holds and goes on averaging.
     - It stays within [start, ceiling].
 
-    It settles at the level where the metric is just within tolerance, and fluctuates by a step or two. If the tolerance
-    is below the standard error of the metric, sqrt(p (1 - p) / n) for an accuracy p on n examples, the level falls back
-    by chance. While the model is still learning, its progress may hide the cost of the noise. To detect this cost, use
-    ``init(best_value=...)`` with the metric of a run without noise, or a slower rise (a larger accumulation_size, a
-    smaller step).
+    If s is not given, ``s**2`` is the running mean of the squared differences of successive values, divided by 2. It
+    remembers about four differences, and the first value only starts it. A given reference never moves. Without one,
+    the reference is the largest ``m - e`` so far.
+
+    It settles near the level at which noise costs what the tolerance allows, and fluctuates by a few steps: see
+    ``docs/results/adaptive.md`` for its bias and spread in simulation. It cannot repair three things:
+
+    - **An error in the reference** is an error in the level. One as large as the tolerance outweighs everything else.
+      Average the last epochs of a run without noise, with the same seed and the same validation rows. If you have the
+      metric of each of its epochs, compare epoch by epoch: ``a.init(reference=0.0)``, an `atol`, and
+      ``a.update(s, value=metric - clean[epoch])``. The level then rises while the model still learns.
+    - **A missing reference**: what the model still learns hides the cost of the noise, and the level rises too far.
+    - **Fewer than about 20 values** (epochs): the level has no time to settle. Choose a step that reaches the ceiling
+      in about half of the values.
+
+    ``a.init()`` warns of a missing reference, and ``a.notes(state)`` tells at the end what to doubt.
 
     Args:
       start: the first and lowest level.
       step: the change of the level in one move, above 0.
       ceiling: the highest level, at least `start`. All three are scalars, or arrays for several independent levels.
-      patience: the number of consecutive failures that lower the level, at least 1.
-      cooldown: the number of evaluations for which a lowered level is held, at least 0.
-      accumulation_size: the number of values averaged for one evaluation, at least 1.
       rtol: relative tolerance, in [0, 1].
       atol: absolute tolerance, in the units of the metric, at least 0.
       mode: `'max'` if higher is better (an accuracy), `'min'` if lower is better (a loss).
 
     Returns:
-      An `Adaptive` a: ``s = a.init()`` is its first state, ``s = a.update(s, value=metric)`` the next one, and
-      ``s.level`` the level, as for ``nj.bind(nj.gaussian, std=s.level)``. All are pure, and work under jit, scan and
-      vmap.
+      An `Adaptive` a: ``s = a.init(reference=clean)`` is its first state, ``s = a.update(s, value=metric)`` the next
+      one, and ``s.level`` the level, as for ``nj.bind(nj.gaussian, std=s.level)``. Both are pure, and work under jit,
+      scan and vmap.
 
     References:
-      The parameters and the state follow `optax.contrib.reduce_on_plateau`. There the tolerance raises the bar for an
-      improvement; here it allows a small loss.
+      The difference estimate of s is von Neumann et al., "The mean square successive difference", Annals of
+      Mathematical Statistics 12, 1941. The tolerances are named as in `optax.contrib.reduce_on_plateau`.
 
     Example:
       >>> import noisejax as nj
-      >>> a = nj.adaptive(0.0, 0.1, 0.5, patience=1, mode="max")
-      >>> s = a.init()
-      >>> for accuracy in (0.80, 0.85, 0.70):
+      >>> a = nj.adaptive(0.0, 0.1, 0.5, rtol=0.02, mode="max")
+      >>> s = a.init(reference=0.85)
+      >>> for accuracy in (0.84, 0.85, 0.85, 0.79, 0.78):
       ...     s = a.update(s, value=accuracy)
       ...     print(f"{s.level:.1f}")
+      0.0
       0.1
       0.2
       0.1
+      0.0
     """
     start, step, ceiling = (
         host_amount("adaptive", name, amount, inside)
@@ -215,19 +280,12 @@ def adaptive(
     known = all(isinstance(amount, (np.generic, np.ndarray)) for amount in (start, ceiling))
     if known and not np.all(start <= ceiling):
         raise ValueError(f"adaptive: ceiling must be at least start, got start={start} and ceiling={ceiling}.")
-    for name, count, least in (
-        ("patience", patience, 1), ("cooldown", cooldown, 0), ("accumulation_size", accumulation_size, 1)
-    ):  # fmt: skip
-        if not isinstance(count, (int, np.integer)) or count < least:
-            raise ValueError(f"adaptive: {name} must be an integer, at least {least}, got {count!r}.")
     if not 0 <= rtol <= 1:
-        raise ValueError(f"adaptive: rtol must be in [0, 1], got {rtol!r}. It is a share of the best value.")
+        raise ValueError(f"adaptive: rtol must be in [0, 1], got {rtol!r}. It is a share of the reference.")
     if not 0 <= atol < np.inf:
         raise ValueError(f"adaptive: atol must be at least 0 and finite, got {atol!r}.")
     _checks.one_of("adaptive", "mode", mode, ("max", "min"))
-    return Adaptive(
-        start, step, ceiling, int(patience), int(cooldown), int(accumulation_size), float(rtol), float(atol), mode
-    )
+    return Adaptive(start, step, ceiling, float(rtol), float(atol), mode)
 
 
 def linear_rates(rate: Amount, depth: int, *, start: Amount = 0.0) -> Any:

@@ -23,7 +23,9 @@ WORDS = {  # a pattern of whole words: what to write
 }
 PAGES = sorted(page for pattern in ("*.md", "docs/**/*.md", "benchmarks/**/*.md") for page in ROOT.glob(pattern))
 PROGRAMS = sorted(
-    program for folder in ("noisejax", "examples", "docs", "benchmarks") for program in (ROOT / folder).rglob("*.py")
+    program
+    for folder in ("noisejax", "examples", "experiments", "docs", "benchmarks")
+    for program in (ROOT / folder).rglob("*.py")
 )
 OTHERS = [path for name in ("Makefile", "pyproject.toml", ".ci/run") if (path := ROOT / name).exists()]
 
