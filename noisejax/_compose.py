@@ -9,11 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from noisejax import _checks, _noise
+from noisejax._calls.replay import HITS
 from noisejax._contract import Amount, is_fitted
 from noisejax._noise import Combinator, Noise, Run, combinator
 from noisejax._padded import Padded, first_array, padding, padding_of, values_of, with_lengths
 from noisejax._random.stream import examples, fold, one_example, stage
-from noisejax._replay import HITS
 from noisejax._sharding import computed_once, like_examples
 
 
@@ -202,7 +202,7 @@ def per_example(noise: Callable, ids: jax.Array | np.ndarray | None = None) -> N
     return Noise(_per_example, {"noises": (noise,)} | given)
 
 
-@Combinator
+@combinator(draws=True)
 def _per_example(run: Run, key, x, noises, ids=None):
     n = _checks.batch_size("per_example", x)
     ids = examples(key, n) if ids is None else ids
