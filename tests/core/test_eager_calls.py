@@ -44,7 +44,7 @@ def test_python_runs_for_the_first_call_of_a_structure_only(make, key, runs):
     np.testing.assert_array_equal(equal(key, np.asarray(X)), first)
     assert not count
     assert bool((noise(jax.random.key(7), X) != first).any())
-    np.testing.assert_array_equal(first, jax.jit(noise)(key, X))
+    np.testing.assert_allclose(first, jax.jit(noise)(key, X), rtol=1e-6, atol=1e-7)
 
 
 @made
