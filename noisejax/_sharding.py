@@ -34,7 +34,7 @@ def computed_once(x: Any) -> Any:
 def own_loop_on_cpus(x: Any) -> Any:
     """x, computed in a loop of its own on CPUs if its last axis is short; on other devices x itself.
 
-    LLVM vectorizes a loop over three channels only as long as its body is small enough to be unrolled. Two noises of
+    A loop over three channels is vectorized only as long as its body is small enough to be unrolled. Two noises of
     images in one loop therefore took up to four times as long as in two loops.
     """
     short = _traced(x) and x.ndim > 1 and 1 < x.shape[-1] < _VECTOR
