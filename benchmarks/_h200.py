@@ -223,6 +223,20 @@ def launched(text: str) -> dict[str, list[tuple[int, int]]]:
     return found
 
 
+def reads(text: str, size: int) -> int:
+    """How often the entry computation reads an array of at least `size` elements: the operands of what it launches."""
+    large, count = set(), 0
+    for line in text[text.index("ENTRY") :].splitlines():
+        if match := re.match(r"\s*(?:ROOT )?%?(\S+) = (\(.*?\)|\S+) ([\w\-]+)\((.*?)\)", line):
+            name, shape, operation, operands = match.groups()
+            if operation not in ("parameter", "bitcast", "get-tuple-element", "tuple", "opt-barrier"):
+                count += sum(operand.split(" ")[-1].lstrip("%") in large for operand in operands.split(", "))
+            dimensions = re.findall(r"\b[a-z]+\d*\[([\d,]*)\]", shape)
+            if any(math.prod(int(n) for n in one.split(",") if n) >= size for one in dimensions):
+                large.add(name)
+    return count
+
+
 def _disassemble(cubin: pathlib.Path) -> dict[str, list[str]]:
     """The instructions of each kernel, labels left out."""
     program = next(_wheels().rglob("bin/nvdisasm"), None)

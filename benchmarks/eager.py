@@ -1,4 +1,7 @@
-"""The cost of an eager call on a small array, which is all dispatch, compared with an eager jax.random.normal."""
+"""The cost of an eager call on a small array, which is all dispatch.
+
+Calls of single noises are compared with an eager jax.random.normal, and combinators with one bound noise.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +19,24 @@ def run(smoke: bool) -> list[dict]:
         "nj.dropout(key, x, 0.1)": lambda: nj.dropout(key, x, 0.1),
         "x + 0.1 * jax.random.normal(...)": lambda: x + 0.1 * jax.random.normal(key, (16,)),
     }
+    base = "jax.random.normal(key, shape)"
+    return [*_compared(ways, base, "x jax.random.normal", smoke), *combinators(smoke)]
+
+
+def combinators(smoke: bool) -> list[dict]:
+    key, x = jax.random.key(0), jnp.ones((32, 16))
+    gaussian, mask = nj.bind(nj.gaussian, std=0.1), nj.bind(nj.mask, rate=0.1)
+    noises = {
+        "bound gaussian": gaussian,
+        "chain(gaussian, mask)": nj.chain(gaussian, mask),
+        "per_example(gaussian)": nj.per_example(gaussian),
+        "choose(gaussian, mask)": nj.choose(gaussian, mask),
+        "sometimes(gaussian, 0.5)": nj.sometimes(gaussian, 0.5),
+    }
+    ways = {name: lambda noise=noise: noise(key, x) for name, noise in noises.items()}
+    return _compared(ways, "bound gaussian", "x one noise", smoke)
+
+
+def _compared(ways: dict, base: str, column: str, smoke: bool) -> list[dict]:
     seconds = measure.interleaved(ways, rounds=3 if smoke else 31, calls=10 if smoke else 300)
-    base = seconds["jax.random.normal(key, shape)"]
-    return [{"call": way, "us": 1e6 * time, "x jax.random.normal": time / base} for way, time in seconds.items()]
+    return [{"call": way, "us": 1e6 * time, column: time / seconds[base]} for way, time in seconds.items()]

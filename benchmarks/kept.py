@@ -20,6 +20,7 @@ def kept(name: str, rows: list[dict]) -> list[dict]:
     program = name.rpartition("-")[0]
     choose = {
         "throughput": throughput,
+        "compositions": compositions,
         "instructions": cycles if name.endswith("-tpu") else instructions,
         "generators": generators if name.endswith("-h200") else times,
     }.get(program)
@@ -34,6 +35,11 @@ def throughput(rows: list[dict]) -> list[dict]:
         for row in rows
         if row["mode"] == "forward" and row["noisejax is faster"] is not None and row["size"] in MAIN
     ]
+
+
+def compositions(rows: list[dict]) -> list[dict]:
+    """The ratios."""
+    return [{name: value for name, value in row.items() if not name.startswith("ms")} for row in rows]
 
 
 def instructions(rows: list[dict]) -> list[dict]:

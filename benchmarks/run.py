@@ -17,7 +17,7 @@ import jax
 
 from benchmarks import measure, readme
 
-PROGRAMS = ("throughput", "train_step", "scaling", "eager", "compiled")
+PROGRAMS = ("throughput", "train_step", "scaling", "eager", "compiled", "compositions")
 
 
 def main(arguments: list[str] | None = None) -> int:

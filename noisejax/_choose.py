@@ -8,12 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from noisejax import _checks, _noise
+from noisejax._calls.replay import pick_examples
 from noisejax._contract import Amount, host_amount
-from noisejax._noise import Combinator, Noise, Run, Schedule
+from noisejax._noise import Noise, Run, Schedule, combinator
 from noisejax._padded import first_array
 from noisejax._random import sample
 from noisejax._random.stream import along, stage, words
-from noisejax._replay import pick_examples
 
 
 def choose(*noises: Callable, weights: Sequence[float] | jax.Array | None = None, mode: str = "example") -> Noise:
@@ -53,7 +53,7 @@ def choose(*noises: Callable, weights: Sequence[float] | jax.Array | None = None
     return Noise(_choose, amounts, (("mode", mode),))
 
 
-@Combinator
+@combinator(draws=True)
 def _choose(run: Run, key, x, noises, weights=None, *, mode):
     shares = jnp.ones(len(noises)) if weights is None else jnp.asarray(weights, jnp.float32)
     ends = jnp.cumsum(shares)[:-1] / jnp.sum(shares)
@@ -92,7 +92,7 @@ def sometimes(noise: Callable, rate: Amount, *, mode: str = "example") -> Noise:
     return Noise(_sometimes, {"noises": (noise,), "rate": rate}, (("mode", mode),))
 
 
-@Combinator
+@combinator(draws=True)
 def _sometimes(run: Run, key, x, noises, rate, *, mode):
     branch = _branch(run, noises[0], stage(key, 0))
     rate = jnp.asarray(rate, jnp.float32)

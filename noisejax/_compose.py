@@ -9,12 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from noisejax import _checks, _noise
+from noisejax._calls.replay import HITS
 from noisejax._contract import Amount, is_fitted
 from noisejax._noise import Combinator, Noise, Run, combinator
 from noisejax._padded import Padded, first_array, padding, padding_of, values_of, with_lengths
 from noisejax._random.stream import examples, fold, one_example, stage
-from noisejax._replay import HITS
-from noisejax._sharding import computed_once, like_examples
+from noisejax._sharding import computed_once, like_examples, own_loop_on_cpus
 
 
 def chain(*noises: Callable) -> Noise:
@@ -37,8 +37,8 @@ def chain(*noises: Callable) -> Noise:
 def _chain(run: Run, key, x, noises):
     replayed = None
     for position, noise in enumerate(noises):
-        if position and _mixes(noise):
-            x = jax.tree.map(computed_once, x)
+        if position:
+            x = jax.tree.map(computed_once if _mixes(noise) else own_loop_on_cpus, x)
         x, stage_replayed = run(noise, stage(key, position), x)
         replayed = stage_replayed if position == 0 else run.follow(replayed, stage_replayed)
     return x, replayed
@@ -207,7 +207,7 @@ def per_example(noise: Callable, ids: jax.Array | np.ndarray | None = None) -> N
     return Noise(_per_example, {"noises": (noise,)} | given)
 
 
-@Combinator
+@combinator(draws=True)
 def _per_example(run: Run, key, x, noises, ids=None):
     n = _checks.batch_size("per_example", x)
     ids = examples(key, n) if ids is None else ids

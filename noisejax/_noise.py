@@ -11,11 +11,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
+from noisejax._calls import dispatch
+from noisejax._calls.replay import Replay, pick_examples
 from noisejax._checks.texts import address, written
 from noisejax._contract import PADDING, arithmetic, as_tuple, host_amount, option as option
 from noisejax._padded import Padded, padding_of, values_of, with_lengths, without_lengths
 from noisejax._random.stream import enter, jax_key
-from noisejax._replay import Replay, pick_examples
 
 P = ParamSpec("P")
 
@@ -111,12 +112,15 @@ class Combinator:
       body: a private function, `_name` for the public combinator `name`.
       spelled: a function from such a `Noise` to the arguments and keywords with which the public combinator makes it
         again. None for the noises by position and the rest by name.
+      draws: whether the body calculates, so that an eager call is worth a compiled program of its own.
     """
 
     registry: "dict[str, Combinator]" = {}  # noqa: RUF012 written only here
 
-    def __init__(self, body: Callable, spelled: Callable[[Noise], tuple[list, dict]] | None = None):
-        self.body, self.spelled = body, spelled
+    def __init__(
+        self, body: Callable, spelled: Callable[[Noise], tuple[list, dict]] | None = None, *, draws: bool = False
+    ):
+        self.body, self.spelled, self.draws = body, spelled, draws
         self.__name__, self.__module__, self.name = body.__name__, body.__module__, body.__name__.lstrip("_")
         Combinator.registry[self.name] = self
 
@@ -127,9 +131,11 @@ class Combinator:
         return self.name
 
 
-def combinator(spelled: Callable[[Noise], tuple[list, dict]]) -> Callable[[Callable], Combinator]:
-    """A decorator that makes a `Combinator` with its own `spelled`."""
-    return lambda body: Combinator(body, spelled)
+def combinator(
+    spelled: Callable[[Noise], tuple[list, dict]] | None = None, *, draws: bool = False
+) -> Callable[[Callable], Combinator]:
+    """A decorator that makes a `Combinator` with `spelled` and `draws` of its own."""
+    return lambda body: Combinator(body, spelled, draws=draws)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -280,10 +286,12 @@ def apply(noise: Callable, key, x: Any, run: Run) -> tuple[Any, Any]:
     for name, value in noise.amounts.items():
         if isinstance(value, Schedule):
             raise ValueError(f"{noise!r}: {name} follows a schedule; give it a step first: nj.at_step(noise, step).")
-    amounts = noise.amounts if noise.learn else {name: _stopped(value) for name, value in noise.amounts.items()}
-    arguments = {**amounts, **dict(noise.options)}
     if isinstance(noise.function, Combinator):
-        return noise.function.body(run, enter(noise.function.name, key), x, **arguments)
+        key = enter(noise.function.name, key)
+        if noise.function.draws:
+            return dispatch.compiled(_combined, run.replay, noise, key, x, run.where, _of_library)
+        return _combined(run.replay, noise, key, x, run.where)
+    arguments = _arguments(noise)
     spec = getattr(noise.function, "__noise__", None)
     if spec is None:
         return _apply_foreign(functools.partial(noise.function, **arguments), key, x, run, noise.function)
@@ -295,6 +303,26 @@ def apply(noise: Callable, key, x: Any, run: Run) -> tuple[Any, Any]:
             raise TypeError(f"{run.replay.name}: {noise.function.__name__} {why}. {run.replay.advice}")
         replayed = spec.replays[run.replay.name](key, x, **arguments, **given)
     return noise.function(key, x, **arguments, **given), replayed
+
+
+def _combined(replay: Replay | None, noise: Noise, key, x: Any, where: Any) -> tuple[Any, Any]:
+    return noise.function.body(Run(where, replay), key, x, **_arguments(noise))
+
+
+def _arguments(noise: Noise) -> dict[str, Any]:
+    amounts = noise.amounts if noise.learn else {name: _stopped(value) for name, value in noise.amounts.items()}
+    return {**amounts, **dict(noise.options)}
+
+
+def _of_library(noise: Noise) -> bool:
+    """Whether all functions in a noise are those of this library, which depend on nothing but their arguments."""
+    known = isinstance(noise.function, Combinator) or hasattr(noise.function, "__noise__")
+    inside = noise.amounts.get("noises", ()) if isinstance(noise.function, Combinator) else ()
+    return (
+        known
+        and not any(callable(value) for _, value in noise.options)
+        and all(part is None or (isinstance(part, Noise) and _of_library(part)) for part in inside)
+    )
 
 
 def _apply_foreign(call, key, x, run: Run, function=None):

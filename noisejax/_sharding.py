@@ -1,10 +1,12 @@
-"""Layouts on a mesh with explicit axes, and what XLA is told of arrays that are read at other places."""
+"""Layouts on a mesh with explicit axes, and the places where XLA must not fuse."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import numpy as np
+from jax.core import Tracer
+from jax.experimental.xla_metadata import set_xla_metadata
 from jax.sharding import AxisType, PartitionSpec
 
 
@@ -21,13 +23,41 @@ def automatic(function: Callable, leaf: jax.Array, *rest: jax.Array) -> jax.Arra
 
 
 def computed_once(x: Any) -> Any:
-    """x, behind a barrier, for a reader of other places than its own.
+    """x, computed before its readers, for a reader of other places than its own.
 
     XLA takes the operand of a gather to be read once, and computes everything that led to it again for every element
-    that is gathered: after a noise in the same program, that took up to 18 times as long as the two alone. Before
-    jax 0.11.1 the CPU backend removes the barrier, so there it still does.
+    that is gathered: after a noise in the same program, that took up to 18 times as long as the two alone.
     """
-    return jax.lax.optimization_barrier(x) if isinstance(x, jax.Array) else x  # a batch may hold other things
+    return jax.lax.platform_dependent(x, cpu=_separate, default=jax.lax.optimization_barrier) if _traced(x) else x
+
+
+def own_loop_on_cpus(x: Any) -> Any:
+    """x, computed in a loop of its own on CPUs if its last axis is short; on other devices x itself.
+
+    A loop over three channels is vectorized only as long as its body is small enough to be unrolled. Two noises of
+    images in one loop therefore took up to four times as long as in two loops.
+    """
+    short = _traced(x) and x.ndim > 1 and 1 < x.shape[-1] < _VECTOR
+    return jax.lax.platform_dependent(x, cpu=_separate, default=lambda x: x) if short else x
+
+
+_VECTOR = 8  # float32 numbers in a register of AVX2
+_OLD = jax.__version_info__ < (0, 11, 1)  # its CPU backend removes barriers before it fuses
+
+
+def _separate(x: jax.Array) -> jax.Array:
+    if not _OLD:
+        return jax.lax.optimization_barrier(x)
+    with set_xla_metadata(inlineable="false"):  # a call that stays a call is no part of a loop
+        return _barrier(x)
+
+
+_barrier = jax.jit(jax.lax.optimization_barrier)
+
+
+def _traced(x: Any) -> bool:
+    """Whether x is part of a program that is being traced. A batch may hold other things than arrays."""
+    return isinstance(x, Tracer)
 
 
 def axis_names(x: jax.Array, ndim: int) -> tuple:

@@ -17,7 +17,7 @@ class CommonOptions(TypedDict, total=False):
 
     success: Callable | None
     keep: Literal["last", "best"]
-    unroll: int
+    unroll: int | None
     limit: int | jax.Array | None
 
 

@@ -227,3 +227,16 @@ def test_results_name_what_they_were_compiled_for():
         made = json.loads(path.read_text())
         assert "H200, compiled for and not run" in made["device"]
         assert made["versions"]["jax"] and made["versions"]["nvcc"] and made["date"] and made["command"]
+
+
+def test_reads_of_an_array_as_large_as_the_batch_are_counted():
+    text = """ENTRY %main (x: f32[8,4], k: u32[2]) -> f32[8,4] {
+  %x = f32[8,4]{1,0} parameter(0)
+  %k = u32[2]{0} parameter(1)
+  %small = f32[4]{0} fusion(%k), kind=kLoop, calls=%a
+  %y = f32[8,4]{1,0} fusion(%x, %k, %x), kind=kLoop, calls=%b
+  %flat = f32[32]{0} bitcast(%y)
+  ROOT %z = f32[8,4]{1,0} fusion(%flat, %small), kind=kLoop, calls=%c
+}"""
+    assert _h200.reads(text, 32) == 3
+    assert _h200.reads(text, 4) == 4

@@ -28,7 +28,7 @@ ROOMS = ATTRIBUTES | {"adversarial", "linen", "nnx", "optim"}
 FLOORS = [
     ["_checks", "_sharding"],
     ["_padded"],
-    ["_random", "_replay", "_statistics"],
+    ["_calls", "_random", "_statistics"],
     ["_contract"],
     ["_batch", "_noise"],
     ["_choose", "_compose", "_levels", "_serialize", "_shard_map"],

@@ -19,7 +19,7 @@ from noisejax.adversarial._attacks.boundary import (
     keep_allowed,
     prepare_attack,
 )
-from noisejax.adversarial._attacks.driver import choose_examples
+from noisejax.adversarial._attacks.driver import choose_examples, steps_unrolled
 from noisejax.adversarial._health import doubt
 from noisejax.adversarial._losses import log_odds
 from noisejax.adversarial._options import check_amount, decay
@@ -48,6 +48,7 @@ def ddn(
     steps: int = 100,
     targeted: bool = False,
     ids: jax.Array | None = None,
+    unroll: int | None = None,
 ) -> jax.Array:
     """Decoupled direction and norm: unit steps of gradient ascent on a sphere that shrinks when the model is fooled.
 
@@ -62,6 +63,7 @@ def ddn(
       steps: the number of gradients. Static.
       targeted: whether the labels are targets that the model should predict. Static.
       ids: integers of shape (B,). The draws of example i depend only on ``(key, ids[i])``.
+      unroll: how many steps of the loop are unrolled, as in `attack`. Static.
 
     Returns:
       The adversarial examples: float32, of x's shape, without gradient. An example is x itself if no perturbation
@@ -97,7 +99,7 @@ def ddn(
         delta = delta * as_column(divide_or(radius, threat.norm(delta)), delta)
         return threat._clip(delta, x)
 
-    walk = _Walk("ddn", key, ids, logits_of, x, threat, labels, targeted, steps)
+    walk = _Walk("ddn", key, ids, logits_of, x, threat, labels, targeted, steps, unroll)
     radius = jnp.full_like(jnp.sum(x, axis=tuple(range(1, x.ndim))), initial_norm)
     return walk(value, radius, rule, onto, lambda share: 0.01 + 0.99 * share)
 
@@ -114,6 +116,7 @@ def fmn(
     steps: int = 100,
     targeted: bool = False,
     ids: jax.Array | None = None,
+    unroll: int | None = None,
 ) -> jax.Array:
     """Fast minimum norm: steps of gradient ascent on the margin, projected onto a ball whose radius is adapted.
 
@@ -133,6 +136,7 @@ def fmn(
       steps: the number of gradients. Static.
       targeted: whether the labels are targets that the model should predict. Static.
       ids: integers of shape (B,). The draws of example i depend only on ``(key, ids[i])``.
+      unroll: how many steps of the loop are unrolled, as in `attack`. Static.
 
     Returns:
       The adversarial examples: float32, of x's shape, without gradient. An example is x itself if no perturbation
@@ -179,7 +183,7 @@ def fmn(
         return ball.project(delta, x)
 
     within = isinstance(threat, (L2, L1))
-    walk = _Walk("fmn", key, ids, logits_of, x, threat, labels, targeted, steps, within)
+    walk = _Walk("fmn", key, ids, logits_of, x, threat, labels, targeted, steps, unroll, within)
     each_one = jnp.zeros_like(jnp.sum(x, axis=tuple(range(1, x.ndim))))
     radius = each_one + (1 if isinstance(threat, L0) else jnp.inf)
     if step_size is not None:
@@ -199,10 +203,11 @@ def _size_of_bounds(threat: Threat, x: jax.Array) -> jax.Array:
 class _Walk:
     """Unit steps of gradient ascent, each projected onto a ball whose radius depends on the previous step."""
 
-    def __init__(self, name, key, ids, logits_of, x, threat, labels, targeted, steps, within=False):
+    def __init__(self, name, key, ids, logits_of, x, threat, labels, targeted, steps, unroll, within=False):
         self.name, self.streams = name, streams_per_example(key, ids, x)
         self.logits_of, self.x, self.threat, self.labels = logits_of, x, threat, labels
         self.targeted, self.steps = targeted, steps
+        self.unroll = steps_unrolled(name, unroll, steps, logits_of, x)
         self.within = within  # whether to ignore elements of the gradient that push against a bound
 
     def __call__(self, value_of, radius, rule, onto, length) -> jax.Array:
@@ -235,7 +240,8 @@ class _Walk:
         best = Nearest(jnp.zeros_like(x), jnp.full_like(radius, jnp.inf))
         never = jnp.zeros_like(radius, bool)
         carry = jnp.zeros_like(x), radius, best, never, never | (self.steps > 0)
-        delta, _, best, broken, flat = jax.lax.scan(step, carry, jnp.arange(self.steps, dtype=jnp.int32))[0]
+        numbers = jnp.arange(self.steps, dtype=jnp.int32)
+        delta, _, best, broken, flat = jax.lax.scan(step, carry, numbers, unroll=self.unroll)[0]
         value, now = judged(delta)[1]
         best, _ = kept(best, delta, now)
         found = jnp.isfinite(best.size)

@@ -1,12 +1,13 @@
 """The driver of gradient attacks: an optax transform maximises the loss of a perturbation inside a threat."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.core import Tracer
 
 from noisejax import _checks
 from noisejax._random.stream import fold, keys, stage
@@ -14,6 +15,10 @@ from noisejax.adversarial._health import doubt
 from noisejax.adversarial._inputs import check_attack, without_outside
 from noisejax.adversarial._options import check_amount
 from noisejax.adversarial._threats.balls import Threat, as_column
+
+# The time to compile unrolled steps grows with their number. With 100 of them, a small convnet gains in its first run
+# what their compilation costs.
+MOST_UNROLLED = 100
 
 
 class Best(NamedTuple):
@@ -41,7 +46,7 @@ def attack(
     lookahead: Callable | None = None,
     start: jax.Array | Callable | None = None,
     ids: jax.Array | None = None,
-    unroll: int = 1,
+    unroll: int | None = None,
     limit: int | jax.Array | None = None,
 ) -> jax.Array:
     """Maximises the loss of each example inside a threat, with any optax transform.
@@ -81,7 +86,8 @@ def attack(
       start: the perturbation to start from, of x's shape, or a function ``start(key, x, ids)`` that draws one in each
         restart, such as ``threat.boundary``. It overrides `random_start`.
       ids: integers of shape (B,). The start of example i depends only on ``(key, ids[i])``.
-      unroll: how many steps of the scan are unrolled. On CPUs, where convolutions inside a loop are slow, use `steps`.
+      unroll: how many steps of the scan are unrolled. None unrolls all of up to 100 on a CPU if the loss convolves,
+        since convolutions inside a loop are slow there, and otherwise none. With `limit` it has no effect.
       limit: the attack stops after this many of its steps: an integer, which may be traced. None for all of them.
 
     Returns:
@@ -143,14 +149,12 @@ def run_attack(
     lookahead: Callable | None = None,
     start: Any = None,
     ids: Any = None,
-    unroll: int = 1,
+    unroll: int | None = None,
     limit: Any = None,
 ) -> jax.Array:
     """`attack` on behalf of the function `name`, which heads its errors and warnings."""
     x = check_attack(name, key, loss, x, threat, args, steps=steps, restarts=restarts, eot=eot)
     _checks.one_of(name, "keep", keep, ("last", "best"))
-    if not isinstance(unroll, (bool, int, np.integer)) or unroll < 0:
-        raise ValueError(f"{name}: unroll must be a number of steps, got {unroll!r}. It is static.")
     check_amount(name, "limit", limit)
     threat = threat.fitted(x)
     x, threat = jax.lax.stop_gradient((x, threat))
@@ -158,6 +162,7 @@ def run_attack(
     values = loss_on_batch(name, loss, x, args, eot)
     held = None if success is None else loss_on_batch(f"{name} success", success, x, args, eot)
     trials = keys_of_steps(key, eot)
+    unroll = steps_unrolled(name, unroll, steps, lambda x: values(trials(0), x), x)
     tracks = keep == "best" or success is not None or restarts > 1
 
     def judge(best: Best | None, point, step):
@@ -259,6 +264,50 @@ def pure_model(name: str, function: Callable, *example: Any) -> tuple[Callable, 
             "In a training loss, pass a pure copy as attacked=: "
             "functools.partial(*noisejax.nnx.functional(nnx.view(model, use_running_average=True)))."
         ) from error
+
+
+def steps_unrolled(name: str, unroll: Any, steps: int, function: Callable, x: jax.Array) -> int:
+    """The option `unroll` of the attack `name`, or the number of steps that pays where it is None.
+
+    On a CPU, XLA computes gradients of convolutions with plain code inside a loop, and with a fast library outside.
+    There they are two to twelve times as fast, so all steps are unrolled where ``function(x)`` convolves.
+    """
+    if unroll is not None:
+        if not isinstance(unroll, (bool, int, np.integer)) or unroll < 0:
+            raise ValueError(f"{name}: unroll must be a number of steps, or None, got {unroll!r}. It is static.")
+        return max(steps if unroll is True else int(unroll), 1)
+    if not 1 < steps <= MOST_UNROLLED or _platform(x) != "cpu":
+        return 1
+    return steps if any(map(_convolves, _equations(jax.make_jaxpr(function)(x).jaxpr))) else 1
+
+
+def _platform(x: Any) -> str:
+    """Where x is, or will be if it is traced."""
+    if isinstance(x, jax.Array) and not isinstance(x, Tracer):
+        return next(iter(x.devices())).platform
+    chosen: Any = jax.config.jax_default_device  # pyright: ignore[reportAttributeAccessIssue] set when jax starts
+    return jax.default_backend() if chosen is None else getattr(chosen, "platform", chosen)
+
+
+def _convolves(equation: Any) -> bool:
+    """Whether an equation is a convolution over several channels. One channel at a time is no faster without a loop."""
+    if equation.primitive.name != "conv_general_dilated":
+        return False
+    kernel, numbers = equation.invars[1].aval.shape, equation.params["dimension_numbers"]
+    return kernel[numbers.rhs_spec[1]] > 1 or equation.params["feature_group_count"] == 1
+
+
+def _equations(jaxpr: Any) -> Iterator[Any]:
+    """The equations of a jaxpr and of those inside it."""
+    for equation in jaxpr.eqns:
+        yield equation
+        for value in jax.tree.leaves(list(equation.params.values()), is_leaf=_is_jaxpr):
+            if _is_jaxpr(value):
+                yield from _equations(getattr(value, "jaxpr", value))
+
+
+def _is_jaxpr(value: Any) -> bool:
+    return hasattr(value, "eqns") or hasattr(getattr(value, "jaxpr", None), "eqns")
 
 
 def keys_of_steps(key, eot: int) -> Callable:

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from noisejax._contract import Amount
+from noisejax.adversarial._attacks.driver import steps_unrolled
 from noisejax.adversarial._inputs import check_attack
 from noisejax.adversarial._losses import as_logits, kl
 from noisejax.adversarial._options import check_amount, positive
@@ -77,7 +78,8 @@ def vat(
         return jax.lax.stop_gradient(given.masked(jnp.where(jnp.isfinite(d), d, 0))), None
 
     d = given.masked(normal_start(key, "adversarial.vat", x, 1.0, ids))
-    d, _ = iterate(d, None) if steps == 1 else jax.lax.scan(iterate, d, length=steps)
+    unroll = steps_unrolled("vat", None, steps, model, x)
+    d, _ = iterate(d, None) if steps == 1 else jax.lax.scan(iterate, d, length=steps, unroll=unroll)
     r = given.project(given.reach(x) * given.steepest(d, x, jnp.zeros_like(x)), x)
     return kl(predict(jax.lax.stop_gradient(given.perturbed(x, r))), clean)
 

@@ -1,0 +1,1 @@
+"""How combinators call noises: what a call can replay, and eager calls as one compiled dispatch."""
