@@ -98,6 +98,10 @@ def apply_updates(key: jax.Array, params: optax.Params, updates: optax.Updates) 
       (dtype(bfloat16), True)
     """
     _checks.key("apply_updates", key)
+    _streams.same_structure("apply_updates", "params", params, "updates", updates)
+    for name, tree in (("params", params), ("updates", updates)):
+        for leaf in jax.tree.leaves(tree):
+            _checks.operand("apply_updates", name, leaf)
 
     def new(path, p, u):
         if p is None:
