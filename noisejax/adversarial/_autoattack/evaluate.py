@@ -267,9 +267,9 @@ def _warn_of_batch(loss: Callable, x: jax.Array, args: tuple) -> None:
 
     few = x[order]
     alone = asked(order, few)
-    if alone is None:  # inside jit, where even constants are traced
-        return
     among = asked(np.concatenate([order[::-1], order]), jnp.concatenate([few[::-1], jnp.flip(few, axis=-1)]))
+    if alone is None or among is None:  # inside jit, where even constants are traced
+        return
     among = among[: len(order)][::-1]
     known = np.isfinite(alone) & np.isfinite(among)
     apart = np.max(np.abs(np.where(known, alone, 0) - np.where(known, among, 0)))
