@@ -101,6 +101,6 @@ def check_options(function: Callable, options: Mapping[str, Any], known: type) -
 
 def check_number(function: str, name: str, value: Any, inside: Callable = nonnegative) -> None:
     """Checks an amount that all examples share: one number, traced or not."""
-    if value is None or np.shape(value) != ():
+    if value is None or isinstance(value, (list, tuple)) or np.shape(value) != ():
         raise TypeError(f"{function}: {name} must be one number, got {_checks.shown(value)}.")
     check_amount(function, name, value, inside)

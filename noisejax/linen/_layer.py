@@ -17,6 +17,10 @@ class NoiseModule(nn.Module):
         """The key for this call, from a collection of rngs; None if no noise is to be added."""
         name = type(self).__name__
         own: bool | None = self.deterministic  # pyright: ignore[reportAttributeAccessIssue] every layer has it
+        if own is None and deterministic is None:
+            raise ValueError(
+                f"{name}: deterministic must be passed to the constructor or at call time, got None twice."
+            )
         deterministic = nn.merge_param("deterministic", own, deterministic)
         if _checks.flag(name, "deterministic", deterministic) or (isinstance(amount, (int, float)) and amount == 0):
             return None
