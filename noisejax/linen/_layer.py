@@ -19,7 +19,7 @@ class NoiseModule(nn.Module):
         own: bool | None = self.deterministic  # pyright: ignore[reportAttributeAccessIssue] every layer has it
         if own is None and deterministic is None:
             raise ValueError(
-                f"{name}: deterministic must be passed to the constructor or at call time, got None twice."
+                f"{name}: deterministic must be passed to the constructor or at call time, got None."
             )
         deterministic = nn.merge_param("deterministic", own, deterministic)
         if _checks.flag(name, "deterministic", deterministic) or (isinstance(amount, (int, float)) and amount == 0):
