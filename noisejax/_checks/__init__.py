@@ -204,7 +204,7 @@ def batch_size(function: str, x) -> int:
     sizes = {leaf.shape[:1] for leaf in jax.tree.leaves(x)}
     if len(sizes) != 1 or () in sizes:
         shapes = [leaf.shape for leaf in jax.tree.leaves(x)]
-        raise ValueError(f"{function}: all arrays must share a leading axis of examples, got shapes {shapes}.")
+        raise ValueError(f"{function}: all arrays of x must share a leading axis of examples, got shapes {shapes}.")
     return sizes.pop()[0]
 
 
