@@ -16,7 +16,7 @@ import numpy as np
 from noisejax import _checks
 from noisejax._contract import PADDING, ArrayNoise, Parameters, Spec, published, saturate
 from noisejax._padded import Padded, check_lengths, is_padded, values_of
-from noisejax._random.stream import enter, layout_of
+from noisejax._random.stream import enter, is_symbolic, layout_of
 from noisejax._sharding import automatic
 
 P = ParamSpec("P")
@@ -140,7 +140,8 @@ def _as_padded(function: str, x: Any, lengths: Any, arrays: bool) -> Padded:
         )
     if x.ndim < 2:
         raise ValueError(f"{function}: x must be (B, L, ...), got shape {x.shape}. For other batch axes use a Padded.")
-    return Padded(x, np.full(x.shape[:1], x.shape[1], np.int32))
+    full = jnp.full if is_symbolic(x.shape[0]) else np.full
+    return Padded(x, full(x.shape[:1], x.shape[1], jnp.int32))
 
 
 def names_of(keep: Any) -> tuple:
@@ -177,8 +178,7 @@ def split(function: str, batch: Any, keep: tuple, num_classes: int | None) -> tu
 
 def _check_classes(function: str, mixed: dict, everything: list, num_classes: int) -> None:
     """Requires that num_classes applies to some entry, and that labels known on the host are classes."""
-    if not isinstance(num_classes, (int, np.integer)) or num_classes < 2:
-        raise ValueError(f"{function}: num_classes must be the number of classes, at least 2, got {num_classes!r}.")
+    _checks.count(function, "num_classes", num_classes, 2, "It is the number of classes.")
     for name, leaf in mixed.items():
         if _is_labels(leaf):
             _checks.labels(

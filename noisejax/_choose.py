@@ -97,9 +97,17 @@ def _sometimes(run: Run, key, x, noises, rate, *, mode):
     branch = _branch(run, noises[0], stage(key, 0))
     rate = jnp.asarray(rate, jnp.float32)
     if mode == "batch":
+        if rate.size != 1:
+            raise ValueError(f"sometimes: rate must be one number with mode='batch', got shape {rate.shape}.")
+        rate = rate.reshape(())
         drawn = sample.bernoulli(words(key, "sometimes", ()), rate)
         return jax.lax.cond(drawn, branch, lambda x: (x, run.unchanged(x)), x)
     examples = _examples("sometimes", x)
+    if rate.size != 1 and rate.shape != examples["shape"][:1]:
+        raise ValueError(
+            f"sometimes: rate must be one number, or one for each of {examples['shape'][:1]} examples, got shape "
+            f"{rate.shape}."
+        )
     rate = rate.reshape(rate.shape + (1,) * (len(examples["shape"]) - rate.ndim)) if rate.ndim else rate
     drawn = sample.bernoulli(words(key, "sometimes", **examples), rate)
     y, replayed = branch(x)

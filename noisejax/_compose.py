@@ -73,6 +73,7 @@ def on_entries(spec: tuple | dict, *, shared: bool = False) -> Noise:
     else:
         raise TypeError(f"on_entries: spec must be a tuple or a dict of noises, got {spec!r}.")
     noises = tuple(None if noise is None else _noise.stages("on_entries", (noise,))[0] for noise in noises)
+    shared = _checks.flag("on_entries", "shared", shared)
     return Noise(_on_entries, {"noises": noises}, (("names", names), ("shared", shared)))
 
 
@@ -130,12 +131,16 @@ def on_columns(noise: Callable, columns: Sequence[int] | np.ndarray | slice, *, 
     if isinstance(columns, slice):
         static = ("slice", columns.start, columns.stop, columns.step)
     else:
-        places = np.asarray(columns)
+        listed = isinstance(columns, (tuple, list, range))
+        places = np.asarray(_checks.listed("on_columns", "columns", list(columns)) if listed else columns)
+        places = places.astype(int) if not places.size else places
         places = np.flatnonzero(places) if places.dtype == bool else places
         if places.ndim != 1 or not np.issubdtype(places.dtype, np.integer):
-            raise TypeError(f"on_columns: columns must be integers, a boolean mask or a slice, got {places!r}.")
+            got = _checks.shown(columns)
+            raise TypeError(f"on_columns: columns must be integers, a boolean mask or a slice, got {got}.")
         static = tuple(int(place) for place in places)
     (noise,) = _noise.stages("on_columns", (noise,))
+    axis = _checks.whole("on_columns", "axis", axis)
     return Noise(_on_columns, {"noises": (noise,)}, (("axis", axis), ("columns", static)))
 
 
@@ -239,6 +244,12 @@ def _per_example(run: Run, key, x, noises, ids=None):
         single = jax.tree.map(lambda leaf: leaf[None], x)
         where = jax.tree.map(lambda mask: mask if mask.ndim == 0 else mask[None], where)
         y, replayed = run.masked(where)(noise, stream, single)
+        for leaf in jax.tree.leaves(y):
+            if np.ndim(leaf) == 0 or np.shape(leaf)[0] != 1:
+                raise ValueError(
+                    "per_example: noise must return the batch of one example that it is given, got "
+                    f"{_checks.shown(leaf)}."
+                )
         return jax.tree.map(lambda leaf: leaf[0], (y, replayed))
 
     return jax.vmap(one, in_axes=(0, 0, in_axes))(streams, x, mapped)
@@ -267,6 +278,8 @@ def _bound(name: str, end: Any) -> Any:
 @combinator(lambda noise: ([noise.amounts["low"], noise.amounts["high"]], {}))
 def _clip(run: Run, key, x, low, high):
     def clipped(values):
+        _checks.array("clip", values, _checks.numbers)
+        values = jnp.asarray(values)  # in the dtype that JAX gives it
         for name, end in (("low", low), ("high", high)):
             _checks.holds("clip", name, end, values.dtype)
         ends = (None if b is None else jnp.asarray(b).astype(values.dtype) for b in (low, high))
@@ -361,7 +374,16 @@ def changed(x: jax.Array, y: jax.Array) -> jax.Array:
       >>> nj.changed(jnp.array([1.0, jnp.nan, 2.0]), jnp.array([1.0, jnp.nan, jnp.nan])).tolist()
       [False, False, True]
     """
-    return (x != y) & ~((x != x) & (y != y))
+    for name, value in (("x", x), ("y", y)):
+        _checks.array("changed", value, _checks.values, name)
+    if x.shape != y.shape:
+        raise ValueError(f"changed: y must have the shape of x, got x of {x.shape} and y of {y.shape}.")
+    try:
+        return (x != y) & ~((x != x) & (y != y))
+    except (TypeError, ValueError):  # JAX promotes no pair of dtypes implicitly that loses values
+        raise TypeError(
+            f"changed: y must have the dtype of x, or one that JAX promotes, got {y.dtype} for {x.dtype}. Cast it."
+        ) from None
 
 
 def _entry(padding: Any, name: Any) -> Any:

@@ -114,6 +114,7 @@ class Parameters:
         self._required = tuple(p.name for p in left if p.default is p.empty)
         self._needed = tuple(p.name for p in right if p.default is p.empty)
         self._defaults = {p.name: p.default for p in right if p.default is not p.empty}
+        self._flags = tuple(n for n, default in self._defaults.items() if isinstance(default, bool))
         for what, names in {"ranges": tuple(ranges), **named}.items():
             for name in names:
                 if name not in self.amounts:
@@ -139,6 +140,8 @@ class Parameters:
         values = {n: host_amount(self.name, n, v, self.ranges.get(n), n in self._like_x) for n, v in values.items()}
         for n, v in values.items():
             arithmetic(self.name, n, v, self.signature.parameters[n].default is None)
+        for n in self._flags:
+            options[n] = _checks.flag(self.name, n, options[n])
         return values, {name: option(self.name, name, as_tuple(options[name])) for name in self.options}
 
     def __str__(self):
@@ -231,7 +234,7 @@ def array_noise(
                 padded = None
                 _checks.array(name, x, kinds)
                 lengths = None if lengths is None else check_lengths(name, x, lengths)
-            _checks.native(name, "where", where)
+            where = _checks.mask(name, "where", where)
             values, statics = parameters.split(args, keywords)
             for n in held:
                 _checks.holds(name, n, values.get(n), x.dtype)
@@ -268,16 +271,11 @@ def published(noise: Callable, parameters: Parameters, spec: Spec, returns: Any)
 
 def host_amount(function: str, name: str, value: Any, inside: Callable | None, like_x: bool = False) -> Any:
     """A host number, checked and made a strong float32, so that no Python float is static. Others are unchanged."""
-    if isinstance(value, (list, tuple)) and all(isinstance(v, (int, float, np.number)) for v in jax.tree.leaves(value)):
-        value = np.asarray(value)
-    elif hasattr(value, "__array__") and not isinstance(value, (jax.Array, np.ndarray, np.generic)):
-        value = _checks.converted(function, name, value)  # of pandas, or a tensor of another library
-    if isinstance(value, (str, bytes)) or (value is None and inside is not None):
-        raise TypeError(f"{function}: {name} must be a number or an array, got {value!r}.")
+    value = _checks.number(function, name, value, like_x)
+    if value is None and inside is not None:
+        raise TypeError(f"{function}: {name} must be a number or an array, got None.")
     if like_x and isinstance(value, complex):
         value = np.asarray(value)
-    if isinstance(value, (np.ndarray, np.number)):
-        value = _checks.numeric(function, name, value, like_x)
     if not isinstance(value, (bool, int, float, np.number, np.ndarray)):
         return value
     if inside is not None:
@@ -290,6 +288,8 @@ def host_amount(function: str, name: str, value: Any, inside: Callable | None, l
 def _as_float32(function: str, name: str, value: Any, inside: Callable | None) -> np.ndarray:
     """The value in the dtype in which it is used, where it may have left its range."""
     given = np.asarray(value)
+    if given.dtype == object:  # Python integers beyond 64 bits
+        given = np.asarray(np.clip(given, -(10**300), 10**300), np.float64)
     with np.errstate(over="ignore"):
         used = given.astype(np.float32)
     if given.dtype == np.float32 or given.dtype.kind in "bui":
@@ -311,6 +311,13 @@ def arithmetic(function: str, name: str, value: Any, none_too: bool) -> None:
     if (value is None and none_too) or isinstance(value, (jax.Array, np.ndarray, np.generic)) or is_fitted(value):
         return
     raise TypeError(f"{function}: {name} must be a number or an array, got {value!r}.")
+
+
+def arithmetic_amount(function: str, name: str, value: Any, inside: Callable | None) -> Any:
+    """A checked amount of a function that is no noise: always an array."""
+    value = host_amount(function, name, value, inside)
+    arithmetic(function, name, value, False)
+    return value
 
 
 def option(function: str, name: str, value: Any) -> Hashable:

@@ -11,8 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from noisejax import _checks
-from noisejax._contract import Amount, host_amount
-from noisejax._noise import Schedule
+from noisejax._contract import Amount, arithmetic_amount
+from noisejax._noise import Noise, Schedule
 
 
 def at_step(noise: Any, step: int | jax.Array) -> Any:
@@ -32,13 +32,25 @@ def at_step(noise: Any, step: int | jax.Array) -> Any:
       nj.bind(nj.gaussian, std=0.3)
     """
 
+    _checks.operand("at_step", "step", step)  # a Python number stays one, which promotes like any other
+    found = any(isinstance(leaf, (Noise, Schedule)) for leaf in jax.tree.leaves(noise, is_leaf=_is_whole))
+    if not found and not callable(noise):
+        raise TypeError(
+            f"at_step: noise must be a bound noise, or a pytree that holds some, got {_checks.shown(noise)}."
+        )
+
     def resolve(leaf):
         if not isinstance(leaf, Schedule):
             return leaf
         value = leaf.function(step)
+        _checks.operand("at_step", "the value of a schedule", value)
         return value.astype(jnp.float32) if isinstance(value, jax.Array) else np.asarray(value, np.float32)[()]
 
     return jax.tree.map(resolve, noise, is_leaf=lambda leaf: isinstance(leaf, Schedule))
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, (Noise, Schedule))
 
 
 def scheduled(function: Callable[[Any], Any]) -> Any:
@@ -110,7 +122,7 @@ class Adaptive:
         shape = jnp.broadcast_shapes(*(jnp.shape(amount) for amount in (self.start, self.step, self.ceiling)))
         given = reference is not None
         if given:
-            compared: Any = host_amount("adaptive", "reference", reference, _checks.real)
+            compared: Any = arithmetic_amount("adaptive", "reference", reference, _checks.real)
         else:
             warnings.warn(
                 "adaptive: without a reference, what the model still learns hides the cost of the noise, and the level "
@@ -152,7 +164,7 @@ class Adaptive:
         if error is None:
             known, scatter = finite & (seen > 1), jnp.sqrt(variance)
         else:
-            checked: Any = host_amount("adaptive", "error", error, _checks.nonnegative)
+            checked: Any = arithmetic_amount("adaptive", "error", error, _checks.nonnegative)
             known, scatter = finite, _per_level("error", checked, state.level.shape)
         of_mean = scatter / jnp.sqrt(count.astype(jnp.float32))
 
@@ -272,7 +284,7 @@ def adaptive(
       0.0
     """
     start, step, ceiling = (
-        host_amount("adaptive", name, amount, inside)
+        arithmetic_amount("adaptive", name, amount, inside)
         for name, amount, inside in (
             ("start", start, _checks.real), ("step", step, _checks.positive), ("ceiling", ceiling, _checks.real)
         )
@@ -280,12 +292,10 @@ def adaptive(
     known = all(isinstance(amount, (np.generic, np.ndarray)) for amount in (start, ceiling))
     if known and not np.all(start <= ceiling):
         raise ValueError(f"adaptive: ceiling must be at least start, got start={start} and ceiling={ceiling}.")
-    if not 0 <= rtol <= 1:
-        raise ValueError(f"adaptive: rtol must be in [0, 1], got {rtol!r}. It is a share of the reference.")
-    if not 0 <= atol < np.inf:
-        raise ValueError(f"adaptive: atol must be at least 0 and finite, got {atol!r}.")
+    rtol = _checks.scalar("adaptive", "rtol", rtol, 0, 1)
+    atol = _checks.scalar("adaptive", "atol", atol, 0)
     _checks.one_of("adaptive", "mode", mode, ("max", "min"))
-    return Adaptive(start, step, ceiling, float(rtol), float(atol), mode)
+    return Adaptive(start, step, ceiling, rtol, atol, mode)
 
 
 def linear_rates(rate: Amount, depth: int, *, start: Amount = 0.0) -> Any:
@@ -308,9 +318,12 @@ def linear_rates(rate: Amount, depth: int, *, start: Amount = 0.0) -> Any:
       >>> [round(float(rate), 2) for rate in nj.linear_rates(0.3, 4)]
       [0.0, 0.1, 0.2, 0.3]
     """
-    if not isinstance(depth, int) or depth < 1:
-        raise ValueError(f"linear_rates: depth must be the number of blocks, an integer of at least 1, got {depth!r}.")
-    start, rate = (host_amount("linear_rates", n, v, _checks.rate) for n, v in (("start", start), ("rate", rate)))
+    depth = _checks.count("linear_rates", "depth", depth, 1, "It is the number of blocks.")
+    ends = (("start", start), ("rate", rate))
+    start, rate = (arithmetic_amount("linear_rates", n, v, _checks.rate) for n, v in ends)
+    for name, end in (("start", start), ("rate", rate)):
+        if np.shape(end):
+            raise ValueError(f"linear_rates: {name} must be one number, got shape {np.shape(end)}.")
     where = np.arange(depth, dtype=np.float32) / np.float32(max(depth - 1, 1))
     if depth == 1:
         where = np.ones(1, np.float32)  # the only block is the last one

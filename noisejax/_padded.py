@@ -104,7 +104,8 @@ _ARRAY = ("shape", "ndim", "dtype", "size", "astype", "reshape", "at", "T")
 
 def check_lengths(function: str, values: Any, given: Any) -> Any:
     """The lengths as int32, checked against the array whose entries they count."""
-    lengths: Any = np.asarray(given) if isinstance(given, (list, tuple, int)) else given
+    plain = isinstance(given, (list, tuple, int))
+    lengths: Any = _checks.listed(function, "lengths", given) if plain else given
     _checks.native(function, "lengths", lengths)
     dtype = getattr(lengths, "dtype", None)
     if dtype is None or not jnp.issubdtype(dtype, jnp.integer):
@@ -119,6 +120,7 @@ def check_lengths(function: str, values: Any, given: Any) -> Any:
             f"{function}: lengths must have the shape of x's leading axes, and count valid entries along the next "
             f"axis: for x of shape {values.shape}, for instance, shape {values.shape[:1]}, got {tuple(lengths.shape)}."
         )
+    _checks.short(function, values.shape, (axis,))
     if isinstance(lengths, (np.ndarray, np.generic)):
         lengths = np.asarray(lengths)
         wrong = (lengths < 0) | (lengths > values.shape[axis])

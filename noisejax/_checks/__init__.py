@@ -11,6 +11,22 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from noisejax._checks.kinds import (
+    count as count,
+    flag as flag,
+    flag_or_none as flag_or_none,
+    function as function,
+    listed as listed,
+    mask as mask,
+    native as native,
+    number as number,
+    operand as operand,
+    scalar as scalar,
+    shown as shown,
+    string as string,
+    whole as whole,
+)
+
 Amount = float | jax.Array | np.ndarray | np.number
 Mask = jax.Array | np.ndarray | None  # the type of `where` and `lengths`
 
@@ -77,17 +93,18 @@ def _default_key_shape(impl: str) -> tuple[int, ...]:
 _KEY_SHAPES: dict[str, tuple[int, ...]] = {"threefry2x32": (2,)}
 
 
-def array(function: str, value, kinds: tuple[str, ...]) -> None:
+def array(function: str, value, kinds: tuple[str, ...], name: str = "x") -> None:
     """Requires one array of a dtype that the noise supports."""
-    native(function, "x", value)
+    native(function, name, value)
     dtype = getattr(value, "dtype", None)
     if dtype is None:
         if isinstance(value, (tuple, list, dict)):
             raise TypeError(
-                f"{function}: x must be one array, got a {type(value).__name__}. To apply noise to some entries of a "
-                f"batch, name them: nj.on_entries((noise, None)) or nj.on_entries({{'image': noise}})."
+                f"{function}: {name} must be one array, got a {type(value).__name__}. To apply noise to some entries "
+                f"of a batch, name them: nj.on_entries((noise, None)) or nj.on_entries({{'image': noise}})."
             )
-        raise TypeError(f"{function}: x must be an array, got a {type(value).__name__}: {value!r}. Use jnp.asarray.")
+        got = f"a {type(value).__name__}: {shown(value)}"
+        raise TypeError(f"{function}: {name} must be an array, got {got}. Use jnp.asarray.")
     if jnp.issubdtype(dtype, jnp.floating):
         return
     if dtype in (jnp.uint8, jnp.uint16) and images[1] in kinds:
@@ -99,58 +116,9 @@ def array(function: str, value, kinds: tuple[str, ...]) -> None:
     if jnp.issubdtype(dtype, jnp.complexfloating) and "complex numbers" in kinds:
         return
     raise TypeError(
-        f"{function}: x must hold {' or '.join(kinds)}, got {dtype}{list(value.shape)}. "
-        "Cast it first, for instance x.astype(jnp.float32)."
+        f"{function}: {name} must hold {' or '.join(kinds)}, got {dtype}{list(value.shape)}. "
+        f"Cast it first, for instance {name}.astype(jnp.float32)."
     )
-
-
-def native(function: str, name: str, value) -> None:
-    """Requires an array that JAX can take, if it is one: of JAX or NumPy, of numbers, in this machine's byte order."""
-    shown = name if name.isidentifier() else "value"
-    if isinstance(value, np.ndarray):
-        if value.dtype.kind in "OSUT":
-            raise TypeError(
-                f"{function}: {name} must hold numbers, got {value.dtype}{list(value.shape)}. If they are numbers, "
-                f"convert them: {shown}.astype(np.float32). Number categories first: np.unique({shown}, "
-                "return_inverse=True)[1]."
-            )
-        if not value.dtype.isnative:
-            raise TypeError(
-                f"{function}: {name} must have this machine's byte order, got {value.dtype.str}. Convert it: "
-                f"{shown}.astype({shown}.dtype.newbyteorder('='))."
-            )
-    elif hasattr(value, "__array__") and not (isinstance(value, _ARRAYS) or hasattr(value, "__jax_array__")):
-        kind = type(value)
-        raise TypeError(
-            f"{function}: {name} must be a JAX or NumPy array, got a {kind.__module__.split('.')[0]} {kind.__name__}. "
-            f"Convert it: np.asarray({shown})."
-        )
-
-
-_ARRAYS = (jax.Array, np.ndarray, np.generic)
-
-
-def converted(function: str, name: str, value) -> np.ndarray:
-    """An amount that is an array of a different library, as a NumPy array."""
-    if hasattr(value, "__jax_array__"):
-        return value.__jax_array__()
-    try:
-        return np.asarray(value)
-    except Exception as error:  # whatever that library raises, for instance for a tensor on a GPU
-        raise TypeError(
-            f"{function}: {name} must be a number or an array, got a {type(value).__name__} that NumPy cannot read "
-            f"({error}). Convert it to a NumPy array."
-        ) from None
-
-
-def numeric(function: str, name: str, value, complex_too: bool):
-    """A NumPy amount of numbers, in this machine's byte order."""
-    real = value.dtype.kind in "biufO" or jnp.issubdtype(value.dtype, jnp.floating)
-    if not (real or (complex_too and value.dtype.kind == "c")):
-        raise TypeError(
-            f"{function}: {name} must be a number or an array of numbers, got {value.dtype}{list(value.shape)}."
-        )
-    return value if value.dtype.isnative else value.astype(value.dtype.newbyteorder("="))
 
 
 def holds(function: str, name: str, value, dtype) -> None:
@@ -222,17 +190,21 @@ def batch(function: str, entries: dict) -> int:
             )
     sizes = {value.shape[0] for value in entries.values()}
     if len(sizes) != 1:
-        shapes = ", ".join(f"{name} {value.shape}" for name, value in entries.items()) or "no entries"
+        shapes = ", ".join(f"{name} {value.shape}" for name, value in entries.items()) or "a batch with no entries"
         raise ValueError(f"{function}: all entries must have the same number of examples (leading axis), got {shapes}.")
     return sizes.pop()
 
 
 def batch_size(function: str, x) -> int:
     """The length of the leading axis that all arrays of a pytree share."""
+    for leaf in jax.tree.leaves(x):
+        native(function, "x", leaf)
+        if not hasattr(leaf, "shape"):
+            raise TypeError(f"{function}: x must be an array or a pytree of arrays, got {shown(leaf)} in it.")
     sizes = {leaf.shape[:1] for leaf in jax.tree.leaves(x)}
     if len(sizes) != 1 or () in sizes:
         shapes = [leaf.shape for leaf in jax.tree.leaves(x)]
-        raise ValueError(f"{function}: all arrays must share a leading axis of examples, got shapes {shapes}.")
+        raise ValueError(f"{function}: all arrays of x must share a leading axis of examples, got shapes {shapes}.")
     return sizes.pop()[0]
 
 
@@ -272,11 +244,10 @@ def layout(function: str, cuts: tuple[tuple[str, ...], ...], sees: str, options:
 
 def ids(function: str, value) -> jax.Array:
     """Integers as a JAX array that holds all their bits: without x64 JAX silently keeps only 32 of them."""
-    value = value if isinstance(value, jax.Array) else np.asarray(value)
-    if not jnp.issubdtype(value.dtype, jnp.integer):
-        raise TypeError(f"{function}: ids must be integers, got {value!r}.")
+    value = operand(function, "ids", value, integers=True)
     if isinstance(value, jax.Array):
         return value
+    value = np.asarray(value)
     if not jax.config.jax_enable_x64 and value.size:  # pyright: ignore[reportAttributeAccessIssue]
         low, high = int(value.min()), int(value.max())
         if low < -(2**31) or high >= (2**31 if low < 0 else 2**32):
@@ -290,7 +261,8 @@ def ids(function: str, value) -> jax.Array:
 
 def groups(function: str, shape: tuple[int, ...], value) -> None:
     """Requires the number of a group for each feature, where features are the last axis."""
-    if not shape or len(value) != shape[-1] or not all(isinstance(g, (int, np.integer)) and g >= 0 for g in value):
+    sized = shape and isinstance(value, (tuple, list, range)) and len(value) == shape[-1]
+    if not sized or not all(isinstance(g, (int, np.integer)) and 0 <= g < 2**31 for g in value):
         raise ValueError(
             f"{function}: groups must be one nonnegative integer for each of x's features (x has shape {shape}), "
             f"the same for features that are hit together, got {value!r}."
@@ -315,13 +287,32 @@ def transition(function: str, name: str, value) -> None:
 
 
 def one_of(function: str, name: str, value, allowed: tuple) -> None:
-    if value not in allowed:
+    if not (isinstance(value, (str, int, float, type(None))) and value in allowed):
         raise ValueError(f"{function}: {name} must be one of {', '.join(map(repr, allowed))}, got {value!r}.")
+
+
+def axis(function: str, name: str, value, ndim: int) -> int:
+    """An axis of an array of ndim axes, as a nonnegative integer."""
+    place = whole(function, name, value)
+    if not -ndim <= place < ndim:
+        raise ValueError(f"{function}: {name} must be an axis of x, which has {ndim} axes, got {value!r}.")
+    return place % ndim
+
+
+def short(function: str, shape: tuple, axes: tuple[int, ...]) -> None:
+    """Requires axes along which positions can be counted in int32."""
+    for axis in axes:
+        if isinstance(shape[axis], int) and shape[axis] >= 2**31:
+            raise ValueError(
+                f"{function}: x must be shorter than 2**31 along axis {axis}, since positions are counted in 32 bits, "
+                f"got shape {shape}. Reshape x, or apply the noise to parts of it."
+            )
 
 
 def axes(function: str, name: str, value, ndim: int) -> tuple[int, ...]:
     """Different axes of an array of ndim axes, as nonnegative integers."""
-    if not isinstance(value, tuple) or not all(isinstance(axis, (int, np.integer)) for axis in value):
+    integers = isinstance(value, tuple) and all(isinstance(axis, (int, np.integer)) for axis in value)
+    if not integers or any(isinstance(axis, bool) for axis in value):
         raise TypeError(f"{function}: {name} must be a tuple of integers, got {value!r}.")
     if not all(-ndim <= axis < ndim for axis in value):
         raise ValueError(f"{function}: {name} must be axes of x, which has {ndim} axes, got {value!r}.")

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from noisejax import _checks
 from noisejax._contract import Amount
 from noisejax._noises.additive import uniform
 from noisejax._noises.masking import dropout
@@ -22,9 +23,12 @@ def neftune(key, x: Any, alpha: jax.Array, where, lengths) -> Any:
     if isinstance(x, Padded) and lengths is not None:
         raise TypeError("NEFTune: x is a Padded, which already has lengths: leave out lengths=...")
     values = values_of(x)
+    _checks.array("NEFTune", values, _checks.floats)
+    where = _checks.mask("NEFTune", "where", where)
     if values.ndim < 2:
         raise ValueError(f"NEFTune: embeddings must be (..., length, features), got shape {values.shape}.")
     where = _tokens(values, where)
+    _checks.broadcastable("NEFTune", "alpha", alpha.shape, values.shape)
     mask = padding("NEFTune", values, where, x.lengths if isinstance(x, Padded) else lengths)
     length = jnp.float32(values.shape[-2])
     if mask is not None:
@@ -52,7 +56,28 @@ def _tokens(values: Any, where: Any) -> Any:
 
 def attention_dropout(key, weights: jax.Array, rate: Amount, broadcast: bool) -> jax.Array:
     """Dropout on attention probabilities (..., heads, queries, keys); `broadcast` shares one draw, as in Flax."""
+    broadcast = _checks.flag("attention", "broadcast", broadcast)
     return dropout(key, weights, rate, broadcast_dims=tuple(range(weights.ndim - 2)) if broadcast else ())
+
+
+def check_attention(function: str, query: Any, key: Any, value: Any, **flags: Any) -> None:
+    """Checks what an attention function is called with, before Flax computes with it."""
+    for name, array in (("query", query), ("key", key), ("value", value)):
+        _checks.array(function, array, _checks.floats, name)
+        if array.ndim < 3:
+            raise ValueError(f"{function}: {name} must be (..., length, heads, features), got shape {array.shape}.")
+    try:
+        jnp.result_type(query, key, value)
+    except (TypeError, ValueError):  # JAX promotes no pair of dtypes implicitly that loses values
+        dtypes = ", ".join(str(array.dtype) for array in (query, key, value))
+        raise TypeError(f"{function}: query, key and value must have one dtype, got {dtypes}. Cast them.") from None
+    if key.shape[:-1] != value.shape[:-1] or query.shape[-1] != key.shape[-1] or query.shape[:-3] != key.shape[:-3]:
+        raise ValueError(
+            f"{function}: query, key and value must fit each other, got shapes {query.shape}, {key.shape} and "
+            f"{value.shape}. Query and key need the same features, key and value the same lengths and heads."
+        )
+    for name, flag in flags.items():
+        _checks.flag(function, name, flag)
 
 
 def attend(weights: jax.Array, value: jax.Array, precision: Any = None) -> jax.Array:
@@ -104,7 +129,8 @@ class HiddenMix:
 
 def draw_hidden_mix(key, batch: Any, alpha: jax.Array, places: int, mode: str, pairing: str, shards: int) -> HiddenMix:
     """Draws a `HiddenMix` for a batch: any pytree of arrays with a leading axis of examples."""
-    n = jax.tree.leaves(batch)[0].shape[0]
+    n = _checks.batch_size("ManifoldMixup", batch)
+    places = _checks.count("ManifoldMixup", "places", places, 1)
     lam, partner = mixup_pairs(key, n, alpha, mode=mode, pairing=pairing, shards=shards)
     place = integers(words(key, "manifold_mixup.high", ()), words(key, "manifold_mixup.low", ()), places)
     return HiddenMix(lam, partner, place, places, shards)

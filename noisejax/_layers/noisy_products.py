@@ -9,8 +9,9 @@ import jax
 import numpy as np
 from jax import lax
 
-from noisejax import weights
+from noisejax import _checks, weights
 from noisejax._checks import Range, one_of
+from noisejax._contract import arithmetic_amount
 from noisejax._padded import is_padded
 from noisejax._random import sample
 from noisejax._random.stream import words
@@ -31,11 +32,12 @@ def check_method(function: str, method: str, mode: str) -> None:
 _sigma = Range("at least 0 and finite", lambda v: (v >= 0) & (v < float("inf")), "0 is a layer without noise.")
 
 
-def check_sigma(sigma: Any) -> None:
-    """Requires NoisyNet's sigma_0, a number; a traced one is unchecked."""
-    if getattr(sigma, "shape", ()) != () or not isinstance(sigma, (int, float, np.number, np.ndarray, jax.Array)):
-        raise TypeError(f"NoisyLinear: sigma must be a number, got {sigma!r}. The paper uses 0.5.")
-    _sigma("NoisyLinear", "sigma", sigma)
+def check_sigma(sigma: Any) -> Any:
+    """NoisyNet's sigma_0, a number in float32 or Python's own; a traced one is unchecked."""
+    checked = arithmetic_amount("NoisyLinear", "sigma", sigma, _sigma)
+    if np.shape(checked) != ():
+        raise TypeError(f"NoisyLinear: sigma must be a number, got {_checks.shown(sigma)}. The paper uses 0.5.")
+    return sigma if isinstance(sigma, (int, float)) else checked
 
 
 def check_inputs(function: str, inputs: Any) -> None:
@@ -45,6 +47,7 @@ def check_inputs(function: str, inputs: Any) -> None:
             f"{function}: inputs must be an array, got a Padded, whose lengths a product would not use. Apply the "
             "layer to its values: x.with_values(layer(x.values))."
         )
+    _checks.array(function, inputs, _checks.numbers, "inputs")
 
 
 def dot_general(method: str, key, std: jax.Array, mode: str) -> Callable:

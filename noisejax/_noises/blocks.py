@@ -30,6 +30,7 @@ def _spatial(x: jax.Array, axes: tuple[int, ...] | None) -> tuple[int, ...]:
     found = tuple(range(1, x.ndim - 1)) if axes is None else _checks.axes("drop_block", "axes", axes, x.ndim)
     if not found:
         raise ValueError(f"drop_block: x must have axes to lay blocks on, (B, ..., C), got shape {x.shape}. Pass axes.")
+    _checks.short("drop_block", x.shape, found)
     return found
 
 
@@ -96,10 +97,11 @@ def drop_block(
 
 
 def _tokens(shape, batch_ndim, *, rate, num_prefix_tokens) -> None:
-    if not isinstance(rate, (int, float, np.number)):
+    if not isinstance(rate, (int, float, np.integer, np.floating)):
         raise TypeError(f"patch_dropout: rate sets the result's shape and must be a Python number, got {rate!r}.")
     _checks.rate("patch_dropout", "rate", rate)
-    if not isinstance(num_prefix_tokens, int) or not 0 <= num_prefix_tokens < shape[batch_ndim]:
+    _checks.short("patch_dropout", shape, (batch_ndim,))
+    if not isinstance(num_prefix_tokens, (int, np.integer)) or not 0 <= num_prefix_tokens < shape[batch_ndim]:
         raise ValueError(
             f"patch_dropout: x must have more tokens along axis {batch_ndim} than num_prefix_tokens="
             f"{num_prefix_tokens!r}, got shape {shape}."

@@ -65,12 +65,14 @@ def cutmix(
       >>> bool(jnp.allclose(y[:, 1], x.mean((1, 2, 3))))
       True
     """
+    _checks.axes("cutmix", "axes", axes, 1 + 2**31)  # integers that differ; which axes the images have is seen below
     image = max(batch.values(), key=lambda leaf: (leaf.ndim, _area(leaf, axes)))
-    if not axes or len(set(axes)) != len(axes) or min(axes) < 1 or max(axes) >= image.ndim:
+    if not axes or min(axes) < 1 or max(axes) >= image.ndim:
         raise ValueError(
             f"cutmix: axes must be distinct axes of the images after the first, for instance (1, 2), got {axes!r} for "
             f"images of shape {image.shape} (the entry of the highest rank)."
         )
+    _checks.short("cutmix", image.shape, axes)
     n, extents = image.shape[0], _extents(image, axes)
     factors = {name: _factor(name, leaf, axes, image) for name, leaf in batch.items()}
     lam, partner = draw_pairs("cutmix", key, image, alpha, mode, pairing, shards)

@@ -184,16 +184,27 @@ def marginals(table: jax.Array | np.ndarray, *, rows: int | None = 4096) -> Marg
       >>> sorted(set(y[:, 1].tolist()))
       [0.0, 10.0, 20.0]
     """
+    if not isinstance(table, jax.Array) and not _is_table(table):
+        raise TypeError(f"marginals: table must hold numbers, got {_checks.shown(table)}. Encode categories first.")
     table = table if isinstance(table, jax.Array) else np.asarray(table)
     if not (jnp.issubdtype(table.dtype, jnp.number) or table.dtype == jnp.bool_):
         raise TypeError(f"marginals: table must hold numbers, got {table.dtype}. Encode categories first.")
+    table = table if isinstance(table, jax.Array) else _checks.number("marginals", "table", table, complex_too=True)
     if not table.shape[:1] > (0,):
         raise ValueError(f"marginals: table must have rows, shape (N, ...), got shape {table.shape}.")
-    if rows is not None and rows < 1:
-        raise ValueError(f"marginals: rows must be at least 1 or None, got {rows!r}.")
+    rows = None if rows is None else _checks.count("marginals", "rows", rows, 1, "Or None for all rows.")
     if rows is not None and rows < len(table):
         table = table[np.arange(rows) * len(table) // rows]
     return Marginals(jnp.asarray(table))
+
+
+def _is_table(value) -> bool:
+    """Whether NumPy can make an array of a table: a list of rows of one length, an array or a data frame."""
+    try:
+        np.asarray(value)
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 def _groups(x: jax.Array, groups: tuple[int, ...] | None) -> None:
@@ -254,6 +265,10 @@ def mask(
 
 def _values_at(row: jax.Array, table: jax.Array, x: jax.Array) -> jax.Array:
     """For each element of x, the value of the same feature in the given row of the table."""
+    if jnp.issubdtype(table.dtype, jnp.complexfloating) and not jnp.issubdtype(x.dtype, jnp.complexfloating):
+        raise TypeError(
+            f"mask: fill must hold real numbers for x of {x.dtype}, got marginals of a {table.dtype} table."
+        )
     features = table.shape[1:]
     if len(features) > x.ndim or any(a not in (1, b) for a, b in zip(features[::-1], x.shape[::-1], strict=False)):
         raise ValueError(

@@ -9,9 +9,9 @@ import numpy as np
 
 from noisejax import _batch, _checks
 from noisejax._batch import batch_noise
-from noisejax._contract import Amount, Hit, Mask, array_noise, host_amount
+from noisejax._contract import Amount, Hit, Mask, arithmetic_amount, array_noise
 from noisejax._random import sample
-from noisejax._random.stream import along, enter, fold, words
+from noisejax._random.stream import along, enter, fold, is_symbolic, words
 from noisejax._sharding import automatic, computed_once, one_per_example
 
 
@@ -109,9 +109,9 @@ def mixup_pairs(
       True
     """
     stream = enter("mixup_pairs", key)
-    if not isinstance(n, int) or n < 0:
-        raise TypeError(f"mixup_pairs: n must be the number of examples, a Python int such as len(x), got {n!r}.")
-    alpha = host_amount("mixup_pairs", "alpha", alpha, _checks.nonnegative)
+    n = _checks.count("mixup_pairs", "n", n, 0, "It is the number of examples, such as len(x).")
+    alpha = arithmetic_amount("mixup_pairs", "alpha", alpha, _checks.nonnegative)
+    _check_pairs("mixup_pairs", n, mode, pairing, shards)
     return _mixup_pairs(stream, n, alpha, mode, pairing, shards)
 
 
@@ -148,9 +148,10 @@ def blend(
     """
     keep = _batch.names_of(keep)
     names, leaves, rebuild = _batch.split("blend", batch, keep, num_classes)
-    lam = host_amount("blend", "lam", lam, _weight)
-    if isinstance(partner, (int, np.integer)):
-        static = int(partner), None
+    lam = arithmetic_amount("blend", "lam", lam, _weight)
+    _parts("blend", leaves[0].shape[0], shards)
+    if isinstance(partner, (int, np.integer)) and not isinstance(partner, bool):
+        static = _checks.whole("blend", "partner", partner), None
     else:
         static = None, _existing(partner, leaves[0].shape[0], shards)
     return rebuild(_blend(names, leaves, lam, static[0], static[1], num_classes, shards))
@@ -169,14 +170,14 @@ def _blend(names, leaves, lam, roll, partner, num_classes, shards):
 
 def _existing(partner: Any, n: int, shards: int) -> Any:
     """Indices of partners. Those known on the host must exist, and lie in the part of their example."""
-    partner = np.asarray(partner) if isinstance(partner, (list, tuple)) else partner
-    if not hasattr(partner, "dtype") or not jnp.issubdtype(partner.dtype, jnp.integer) or partner.shape != (n,):
-        got = f"{partner.dtype}{list(partner.shape)}" if hasattr(partner, "dtype") else repr(partner)
+    _checks.native("blend", "partner", partner)
+    partner = _checks.listed("blend", "partner", partner) if isinstance(partner, (list, tuple)) else partner
+    integers = isinstance(partner, (jax.Array, np.ndarray)) and jnp.issubdtype(partner.dtype, jnp.integer)
+    if not integers or partner.shape != (n,):
         raise ValueError(
             f"blend: partner must be the indices of the {n} examples' partners, or a Python int by which to roll; "
-            f"got {got}."
+            f"got {_checks.shown(partner)}."
         )
-    _parts("blend", n, shards)
     if isinstance(partner, np.ndarray):
         size = n // shards
         wrong = (partner < 0) | (partner >= n) | (partner // max(size, 1) != np.arange(n) // max(size, 1))
@@ -197,9 +198,9 @@ _weight = _checks.Range("in [0, 1]", lambda v: (v >= 0) & (v <= 1), "It is the w
 def draw_pairs(tag, key, leaf, alpha, mode, pairing, shards) -> tuple[jax.Array, jax.Array]:
     """Weights from Beta(alpha, alpha), sharded like the examples of leaf, and partners."""
     n = leaf.shape[0]
-    _checks.one_of(tag, "mode", mode, ("example", "batch"))
-    _checks.one_of(tag, "pairing", pairing, ("permutation", "roll"))
-    _parts(tag, n, shards)
+    _check_pairs(tag, n, mode, pairing, shards)
+    if pairing == "permutation":
+        _known(tag, n)
     alpha = jnp.asarray(alpha, jnp.float32)
     _per_batch(tag, "alpha", alpha.shape, n)
     if mode == "batch" and alpha.size != 1:
@@ -219,6 +220,13 @@ def draw_pairs(tag, key, leaf, alpha, mode, pairing, shards) -> tuple[jax.Array,
     return lam, partner
 
 
+def _check_pairs(function: str, n: int, mode, pairing, shards) -> None:
+    _checks.short(function, (n,), (0,))
+    _checks.one_of(function, "mode", mode, ("example", "batch"))
+    _checks.one_of(function, "pairing", pairing, ("permutation", "roll"))
+    _parts(function, n, shards)
+
+
 def per_draw(key, tag: str, leaf: jax.Array, mode: str) -> jax.Array:
     """One word for each example, sharded like the examples of leaf; in batch mode they share one draw."""
     like = one_per_example(leaf)
@@ -227,8 +235,17 @@ def per_draw(key, tag: str, leaf: jax.Array, mode: str) -> jax.Array:
     return jax.lax.broadcast_in_dim(words(key, tag, ()), like["shape"], (), out_sharding=like["sharding"])
 
 
+def _known(function: str, n: Any) -> None:
+    """Requires a number of examples among which partners can be drawn."""
+    if is_symbolic(n):
+        raise ValueError(
+            f"{function}: the number of examples must be known, since partners are drawn among them, got the symbolic "
+            f"dimension {n} of jax.export. Export one program for each batch size."
+        )
+
+
 def _parts(function: str, n: int, shards: int) -> None:
-    if not isinstance(shards, int) or shards < 1 or n % shards:
+    if not isinstance(shards, (int, np.integer)) or isinstance(shards, bool) or shards < 1 or n % shards:
         raise ValueError(
             f"{function}: shards must be a number of equal parts of the batch, so a divisor of {n}, got {shards!r}."
         )
@@ -242,6 +259,8 @@ def _per_batch(function: str, name: str, shape: tuple[int, ...], n: int) -> None
 def _swap_options(x, groups, shards):
     if x.ndim == 0:
         raise ValueError("swap: x must have a leading axis of examples, got a scalar.")
+    _known("swap", x.shape[0])
+    _checks.short("swap", x.shape, (0,))
     _parts("swap", x.shape[0], shards)
     if groups is not None:
         _checks.groups("swap", x.shape, groups)

@@ -59,11 +59,9 @@ def salt_and_pepper(
       >>> sorted(set(y.ravel().tolist())), bool((y[..., 0] == y[..., 2]).all())
       ([0.0, 0.5, 1.0], True)
     """
-    if channel_axis is not None and not -x.ndim <= channel_axis < x.ndim:
-        raise ValueError(
-            f"salt_and_pepper: channel_axis must be an axis of x, got {channel_axis!r} for x of shape {x.shape}."
-        )
-    axes = [a for a in range(x.ndim) if channel_axis is None or a != channel_axis % x.ndim]
+    if channel_axis is not None:
+        channel_axis = _checks.axis("salt_and_pepper", "channel_axis", channel_axis, x.ndim)
+    axes = [a for a in range(x.ndim) if channel_axis is None or a != channel_axis]
     low, high = _ends("salt_and_pepper", x, low, high)
     hit, value = _one_of(words(key, "salt_and_pepper", **along(x, axes)), rate, (high, salt_vs_pepper), (low, 1))
     return Hit(hit, value)

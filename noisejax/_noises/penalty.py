@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from noisejax import _checks
-from noisejax._contract import Amount, host_amount
+from noisejax._contract import Amount, arithmetic_amount
 from noisejax._random.stream import enter, words
 from noisejax._sharding import axis_names, with_axis_names
 
@@ -141,13 +141,13 @@ _ROOTS = {
 
 
 def _std(function: str, f, x, std, loss: str) -> jax.Array:
-    if not callable(f):
-        raise TypeError(f"{function}: f must be a function of a batch, got {f!r}.")
+    _checks.function(function, "f", f, "of a batch")
     _checks.array(function, x, _checks.floats)
-    if x.ndim == 0:
-        raise ValueError(f"{function}: x must be a batch, (B, ...), got a scalar.")
+    if x.ndim == 0 or not x.size:
+        got = "a scalar" if x.ndim == 0 else f"the empty shape {x.shape}"
+        raise ValueError(f"{function}: x must be a batch, (B, ...), got {got}.")
     _checks.one_of(function, "loss", loss, tuple(_ROOTS))
-    std = jnp.asarray(host_amount(function, "std", std, _checks.nonnegative))
+    std = jnp.asarray(arithmetic_amount(function, "std", std, _checks.nonnegative))
     _checks.broadcastable(function, "std", std.shape, x.shape)
     # Sums of squares need float32 or wider; strict rank promotion needs std to have the rank of x.
     std = std.astype(jnp.float64 if x.dtype == jnp.float64 else jnp.float32)

@@ -6,6 +6,7 @@ is no axis of examples, and one draw is made. Every region is drawn in closed fo
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from noisejax import _checks
 from noisejax._random import sample
@@ -33,15 +34,19 @@ def within(x: jax.Array, axis: int, start: jax.Array, length: jax.Array) -> jax.
 
 def plane_axes(function: str, x: jax.Array, axes: tuple[int, ...], count: int | None = 2) -> tuple[int, ...]:
     if isinstance(axes, tuple) and (len(axes) == count or (count is None and axes)):
-        return _checks.axes(function, "axes", axes, x.ndim)
+        found = _checks.axes(function, "axes", axes, x.ndim)
+        _checks.short(function, x.shape, found)
+        return found
     raise ValueError(f"{function}: axes must name {count or 'some'} axes of x, such as (-3, -2), got {axes!r}.")
 
 
 def check_interval(function: str, name: str, value: tuple[float, float], low: float, high: float) -> None:
-    if not (isinstance(value, tuple) and len(value) == 2 and low <= value[0] <= value[1] <= high):
+    pair = isinstance(value, tuple) and len(value) == 2 and all(isinstance(end, (int, float)) for end in value)
+    if not (pair and low <= value[0] <= value[1] <= high):
         raise ValueError(f"{function}: {name} must be a pair low <= high within [{low}, {high}], got {value!r}.")
 
 
 def check_count(function: str, name: str, value: int) -> None:
-    if not (isinstance(value, int) and value >= 1):
+    whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+    if not (whole and 1 <= value < 2**31):
         raise ValueError(f"{function}: {name} must be a positive integer, got {value!r}.")

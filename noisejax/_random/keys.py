@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend.random import define_prng_impl
 
+from noisejax import _checks
 from noisejax._random.generators import GENERATORS, two_words
 from noisejax._random.stream import KEY_TYPES, Stream, pair_of, words
 
@@ -61,7 +62,7 @@ def key(seed: int | jax.Array, *, generator: str = "mix") -> jax.Array:
       >>> nj.dropout(nj.key(0, generator="threefry2x32"), jnp.ones(4), 0.5).shape
       (4,)
     """
-    if generator not in GENERATORS:
+    if not isinstance(generator, str) or generator not in GENERATORS:
         raise ValueError(f"key: generator must be one of {', '.join(map(repr, GENERATORS))}, got {generator!r}.")
     kind = KEY_TYPES[generator]
     if isinstance(seed, (int, np.integer)) and not isinstance(seed, bool):
@@ -71,7 +72,12 @@ def key(seed: int | jax.Array, *, generator: str = "mix") -> jax.Array:
         halves = [seed >> 32 & _WORD, seed & _WORD]
         return jax.random.wrap_key_data(jnp.asarray(halves, jnp.uint32), impl=kind)
     if not (isinstance(seed, (jax.Array, np.ndarray)) and jnp.issubdtype(seed.dtype, jnp.integer)):
-        raise TypeError(f"key: seed must be an integer, got {seed!r}.")
+        raise TypeError(f"key: seed must be an integer, got {_checks.shown(seed)}.")
+    _checks.native("key", "seed", seed)
+    if seed.ndim:
+        raise ValueError(
+            f"key: seed must be one integer, got shape {seed.shape}. Map over seeds with jax.vmap(nj.key)."
+        )
     return jax.random.key(seed, impl=kind)
 
 

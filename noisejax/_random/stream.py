@@ -13,10 +13,13 @@ import functools
 import hashlib
 import math
 from collections.abc import Hashable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
+from jax.errors import InconclusiveDimensionOperation
 
 from noisejax import _checks
 from noisejax._random.generators import GENERATORS, multiply_wide as multiply_wide, two_words
@@ -246,7 +249,8 @@ def _index(shape, sharding, offset, cuts) -> tuple[jax.Array, jax.Array | None]:
     """The row-major index of every element as a low and a high word. The high word is None if it is always zero."""
     whole = [n * parts for n, (parts, _) in zip(shape, cuts, strict=True)]
     strides = [math.prod(whole[axis + 1 :]) for axis in range(len(shape))]
-    if isinstance(offset, int) and offset + math.prod(whole) <= 2**32:
+    _refuse_symbolic(shape, strides)
+    if isinstance(offset, int) and is_at_most(offset + math.prod(whole), 2**32):
         low = jnp.uint32(offset)
         for (_, part), n, stride in zip(cuts, shape, strides, strict=True):
             if part is not None:
@@ -269,6 +273,29 @@ def _index(shape, sharding, offset, cuts) -> tuple[jax.Array, jax.Array | None]:
     return low, high
 
 
+def is_symbolic(size: Any) -> bool:
+    """Whether an extent is a symbolic dimension of `jax.export`, of which only the name is known."""
+    return not isinstance(size, (int, np.integer))
+
+
+def is_at_most(size: Any, limit: int) -> bool:
+    """Whether an extent is known to be at most `limit`. Of a symbolic one it may follow from its constraints."""
+    try:
+        return bool(size <= limit)
+    except InconclusiveDimensionOperation:
+        return False
+
+
+def _refuse_symbolic(shape, strides) -> None:
+    """Raises where an element's index would need the value of a symbolic dimension: all axes but the first."""
+    wrong = [axis for axis, stride in enumerate(strides) if is_symbolic(stride)]
+    if wrong:
+        raise ValueError(
+            f"jax.export: only the first axis of a draw may have a symbolic dimension, got shape {shape}. Export one "
+            "program for each length, or pad to one length and pass lengths."
+        )
+
+
 def _add(low, high, a, a_high, stride: int) -> tuple[jax.Array, jax.Array]:
     """(low, high) + (a, a_high) * stride, modulo 2**64."""
     stride_low = jnp.uint32(stride & 0xFFFFFFFF)
@@ -285,7 +312,7 @@ def _iota(shape, axis, sharding) -> jax.Array:
 
 
 def _long_iota(shape, axis, sharding) -> tuple[jax.Array, jax.Array | None]:
-    if shape[axis] <= 2**32:
+    if is_symbolic(shape[axis]) or shape[axis] <= 2**32:  # no exported program is called with as many examples
         return _iota(shape, axis, sharding), None
     with jax.enable_x64(True):
         return two_words(lax.broadcasted_iota(jnp.uint64, shape, axis, out_sharding=sharding))

@@ -37,8 +37,9 @@ def check_attack(
         got = ", ".join(_described(value) for value in (key, loss, x, threat))
         raise TypeError(f"{name}: the first arguments must be {order}, in this order, got {got}.")
     enter(name, key)
-    if not callable(loss):
-        raise TypeError(f"{name}: loss must be a function loss(x, *args) -> (B,), got {loss!r}.")
+    called = order.split(", ")[1]
+    form = "loss(x, *args) -> (B,)" if called == "loss" else f"{called}(x) -> logits"
+    _checks.function(name, called, loss, form)
     _checks.array(name, x, _checks.floats)
     if np.ndim(x) == 0:
         raise ValueError(f"{name}: x must be a batch, of shape (B, ...), got a scalar.")
@@ -47,6 +48,13 @@ def check_attack(
     if not isinstance(args, tuple):
         raise TypeError(f"{name}: args must be a tuple such as args=(labels,), got a {type(args).__name__}.")
     for leaf in jax.tree.leaves(args):
+        _checks.native(name, "args", leaf)
+        if not isinstance(leaf, _ARRAYS):
+            got = _checks.shown(leaf)
+            raise TypeError(
+                f"{name}: args must be arrays with x's leading axis of {np.shape(x)[0]} examples, got {got}. Pass "
+                "other values to the loss through functools.partial or a closure."
+            )
         if np.shape(leaf)[:1] != np.shape(x)[:1]:
             raise ValueError(
                 f"{name}: every array in args must have x's leading axis of {np.shape(x)[0]} examples, got shape "

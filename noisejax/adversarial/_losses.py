@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from noisejax import _checks
 from noisejax.adversarial._health import host_value
 
 
@@ -156,10 +157,7 @@ def kl(logits: jax.Array, clean_logits: jax.Array) -> jax.Array:
       >>> adversarial.kl(jnp.array([[0.0, 0.0]]), jnp.array([[0.0, jnp.log(3.0)]])).round(4).tolist()
       [0.13079999387264252]
     """
-    as_logits("kl", logits)
-    as_logits("kl", clean_logits)
-    if logits.ndim != 2 or logits.shape != clean_logits.shape:
-        raise ValueError(f"kl: both logits must have shape (B, classes), got {logits.shape} and {clean_logits.shape}.")
+    logits, clean_logits = pair_of_logits("kl", logits, "clean_logits", clean_logits)
     log_q = jax.nn.log_softmax(logits.astype(jnp.float32), axis=-1)
     log_p = jax.nn.log_softmax(clean_logits.astype(jnp.float32), axis=-1)
     p = jnp.exp(log_p)
@@ -183,7 +181,7 @@ def untargeted(predict: Callable, loss: Callable | None = None) -> Callable:
       >>> loss(jnp.array([[3.0, 1.0]]), jnp.array([0])).tolist()
       [-2.0]
     """
-    return _composed(predict, loss, 1) if loss is not None else _with_log_odds(predict, 1)
+    return _composed("untargeted", predict, loss, 1) if loss is not None else _with_log_odds("untargeted", predict, 1)
 
 
 def targeted(predict: Callable, loss: Callable | None = None) -> Callable:
@@ -200,7 +198,7 @@ def targeted(predict: Callable, loss: Callable | None = None) -> Callable:
       >>> loss(jnp.array([[3.0, 1.0]]), jnp.array([1])).tolist()
       [-2.0]
     """
-    return _composed(predict, loss, -1) if loss is not None else _with_log_odds(predict, -1)
+    return _composed("targeted", predict, loss, -1) if loss is not None else _with_log_odds("targeted", predict, -1)
 
 
 def misclassified(predict: Callable) -> Callable:
@@ -212,7 +210,11 @@ def misclassified(predict: Callable) -> Callable:
       >>> adversarial.misclassified(lambda x: x)(jnp.array([[3.0, 1.0]]), jnp.array([0])).tolist()
       [False]
     """
-    return _composed(predict, lambda logits, labels: (_wins(logits, labels) == 0) & _finite(logits), None)
+
+    def wrong(logits, labels):
+        return (_wins("misclassified", "labels", logits, labels) == 0) & _finite(logits)
+
+    return _composed("misclassified", predict, wrong, None)
 
 
 def classified_as(predict: Callable) -> Callable:
@@ -224,7 +226,11 @@ def classified_as(predict: Callable) -> Callable:
       >>> adversarial.classified_as(lambda x: x)(jnp.array([[3.0, 1.0]]), jnp.array([0])).tolist()
       [True]
     """
-    return _composed(predict, lambda logits, targets: (_wins(logits, targets) == 1) & _finite(logits), None)
+
+    def reached(logits, targets):
+        return (_wins("classified_as", "targets", logits, targets) == 1) & _finite(logits)
+
+    return _composed("classified_as", predict, reached, None)
 
 
 def normalized(predict: Callable, mean, std) -> Callable:
@@ -241,22 +247,29 @@ def normalized(predict: Callable, mean, std) -> Callable:
       [[2.0, 0.0]]
     """
 
+    _checks.function("normalized", "predict", predict, "of x, or of a key and x")
+    mean, std = (_checks.operand("normalized", name, value) for name, value in (("mean", mean), ("std", std)))
     if (known := host_value(std)) is not None and not np.all(np.isfinite(known) & (known > 0)):
-        raise ValueError(f"normalized: std must be above 0 and finite, got {std!r}.")
+        raise ValueError(f"normalized: std must be above 0 and finite, got {known}.")
     if (known := host_value(mean)) is not None and not np.all(np.isfinite(known)):
-        raise ValueError(f"normalized: mean must be finite, got {mean!r}.")
+        raise ValueError(f"normalized: mean must be finite, got {known}.")
 
     def call(*inputs):
         *before, x = inputs
         mu, sigma = (jnp.asarray(v).astype(x.dtype) for v in (mean, std))
+        for name, value in (("mean", mu), ("std", sigma)):
+            _checks.broadcastable("normalized", name, value.shape, x.shape)
         mu, sigma = (v.reshape((1,) * (x.ndim - v.ndim) + v.shape) for v in (mu, sigma))
         return predict(*before, (x - mu) / sigma)
 
     return call
 
 
-def _composed(predict: Callable, loss: Callable, sign: int | None) -> Callable:
+def _composed(function: str, predict: Callable, loss: Callable, sign: int | None) -> Callable:
+    _checks.function(function, "predict", predict, "predict(x) -> logits")
+    _checks.function(function, "loss", loss, "of logits and the attack's args, of shape (B,)")
     trailing = len(inspect.signature(loss).parameters) - 1
+    head = function if sign is None else getattr(loss, "__name__", "loss")
 
     def composed(*inputs):
         if len(inputs) - trailing not in (1, 2):
@@ -265,17 +278,22 @@ def _composed(predict: Callable, loss: Callable, sign: int | None) -> Callable:
                 f"args; got {len(inputs)} arguments (x, or a key and x, and args)."
             )
         split = len(inputs) - trailing
-        logits = as_logits(getattr(loss, "__name__", "loss"), predict(*inputs[:split]))
+        logits = as_logits(head, predict(*inputs[:split]))
         value = loss(logits, *inputs[split:])
+        if not isinstance(value, jax.Array) or value.shape != logits.shape[:1]:
+            raise TypeError(
+                f"{function}: loss must return one number for each example, of shape {logits.shape[:1]}, got "
+                f"{_checks.shown(value)}."
+            )
         return value if sign in (None, 1) else -value
 
     return composed
 
 
-def _with_log_odds(predict: Callable, sign: int) -> Callable:
+def _with_log_odds(function: str, predict: Callable, sign: int) -> Callable:
     """The cross-entropy, with the form that attacks may climb in its place as an attribute."""
-    loss: Any = _composed(predict, cross_entropy, sign)
-    loss.climbed = _composed(predict, log_odds, sign)
+    loss: Any = _composed(function, predict, cross_entropy, sign)
+    loss.climbed = _composed(function, predict, log_odds, sign)
     return loss
 
 
@@ -284,7 +302,8 @@ def climbed(loss: Any, eot: Any) -> Any:
 
     With eot it is the loss itself: the mean over keys of an increasing function has other maxima.
     """
-    return loss if eot else getattr(loss, "climbed", loss)
+    plain = isinstance(eot, (int, np.integer)) and eot == 0  # the driver refuses what is no integer
+    return getattr(loss, "climbed", loss) if plain else loss
 
 
 def as_logits(name: str, output: Any) -> Any:
@@ -295,25 +314,44 @@ def as_logits(name: str, output: Any) -> Any:
             f"{name}: the model must return logits alone, got a {type(output).__name__}. Select them: "
             f"lambda x: predict(x)[0].{hint}"
         )
-    return output
+    return _checks.operand(name, "logits", output)
 
 
-def _check_logits(name: str, logits, labels, classes: int = 2) -> jax.Array:
-    as_logits(name, logits)
+def pair_of_logits(name: str, logits, other_name: str, other) -> tuple:
+    """Two arrays of logits of one shape (B, classes)."""
+    pair = as_logits(name, logits), _checks.operand(name, other_name, other)
+    if pair[0].ndim != 2 or pair[0].shape != pair[1].shape:
+        raise ValueError(
+            f"{name}: logits and {other_name} must have one shape (B, classes), got {pair[0].shape} and "
+            f"{pair[1].shape}."
+        )
+    return pair
+
+
+def _check_logits(name: str, logits, labels, classes: int = 2, what: str = "labels") -> jax.Array:
+    logits = as_logits(name, logits)
     if logits.ndim != 2 or logits.shape[1] < classes:
         hint = " With fewer classes, use cross_entropy or margin." if classes > 2 else ""
         raise ValueError(
             f"{name}: logits must have shape (B, classes) with at least {classes} classes, got {logits.shape}.{hint}"
         )
-    check_labels(name, "labels", logits, labels)
+    check_labels(name, what, logits, labels)
     return logits.astype(jnp.float32)
 
 
 def check_labels(name: str, what: str, logits, labels) -> None:
+    _checks.native(name, what, labels)
+    if not isinstance(labels, (jax.Array, np.ndarray)):
+        raise TypeError(
+            f"{name}: {what} must be an array of integers, one for each example, got {_checks.shown(labels)}. Convert "
+            f"a list: np.asarray({what})."
+        )
     if not jnp.issubdtype(labels.dtype, jnp.integer) or labels.shape != logits.shape[:1]:
         got = f"{labels.dtype}{list(labels.shape)}"
         hint = " For one-hot labels, use labels.argmax(-1)." if labels.ndim == 2 else ""
-        raise TypeError(f"{name}: {what} must be integers of shape {logits.shape[:1]}, got {got}.{hint}")
+        raise TypeError(
+            f"{name}: {what} must be integers of shape {logits.shape[:1]}, one for each row of logits, got {got}.{hint}"
+        )
     if isinstance(labels, np.ndarray) and labels.size and (labels.min() < 0 or labels.max() >= logits.shape[1]):
         raise ValueError(f"{name}: {what} must lie in [0, {logits.shape[1]}), got {labels.min()} to {labels.max()}.")
 
@@ -347,8 +385,8 @@ def _largest(logits, count: int) -> list[jax.Array]:
     return found
 
 
-def _wins(logits, labels) -> jax.Array:
-    logits = _check_logits("misclassified", logits, labels)
+def _wins(name: str, what: str, logits, labels) -> jax.Array:
+    logits = _check_logits(name, logits, labels, what=what)
     return (jnp.argmax(logits, axis=-1).astype(jnp.int32) == labels.astype(jnp.int32)).astype(jnp.int32)
 
 

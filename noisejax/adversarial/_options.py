@@ -63,19 +63,27 @@ def check_amount(function: str, name: str, value: Any, inside: Callable = nonneg
     """Checks an amount of an attack or a training loss wherever it is known: numbers, and arrays outside of jit."""
     if value is None:
         return
+    _checks.native(function, name, value)
     labels = isinstance(value, (tuple, list)) and any(hasattr(v, "dtype") for v in value)
-    labels = labels or (np.ndim(value) > 0 and jnp.issubdtype(jnp.result_type(value), jnp.integer))
+    dtype = getattr(value, "dtype", None)
+    integers = dtype is not None and jnp.issubdtype(dtype, jnp.integer)
+    labels = labels or (integers and np.ndim(value) > 0)
     if labels:
         got = f"a {type(value).__name__} of arrays" if isinstance(value, (tuple, list)) else "integers"
         raise TypeError(
             f"{function}: {name} must be a number or floats, got {got}. Are these the arguments of the loss? Pass them "
             "by name: args=(labels,)."
         )
-    if not hasattr(value, "dtype") and not isinstance(value, (int, float, list, tuple)):
-        raise TypeError(f"{function}: {name} must be a number or an array of numbers, got {value!r}.")
+    real = isinstance(value, (int, float)) if dtype is None else jnp.issubdtype(dtype, jnp.floating)
+    if not real and not (dtype is not None and (jnp.issubdtype(dtype, jnp.integer) or dtype == jnp.bool_)):
+        raise TypeError(f"{function}: {name} must be a number or an array of numbers, got {_checks.shown(value)}.")
     known = host_value(value)
     if known is not None:
         known = known.astype(np.float64)
+        if np.any(np.abs(known[np.isfinite(known)]) > np.finfo(np.float32).max):
+            raise ValueError(
+                f"{function}: {name} must lie in the range of float32, in which it is used, got {value!r}."
+            )
         inside(function, name, known if known.ndim else known.item())
 
 
@@ -89,3 +97,10 @@ def check_options(function: Callable, options: Mapping[str, Any], known: type) -
         raise TypeError(
             f"{name} got an unknown option {unknown[0]!r}. Its options are {', '.join((*own, *sorted(declared)))}."
         )
+
+
+def check_number(function: str, name: str, value: Any, inside: Callable = nonnegative) -> None:
+    """Checks an amount that all examples share: one number, traced or not."""
+    if value is None or isinstance(value, (list, tuple)) or np.shape(value) != ():
+        raise TypeError(f"{function}: {name} must be one number, got {_checks.shown(value)}.")
+    check_amount(function, name, value, inside)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from noisejax import _checks
-from noisejax._contract import Amount, host_amount
+from noisejax._contract import Amount, arithmetic_amount
 
 _MISSING = "mark the others with where=labels >= 0, or where=labels != 255 if 255 is the missing one."
 
@@ -55,6 +55,8 @@ def smooth(
     _checks.native("smooth", "labels", labels)
     if not hasattr(labels, "dtype"):
         raise TypeError(f"smooth: labels must be an array, got a {type(labels).__name__}: {labels!r}. Use jnp.asarray.")
+    binary = _checks.flag("smooth", "binary", binary)
+    where = _checks.mask("smooth", "where", where)
     got = f"{labels.dtype}{list(labels.shape)}"
     whole, floats = jnp.issubdtype(labels.dtype, jnp.integer), jnp.issubdtype(labels.dtype, jnp.floating)
     if ignore is not None and (binary or not whole or not isinstance(ignore, (int, np.integer))):
@@ -65,7 +67,8 @@ def smooth(
     if binary:
         _check_binary(labels, num_classes, where, got)
     elif whole:
-        if not isinstance(num_classes, (int, np.integer)) or num_classes < 2:
+        counted = isinstance(num_classes, (int, np.integer)) and not isinstance(num_classes, bool)
+        if num_classes is None or not counted or not 2 <= num_classes < 2**31:
             raise ValueError(
                 "smooth: num_classes must be given for integer labels, and be at least 2, got "
                 f"{num_classes!r}. For binary and multi-label targets use binary=True."
@@ -81,8 +84,8 @@ def smooth(
             f"smooth: labels must be rows of at least 2 classes, got {got}. For binary targets use binary=True; for "
             "one row of classes give num_classes; for class numbers cast them: labels.astype(jnp.int32)."
         )
-    alpha = host_amount("smooth", "alpha", alpha, _share)
-    return _smooth(labels, alpha, where, num_classes, bool(binary), None if ignore is None else int(ignore))
+    alpha = arithmetic_amount("smooth", "alpha", alpha, _share)
+    return _smooth(labels, alpha, where, num_classes, binary, None if ignore is None else int(ignore))
 
 
 def _check_binary(labels, num_classes, where, got: str) -> None:

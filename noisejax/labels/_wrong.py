@@ -15,8 +15,7 @@ _MISSING = "mark the others with where=labels >= 0, or where=labels != 255 if 25
 
 def _check_classes(function: str, x, num_classes) -> None:
     _check_integers(function, x)
-    if not isinstance(num_classes, (int, np.integer)) or num_classes < 2:
-        raise ValueError(f"{function}: num_classes must be the number of classes, at least 2, got {num_classes!r}.")
+    _checks.count(function, "num_classes", num_classes, 2, "It is the number of classes.")
     if num_classes > _largest(x.dtype) + 1:
         raise ValueError(
             f"{function}: x of {x.dtype} cannot hold all labels below num_classes={num_classes}. Cast x to a wider "
@@ -231,6 +230,8 @@ def _missing_options(x, value, mode) -> None:
         _checks.holds("missing", "value", value, x.dtype)
         return
     value = _absent(x.dtype, value)
+    if not isinstance(value, (int, float, np.integer, np.floating)):
+        raise TypeError(f"missing: value must be a number or None, got {value!r}.")
     if x.dtype == jnp.bool_ or not jnp.iinfo(x.dtype).min <= value <= jnp.iinfo(x.dtype).max or value != int(value):
         raise ValueError(
             f"missing: value must be one that {x.dtype} labels can hold, got {value!r}. "

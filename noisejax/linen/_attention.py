@@ -4,11 +4,12 @@ from typing import Any
 
 import flax.linen as nn
 import jax
+import numpy as np
 from flax.linen.attention import dot_product_attention_weights
 from flax.linen.dtypes import promote_dtype
 
 from noisejax import _checks
-from noisejax._contract import Amount
+from noisejax._contract import Amount, arithmetic, host_amount
 from noisejax._layers import activations
 from noisejax.linen._layer import NoiseModule
 
@@ -52,6 +53,10 @@ def dot_product_attention(
       >>> y.shape
       (3, 5, 4)
     """
+    flags = {"broadcast_dropout": broadcast_dropout, "deterministic": deterministic}
+    activations.check_attention("dot_product_attention", query, key, value, **flags)
+    dropout_rate = host_amount("dot_product_attention", "dropout_rate", dropout_rate, _checks.rate)
+    arithmetic("dot_product_attention", "dropout_rate", dropout_rate, False)
     query, key, value = promote_dtype(query, key, value, dtype=dtype)
     weights = dot_product_attention_weights(
         query,
@@ -64,9 +69,11 @@ def dot_product_attention(
         module=module,
         force_fp32_for_softmax=force_fp32_for_softmax,
     )
-    if not (deterministic or (isinstance(dropout_rate, (int, float)) and dropout_rate == 0)):
+    silent = not isinstance(dropout_rate, jax.Array) and np.all(dropout_rate == 0)
+    if not (deterministic or silent):
         if dropout_rng is None:
             raise ValueError("dot_product_attention: dropout needs a key. Give dropout_rng, or deterministic=True.")
+        _checks.key("dot_product_attention", dropout_rng)
         weights = activations.attention_dropout(dropout_rng, weights, dropout_rate, broadcast_dropout)
     return activations.attend(weights, value, precision)
 
@@ -129,7 +136,7 @@ class AttentionDropout(NoiseModule):
             value,
             bias,
             mask,
-            broadcast_dropout=self.broadcast,
+            broadcast_dropout=_checks.flag("AttentionDropout", "broadcast", self.broadcast),
             dropout_rng=drawn,
             dropout_rate=self._amount("rate", {"rate": _checks.rate}),
             deterministic=drawn is None,

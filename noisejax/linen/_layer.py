@@ -6,8 +6,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from noisejax import _noise
-from noisejax._checks import key as check_key
+from noisejax import _checks, _noise
+from noisejax._contract import arithmetic
 
 
 class NoiseModule(nn.Module):
@@ -15,13 +15,18 @@ class NoiseModule(nn.Module):
 
     def _key(self, deterministic: bool | None, rng: jax.Array | None, amount: Any = None) -> jax.Array | None:
         """The key for this call, from a collection of rngs; None if no noise is to be added."""
-        deterministic = nn.merge_param("deterministic", self.deterministic, deterministic)  # pyright: ignore
-        if deterministic or (isinstance(amount, (int, float)) and amount == 0):
+        name = type(self).__name__
+        own: bool | None = self.deterministic  # pyright: ignore[reportAttributeAccessIssue] every layer has it
+        if own is None and deterministic is None:
+            raise ValueError(f"{name}: deterministic must be passed to the constructor or at call time, got None.")
+        deterministic = nn.merge_param("deterministic", own, deterministic)
+        if _checks.flag(name, "deterministic", deterministic) or (isinstance(amount, (int, float)) and amount == 0):
             return None
         if rng is not None:
-            check_key(type(self).__name__, rng)
+            _checks.key(name, rng)
             return rng
         collection: str = self.rng_collection  # pyright: ignore[reportAttributeAccessIssue] every layer has it
+        _checks.string(name, "rng_collection", collection)
         if collection == "noise" and not self.has_rng("noise") and self.has_rng("dropout"):
             collection = "dropout"
         return self.make_rng(collection)
@@ -32,6 +37,7 @@ class NoiseModule(nn.Module):
         if self.has_variable("amounts", name):
             value = self.get_variable("amounts", name)
         value = _noise.host_amount(type(self).__name__, name, value, ranges.get(name))
+        arithmetic(type(self).__name__, name, value, False)
         return jax.lax.stop_gradient(jnp.asarray(value, jnp.float32))
 
 

@@ -43,6 +43,9 @@ class WeightNoise(NoiseModule):
 
     @nn.compact
     def __call__(self, *args, deterministic=None, rng=None, **kwargs):
+        if not isinstance(self.module, nn.Module):
+            raise TypeError(f"WeightNoise: module must be a linen module, got {_checks.shown(self.module)}.")
+        _checks.flag_or_none("WeightNoise", "deterministic", self.deterministic)
         if self.is_initializing():
             return self.module(*args, **kwargs)  # pyright: ignore[reportCallIssue]
         key = self._key(deterministic, rng)
@@ -144,6 +147,8 @@ class DropConnectLinear(NoiseModule):
     @nn.compact
     def __call__(self, inputs, deterministic=None, rng=None):
         noisy_products.check_inputs("DropConnectLinear", inputs)
+        _checks.count("DropConnectLinear", "features", self.features, 1)
+        _checks.flag("DropConnectLinear", "use_bias", self.use_bias)
         key = self._key(deterministic, rng, 1 if self.has_variable("amounts", "rate") else self.rate)
         product = (
             None if key is None else noisy_products.dropped(None, key, self._amount("rate", {"rate": _checks.rate}))
@@ -186,7 +191,9 @@ class NoisyLinear(NoiseModule):
     @nn.compact
     def __call__(self, inputs, deterministic=None, rng=None):
         _checks.one_of("NoisyLinear", "mode", self.mode, ("example", "batch"))
-        noisy_products.check_sigma(self.sigma)
+        sigma = noisy_products.check_sigma(self.sigma)
+        _checks.count("NoisyLinear", "features", self.features, 1)
+        _checks.flag("NoisyLinear", "use_bias", self.use_bias)
         noisy_products.check_inputs("NoisyLinear", inputs)
         bound, shape = inputs.shape[-1] ** -0.5, (inputs.shape[-1], self.features)
 
@@ -194,7 +201,7 @@ class NoisyLinear(NoiseModule):
             return noisy_products.uniform_start(key, shape, bound, dtype)
 
         def constant(key, shape, dtype):
-            return jnp.full(shape, self.sigma * bound, dtype)
+            return jnp.full(shape, sigma * bound, dtype)
 
         w, std = (self.param(n, f, shape, self.param_dtype) for n, f in (("kernel", uniform), ("kernel_std", constant)))
         bias = bias_std = None

@@ -3,11 +3,13 @@
 from typing import Any, ClassVar
 
 import jax
+import numpy as np
 from flax import nnx
 from flax.nnx.nn.attention import dot_product_attention_weights
 from flax.nnx.nn.dtypes import promote_dtype
 
 from noisejax import _checks
+from noisejax._contract import arithmetic, host_amount
 from noisejax._layers import activations
 from noisejax.nnx._layer import NoiseLayer, Streams
 
@@ -53,12 +55,17 @@ def dot_product_attention(
       >>> attention(jnp.ones((3, 5, 4))).shape
       (3, 5, 4)
     """
-    silent = isinstance(dropout_rate, (int, float)) and dropout_rate == 0
+    flags = {"broadcast_dropout": broadcast_dropout, "deterministic": deterministic}
+    activations.check_attention("dot_product_attention", query, key, value, **flags)
+    dropout_rate = host_amount("dot_product_attention", "dropout_rate", dropout_rate, _checks.rate)
+    arithmetic("dot_product_attention", "dropout_rate", dropout_rate, False)
+    silent = not isinstance(dropout_rate, jax.Array) and np.all(dropout_rate == 0)
     if deterministic or silent:
         static = {"dtype": dtype, "precision": precision, "module": module, "deterministic": True, **keywords}
         return nnx.dot_product_attention(query, key, value, bias, mask, **static)
     if dropout_rng is None:
         raise ValueError("dot_product_attention: dropout needs a key. Give dropout_rng, or deterministic=True.")
+    _checks.key("dot_product_attention", dropout_rng)
     promote = keywords.get("promote_dtype", promote_dtype)
     query, key, value = promote((query, key, value), dtype=dtype)
     static = {"dtype": dtype, "precision": precision, "module": module, "deterministic": True, **keywords}
@@ -103,7 +110,7 @@ class AttentionDropout(NoiseLayer):
         rngs: Streams = None,
     ):
         super().__init__(deterministic=deterministic, rng_collection=rng_collection, rngs=rngs)
-        self.broadcast = broadcast
+        self.broadcast = _checks.flag("AttentionDropout", "broadcast", broadcast)
         self._add(rate=rate)
 
     def __call__(

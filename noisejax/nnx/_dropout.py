@@ -207,7 +207,7 @@ class DropBlock(ArrayNoiseLayer):
         rngs: Streams = None,
     ):
         super().__init__(deterministic=deterministic, rng_collection=rng_collection, rngs=rngs)
-        self.block_size = block_size if isinstance(block_size, int) else tuple(block_size)
+        self.block_size = tuple(block_size) if isinstance(block_size, (list, tuple)) else block_size
         self.broadcast_dims = tuple(broadcast_dims)
         self.axes = None if axes is None else tuple(axes)
         self.scale_by_keep = scale_by_keep

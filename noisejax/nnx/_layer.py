@@ -9,9 +9,8 @@ import numpy as np
 from flax import nnx
 from jax.core import Tracer
 
-from noisejax import _noise
-from noisejax._checks import key as check_key
-from noisejax._contract import X
+from noisejax import _checks, _noise
+from noisejax._contract import X, arithmetic
 
 Streams = nnx.Rngs | nnx.RngStream | jax.Array | None
 
@@ -27,8 +26,9 @@ class NoiseLayer(nnx.Module):
     ranges: ClassVar[dict[str, Callable]] = {}
 
     def __init__(self, *, deterministic: bool | None = False, rng_collection: str, rngs: Streams = None):
-        self.deterministic = deterministic
-        self.rng_collection = rng_collection
+        name = type(self).__name__
+        self.deterministic = _checks.flag_or_none(name, "deterministic", deterministic)
+        self.rng_collection = _checks.string(name, "rng_collection", rng_collection)
         self.idle = False
         if isinstance(rngs, nnx.Rngs):
             self.rngs = self._stream_of(rngs).fork()
@@ -81,6 +81,7 @@ class NoiseLayer(nnx.Module):
                     f"schedule's value at every step with njx.set_amounts(model, njx.{name}, {amount}=schedule(step)), "
                     "which does not recompile."
                 )
+            arithmetic(name, amount, stored, False)
             self.idle = self.rngs is None and _is_zero(value)
             setattr(self, amount, Amount(jnp.array(stored)))  # a copy: a train step may donate it
 
@@ -100,7 +101,7 @@ class NoiseLayer(nnx.Module):
                 "  2. to the call: layer(x, deterministic=False),\n"
                 "  3. to a view of the model: nnx.view(model, deterministic=False)."
             )
-        if deterministic:
+        if _checks.flag(name, "deterministic", deterministic):
             return None
         source = self.rngs if rngs is None else rngs
         if source is None:
@@ -134,7 +135,7 @@ class NoiseLayer(nnx.Module):
                 f"{type(self).__name__}: rngs must be an nnx.Rngs, an nnx.RngStream or a JAX key, got a "
                 f"{type(key).__name__}: {key!r}."
             )
-        check_key(type(self).__name__, key)
+        _checks.key(type(self).__name__, key)
         return key
 
 

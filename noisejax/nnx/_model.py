@@ -33,6 +33,7 @@ def set_amounts(model: Any, *filters: Any, **amounts: Any) -> None:
       >>> [round(float(layer.rate[...]), 1) for layer in model.layers[1:]]
       [0.1, 0.3]
     """
+    _check_model("set_amounts", model)
     matches = [nnx.filterlib.to_predicate(each) for each in filters or (...,)]
     layers = [
         layer
@@ -80,6 +81,7 @@ def reseed(model: Any, key: jax.Array) -> None:
       >>> bool((small.last(x) == large.last(x)).all())
       True
     """
+    _check_model("reseed", model)
     _checks.key("reseed", key)
     for path, node in nnx.iter_graph(model):
         if isinstance(node, nnx.RngStream):
@@ -117,6 +119,10 @@ def functional(model: Any, *, deterministic: bool = True, method: str = "__call_
       >>> jax.vmap(f, (None, 0, None))(state, jax.random.split(jax.random.key(0), 5), jnp.ones(2)).shape
       (5, 3)
     """
+    _check_model("functional", model)
+    deterministic = _checks.flag("functional", "deterministic", deterministic)
+    if not isinstance(method, str) or not callable(getattr(model, method, None)):
+        raise ValueError(f"functional: method must be the name of a method of the model, got {_checks.shown(method)}.")
     copy = nnx.with_attributes(model, deterministic=deterministic, raise_if_not_found=False)
     graphdef, streams, state = nnx.split(copy, nnx.RngState, ...)
 
@@ -128,6 +134,11 @@ def functional(model: Any, *, deterministic: bool = True, method: str = "__call_
         return getattr(instance, method)(*args, **kwargs)
 
     return call, state
+
+
+def _check_model(function: str, model: Any) -> None:
+    if not isinstance(model, nnx.Module):
+        raise TypeError(f"{function}: model must be an nnx module, got {_checks.shown(model)}.")
 
 
 def _derived(key: jax.Array, path: tuple, like: jax.Array) -> jax.Array:

@@ -193,6 +193,7 @@ class DropConnectLinear(NoiseLayer, nnx.Linear):
         **options: Any,
     ):
         NoiseLayer.__init__(self, deterministic=deterministic, rng_collection=rng_collection, rngs=rngs)
+        _check_sizes("DropConnectLinear", in_features, out_features, rngs)
         stream = self.rngs
         nnx.Linear.__init__(self, in_features, out_features, rngs=rngs, **options)
         self.rngs = stream
@@ -261,7 +262,9 @@ class NoisyLinear(NoiseLayer):
     ):
         super().__init__(deterministic=deterministic, rng_collection=rng_collection, rngs=rngs)
         _checks.one_of("NoisyLinear", "mode", mode, ("example", "batch"))
-        noisy_products.check_sigma(sigma)
+        sigma = noisy_products.check_sigma(sigma)
+        _check_sizes("NoisyLinear", in_features, out_features, rngs)
+        use_bias = _checks.flag("NoisyLinear", "use_bias", use_bias)
         self.in_features, self.out_features, self.mode = in_features, out_features, mode
         self.dtype, self.precision = dtype, precision
         bound = in_features**-0.5
@@ -295,6 +298,15 @@ class NoisyLinear(NoiseLayer):
             return y if bias is None else y + bias.reshape((1,) * (y.ndim - 1) + bias.shape)
         extra = () if bias is None else (bias, bias_std)
         return weights.noisy_net(key, x, w, std, *extra, mode=self.mode, precision=self.precision)
+
+
+def _check_sizes(function: str, in_features: int, out_features: int, rngs: Any) -> None:
+    for name, size in (("in_features", in_features), ("out_features", out_features)):
+        _checks.count(function, name, size, 1)
+    if not isinstance(rngs, nnx.Rngs):
+        raise TypeError(
+            f"{function}: rngs must be nnx.Rngs, which the parameters draw from, got {_checks.shown(rngs)}."
+        )
 
 
 def _hook_of(layer: Any) -> tuple[str, Callable] | None:

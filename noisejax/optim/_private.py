@@ -39,8 +39,13 @@ def clipped_sum(grads: optax.Updates, l2_norm_clip: Amount, *, where: jax.Array 
       >>> noisejax.optim.clipped_sum(grads, 2.5)["w"]
       Array([2.  , 2.25], dtype=float32)
     """
+    if callable(l2_norm_clip):
+        raise TypeError(f"clipped_sum: l2_norm_clip must be a number, got {_checks.shown(l2_norm_clip)}.")
     clip = _streams.checked("clipped_sum", "l2_norm_clip", l2_norm_clip, _streams.positive)
     leaves = jax.tree.leaves(grads)
+    for leaf in leaves:
+        _checks.operand("clipped_sum", "grads", leaf)
+    where = _checks.mask("clipped_sum", "where", where)
     size = _checks.batch("clipped_sum", {f"leaf {n}": leaf for n, leaf in enumerate(leaves)})
     if where is not None and (where.shape != (size,) or where.dtype != jnp.bool_):
         raise ValueError(

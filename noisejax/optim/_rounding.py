@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax import lax
 
@@ -40,6 +41,8 @@ def stochastic_round(key: jax.Array | Stream, x: jax.Array, dtype: jax.typing.DT
       >>> sorted(set(y.tolist())), bool(abs(y.astype(float).mean() - 1.001) < 1e-4)
       ([1.0, 1.0078125], True)
     """
+    if isinstance(dtype, (jax.Array, np.ndarray, np.generic)):  # JAX would take some for their dtype
+        raise TypeError(f"stochastic_round: dtype must be bfloat16 or float16, got {_checks.shown(dtype)}.")
     key = enter("stochastic_round", key)
     _checks.array("stochastic_round", x, _checks.floats)
     if dtype not in _NARROW:
@@ -98,6 +101,10 @@ def apply_updates(key: jax.Array, params: optax.Params, updates: optax.Updates) 
       (dtype(bfloat16), True)
     """
     _checks.key("apply_updates", key)
+    _streams.same_structure("apply_updates", "params", params, "updates", updates)
+    for name, tree in (("params", params), ("updates", updates)):
+        for leaf in jax.tree.leaves(tree):
+            _checks.operand("apply_updates", name, leaf)
 
     def new(path, p, u):
         if p is None:

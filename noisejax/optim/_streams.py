@@ -47,8 +47,21 @@ def leafwise(function: Callable, tag: str, steps: tuple[Stream, ...], tree: Any,
             return leaf
         return function(*(at_path(step, tag, path) for step in steps), jnp.asarray(leaf), *rest)
 
+    for other in others:
+        same_structure("update", "updates", tree, "params", other)
     fixed = jax.tree.unflatten(jax.tree.structure(tree), fixed_amounts(tree))
     return jax.tree_util.tree_map_with_path(at_leaf, tree, fixed, *others)
+
+
+def same_structure(function: str, name: str, tree: Any, other_name: str, other: Any) -> None:
+    """Requires two trees of the same structure, or `other` to continue where `tree` has a leaf."""
+    try:
+        jax.tree.structure(tree).flatten_up_to(other)
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"{function}: {name} must have the structure of {other_name}, got {jax.tree.structure(tree)} and "
+            f"{jax.tree.structure(other)}."
+        ) from None
 
 
 def at_step(key: jax.Array, state: Any) -> Stream:
@@ -64,7 +77,9 @@ def at_path(step: Stream, tag: str, path: tuple) -> Stream:
 
 
 def is_float(leaf: Any) -> bool:
-    dtype = leaf.dtype if hasattr(leaf, "dtype") else np.result_type(leaf)
+    if not isinstance(leaf, (jax.Array, np.ndarray, np.generic, bool, int, float, complex)):
+        raise TypeError(f"update: updates must be a tree of arrays, got {_checks.shown(leaf)} in it.")
+    dtype = getattr(leaf, "dtype", None) or np.result_type(leaf)
     return jnp.issubdtype(dtype, jnp.floating)
 
 
@@ -92,8 +107,8 @@ def checked(function: str, name: str, value: Any, inside: Callable) -> Any:
         raise TypeError(
             f"{function}: {name} must be a number or a schedule, got {value!r}. See apply_noise(key, noise)."
         )
-    if callable(value):
-        return value
+    if callable(value) and not isinstance(value, type):
+        return _checked_schedule(function, name, value)
     value = host_amount(function, name, value, inside)
     if getattr(value, "shape", None) != ():
         raise ValueError(
@@ -101,6 +116,19 @@ def checked(function: str, name: str, value: Any, inside: Callable) -> Any:
             "for different parameters, use optax.multi_transform."
         )
     return value
+
+
+def _checked_schedule(function: str, name: str, schedule: Callable) -> Callable:
+    """The schedule, with an error if it does not return one number."""
+
+    def call(count):
+        value = schedule(count)
+        if np.shape(_checks.operand(function, name, value)) != ():
+            got = _checks.shown(value)
+            raise ValueError(f"{function}: {name} must be a function of the step that returns one number, got {got}.")
+        return value
+
+    return call
 
 
 def at_count(value: Any, count: jax.Array) -> jax.Array:

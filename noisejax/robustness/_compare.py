@@ -3,7 +3,10 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from noisejax.robustness._report import Interval, Passes, Report
+import numpy as np
+
+from noisejax import _checks
+from noisejax.robustness._report import Interval, Passes, Report, check_reports, check_share
 
 
 class Comparison(NamedTuple):
@@ -64,7 +67,17 @@ def compare(
       >>> print(f"{rows['right'].clean:.2f}", rows["biased"].difference.excludes(0))
       1.00 ± 0.00 True
     """
-    if baseline not in reports:
+    reports = check_reports("compare", reports)
+    level = _checks.scalar("compare", "level", level)
+    share, confidence = check_share("compare", "share", share), check_share("compare", "confidence", confidence)
+    for name, report in reports.items():
+        for family, levels in report.levels.items():
+            if not np.any(np.isclose(levels, level)):
+                raise ValueError(
+                    f"compare: level must be one at which every family was measured, got {level:g}; {family!r} of "
+                    f"{name!r} has {levels.tolist()}."
+                )
+    if not isinstance(baseline, str) or baseline not in reports:
         raise KeyError(f"compare: the baseline {baseline!r} is not among the reports: {', '.join(map(repr, reports))}.")
     base = reports[baseline]
     return {

@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from noisejax.robustness._report import Report
+from noisejax import _checks
+from noisejax.robustness._report import Report, check_reports, check_share
 
 
 def plot(
@@ -43,9 +44,15 @@ def plot(
       1
     """
     pyplot = _pyplot("plot")
-    reports = {"": reports} if isinstance(reports, Report) else dict(reports)
-    if not reports:
-        raise ValueError("plot: reports must hold at least one report, got none.")
+    reports = {"": reports} if isinstance(reports, Report) else check_reports("plot", reports)
+    threshold, chance = (
+        None if value is None else _checks.scalar("plot", name, value)
+        for name, value in (("threshold", threshold), ("chance", chance))
+    )
+    percent = _checks.flag("plot", "percent", percent)
+    confidence = check_share("plot", "confidence", confidence)
+    if not isinstance(faint, (list, tuple, set, frozenset)) or not all(isinstance(name, str) for name in faint):
+        raise TypeError(f"plot: faint must be the names of models, such as ('a', 'b'), got {_checks.shown(faint)}.")
     families = list(next(iter(reports.values())).levels)
     if axes is None:
         _, axes = pyplot.subplots(
@@ -103,7 +110,12 @@ def plot_features(before: Any, after: Any, names: Sequence[str], *, bins: int = 
       2
     """
     pyplot = _pyplot("plot_features")
+    if not isinstance(names, (list, tuple, np.ndarray)) or not len(names):
+        raise TypeError(
+            f"plot_features: names must be a list with a name for each feature, got {_checks.shown(names)}."
+        )
     names = list(names)
+    bins = _checks.count("plot_features", "bins", bins, 1)
     many = isinstance(after, Mapping) and all(np.ndim(v) == 2 or isinstance(v, Mapping) for v in after.values())
     sets = {"before": before, **(after if many else {"after": after})}
     columns = {label: _columns(label, value, names) for label, value in sets.items()}
@@ -160,14 +172,30 @@ def _bars(ax, values, order):
 
 def _columns(label, value, names):
     if hasattr(value, "keys"):
-        return {name: np.asarray(value[name]) for name in names}
-    value = np.asarray(value)
+        if missing := [name for name in names if name not in value.keys()]:  # noqa: SIM118 data frames have keys too
+            raise KeyError(
+                f"plot_features: names must be columns of before and after, got {missing[0]!r}, which {label} lacks."
+            )
+        return {name: _column(label, value[name]) for name in names}
+    value = _column(label, value)
     if value.ndim != 2 or value.shape[1] != len(names):
         raise ValueError(
-            f"plot_features: {label} must have shape (N, {len(names)}), a column for each name, got {value.shape}. "
-            "Select columns first: x[:, columns]."
+            f"plot_features: {label} must have shape (N, {len(names)}), a column for each name in names, got "
+            f"{value.shape}. Select columns first: x[:, columns]."
         )
     return {name: value[:, n] for n, name in enumerate(names)}
+
+
+def _column(label: str, value: Any) -> np.ndarray:
+    """An array of numbers or strings."""
+    try:
+        array = np.asarray(value)
+    except (TypeError, ValueError):  # keys of JAX, and rows of different lengths
+        array = np.zeros((), object)
+    strings = array.dtype.kind in "US" or (array.dtype.kind == "O" and all(isinstance(v, str) for v in array.flat))
+    if not (array.ndim and (strings or array.dtype.kind in "biuf")):
+        raise TypeError(f"plot_features: {label} must hold numbers or strings, got {_checks.shown(value)}.")
+    return array
 
 
 def _pyplot(function: str):

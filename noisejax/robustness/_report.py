@@ -2,11 +2,13 @@
 
 import dataclasses
 import hashlib
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
+from noisejax import _checks
 from noisejax._statistics import crossed_interval
 from noisejax.robustness import _json
 
@@ -251,3 +253,22 @@ def fingerprint(*trees: Any) -> str:
         digest.update(f"{value.dtype}{value.shape}".encode())
         digest.update(value.tobytes())
     return digest.hexdigest()
+
+
+def check_reports(function: str, reports: Any) -> dict[str, "Report"]:
+    """Reports by the names of models."""
+    if not isinstance(reports, Mapping) or not all(isinstance(report, Report) for report in reports.values()):
+        raise TypeError(
+            f"{function}: reports must be a mapping from model names to reports of sweep, got {_checks.shown(reports)}."
+        )
+    if not reports:
+        raise ValueError(f"{function}: reports must hold at least one report, got none.")
+    return dict(reports)
+
+
+def check_share(function: str, name: str, value: Any) -> float:
+    """A number between 0 and 1."""
+    share = _checks.scalar(function, name, value)
+    if not 0 < share < 1 and not (name == "share" and share == 1):
+        raise ValueError(f"{function}: {name} must be between 0 and 1, got {share}.")
+    return share

@@ -111,15 +111,18 @@ def sweep(
     """
     _checks.key("sweep", key)
     x, y = _examples(data)
+    if not isinstance(families, Mapping):
+        raise TypeError(f"sweep: families must be a mapping from names to pairs, got {_checks.shown(families)}.")
     checked = {name: _family(name, value) for name, value in families.items()}
     for name, count in (("draws", draws), ("batch_size", batch_size)):
         if not (isinstance(count, (int, np.integer)) and count >= 1) and not (name == "batch_size" and count is None):
             raise ValueError(f"sweep: {name} must be an integer of at least 1, got {count!r}.")
     if not callable(predict):
         raise TypeError(f"sweep: predict must be a function of x, got {predict!r}.")
-    if metric != "accuracy" and not callable(metric):
+    plain = isinstance(metric, str) and metric == "accuracy"
+    if not plain and not callable(metric):
         raise ValueError(f"sweep: metric must be 'accuracy' or a function of (outputs, y), got {metric!r}.")
-    score = _accuracy if metric == "accuracy" else metric
+    score: Any = _accuracy if plain else metric
 
     if _is_data(predict):
         model, program = predict, functools.partial(_compiled, score, batch_size)
@@ -134,7 +137,7 @@ def sweep(
             levels={},
             scores={},
             clean_scores=np.asarray(clean),
-            metric="accuracy" if metric == "accuracy" else getattr(metric, "__name__", "score"),
+            metric="accuracy" if plain else getattr(metric, "__name__", "score"),
             draws=int(draws),
             pairing=fingerprint(
                 jax.random.key_data(key) if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) else key, x, y
@@ -248,7 +251,14 @@ def _predicted(predict, x):
 
 
 def _noisy(noise, key, x, y):
-    return noise(key, (x, y)) if isinstance(noise, _OnBatch) else (noise(key, x), y)
+    if not callable(noise):
+        raise TypeError(f"sweep: level_to_noise must return a noise, got {_checks.shown(noise)}.")
+    if not isinstance(noise, _OnBatch):
+        return noise(key, x), y
+    batch = noise(key, (x, y))
+    if not isinstance(batch, (tuple, list)) or len(batch) != 2:
+        raise TypeError(f"on_batch: the noise must return (x, y), got {_checks.shown(batch)}.")
+    return batch
 
 
 def _amounts(noise: Any) -> list:

@@ -11,7 +11,7 @@ from noisejax._random.stream import positions
 
 def _band_options(function: str):
     def check(x, count, limit, axis) -> None:
-        _checks.axes(function, "axis", (axis,), x.ndim)
+        _checks.short(function, x.shape, _checks.axes(function, "axis", (axis,), x.ndim))
         check_count(function, "count", count)
         check_interval(function, "limit", (0, limit), 0, 1)
 

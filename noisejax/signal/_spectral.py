@@ -107,19 +107,15 @@ def colored(
       >>> nj.signal.colored(jax.random.key(0), jnp.zeros((2, 100)), 0.1, exponent=2).shape
       (2, 100)
     """
-    axis = min(1, x.ndim - 1) if axis is None else axis
-    if not -x.ndim <= axis < x.ndim:
-        raise ValueError(
-            f"colored: axis must be an axis of x, got {axis!r} for x of shape {x.shape}. "
-            "Pass the axis of time: axis=..."
-        )
-    axis %= x.ndim
+    axis = _checks.axis("colored", "axis", min(1, x.ndim - 1) if axis is None else axis, x.ndim)
+    _checks.short("colored", x.shape, (axis,))
     exponent = jnp.asarray(exponent).astype(jnp.float32)
     if exponent.ndim and exponent.shape[axis] != 1:
         raise ValueError(f"colored: exponent must not vary along axis {axis}, got shape {exponent.shape}.")
     if x.size == 0:
         return x
     period = _smooth(x.shape[axis])
+    _checks.short("colored", (*x.shape[:axis], period), (axis,))  # a period is up to 1 % longer than the axis
     half = period // 2 + 1
     draw = along(x, [a for a in range(x.ndim) if a != axis])
     draw["shape"] = (*draw["shape"][:axis], half, *draw["shape"][axis + 1 :])

@@ -15,7 +15,7 @@ import numpy as np
 from jax import lax
 
 from noisejax import _checks
-from noisejax._contract import Amount, host_amount
+from noisejax._contract import Amount, arithmetic_amount
 from noisejax._random import sample
 from noisejax._random.stream import along, enter, words, words_like
 from noisejax.weights._product import DENSE, Conv, plan
@@ -330,9 +330,13 @@ _finite = _checks.Range("finite", lambda v: abs(v) < float("inf"), "0 is the lay
 def _call(body: Callable, key, x, w, amounts: dict, *, product, mode, precision, **statics) -> jax.Array:
     name = body.__name__.lstrip("_")
     _check(name, key, x, w, mode)
+    if not isinstance(product, (str, Conv)):
+        raise TypeError(
+            f"{name}: product must be an einsum such as '...i,io->...o', or a Conv, got {_checks.shown(product)}."
+        )
     trained = body in (_noisy_net, _low_rank)  # their factor may become negative, which only mirrors the noise
     ranges = {"std": _finite if trained else _checks.nonnegative, "bias_std": _finite}
-    amounts = {n: host_amount(name, n, v, ranges.get(n, _checks.real)) for n, v in amounts.items()}
+    amounts = {n: arithmetic_amount(name, n, v, ranges.get(n, _checks.real)) for n, v in amounts.items()}
     return _compiled(body, product, mode, precision, tuple(statics.items()), key, x, w, amounts)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from noisejax import _checks
 from noisejax._noise import Noise, is_noise, stages
 from noisejax._random.stream import enter, stage
 from noisejax.weights._digital import bit_flips
@@ -64,7 +65,7 @@ def perturb(
             if take and not jnp.issubdtype(leaf.dtype, jnp.floating):
                 _check_accepted(noise, name, leaf)
     noisy = [
-        noise(stage(stream, name), leaf) if take else leaf
+        _noisy(noise, stage(stream, name), name, leaf) if take else leaf
         for (name, _), leaf, take in zip(paths(tree), leaves, chosen, strict=True)
     ]
     return jax.tree_util.tree_unflatten(structure, noisy)
@@ -100,6 +101,16 @@ def _selection(function: str, tree: Any, only: Any, widest: int) -> list[bool]:
             f"{', ...' if len(named) > 8 else ''}."
         )
     return chosen
+
+
+def _noisy(noise: Callable, key: Any, name: str, leaf: Any) -> Any:
+    noisy = noise(key, leaf)
+    if getattr(noisy, "shape", None) != leaf.shape:
+        raise TypeError(
+            f"perturb: noise must return weights of the shape that it is given, {leaf.shape} for {name!r}, got "
+            f"{_checks.shown(noisy)}."
+        )
+    return noisy
 
 
 def paths(tree: Any) -> list[tuple[str, Any]]:

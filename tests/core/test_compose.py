@@ -221,7 +221,7 @@ class TestPerExample:
             nj.per_example(gaussian, jnp.arange(3))(key, X)
         with pytest.raises(ValueError, match="one value for each of 16 examples"):
             nj.per_example(nj.bind(nj.gaussian, std=jnp.ones(6)))(key, X)
-        with pytest.raises(TypeError, match="ids must be integers"):
+        with pytest.raises(TypeError, match="ids must be an array of integers"):
             nj.per_example(gaussian, jnp.ones(16))
 
 

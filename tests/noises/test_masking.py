@@ -278,7 +278,7 @@ def test_missing_values_of_the_training_set_are_drawn_too():
         (lambda x: nj.marginals(np.array([["a"], ["b"]])), TypeError, "table must hold numbers"),
         (lambda x: nj.marginals(np.zeros((0, 3))), ValueError, "table must have rows"),
         (lambda x: nj.marginals(3.0), ValueError, "table must have rows"),
-        (lambda x: nj.marginals(TABLE, rows=0), ValueError, "rows must be at least 1"),
+        (lambda x: nj.marginals(TABLE, rows=0), ValueError, "rows must be an integer, at least 1"),
         (lambda x: nj.dropout(KEY, x, 0.1, broadcast_dims=(2,)), ValueError, "broadcast_dims must be axes of x"),
         (lambda x: nj.dropout(KEY, x, 0.1, broadcast_dims=(0, -2)), ValueError, "different axes"),
         (lambda x: nj.dropout(KEY, x, 0.1, broadcast_dims=1), TypeError, "tuple of integers"),

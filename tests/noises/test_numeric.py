@@ -46,7 +46,7 @@ def test_salt_and_pepper_of_pixels():
     np.testing.assert_array_equal(mask, (y == 0) | (y == 1))
     np.testing.assert_array_equal(mask, np.broadcast_to(mask[:1], x.shape))
     np.testing.assert_array_equal(np.where(mask, y, 0), np.where(mask, y[:1], 0))
-    with pytest.raises(ValueError, match="channel_axis must be an axis of x, got 3"):
+    with pytest.raises(ValueError, match=r"channel_axis must be an axis of x, which has 3 axes, got 3"):
         nj.salt_and_pepper(jax.random.key(2), x, 0.1, channel_axis=3)
     with pytest.raises(ValueError, match="salt_vs_pepper must be in"):
         nj.salt_and_pepper(jax.random.key(2), x, 0.1, 1.5)

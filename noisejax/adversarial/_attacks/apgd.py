@@ -15,7 +15,7 @@ from noisejax._random import sample
 from noisejax._random.stream import stage
 from noisejax.adversarial._attacks.driver import choose_examples, run_attack
 from noisejax.adversarial._losses import climbed
-from noisejax.adversarial._options import ApgdOptions, check_amount, check_options, share
+from noisejax.adversarial._options import ApgdOptions, check_amount, check_number, check_options, share
 from noisejax.adversarial._threats.balls import Threat, as_column, divide_or, streams_per_example, words_per_element
 from noisejax.adversarial._threats.sparse import L1, last_level
 
@@ -171,7 +171,7 @@ def scale_by_apgd(steps: int, rho: float = 0.75) -> optax.GradientTransformation
       [[-0.5, 0.5]]
     """
     _check_steps("scale_by_apgd", steps)
-    check_amount("scale_by_apgd", "rho", rho)
+    check_number("scale_by_apgd", "rho", rho)
     windows = _windows(steps, checkpoints(steps))
 
     def init(params):

@@ -1,7 +1,7 @@
 """Tools of attacks on logits: the model, the nearest decision boundary to first order, and projections onto planes."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -45,8 +45,8 @@ def prepare_attack(
     order = "key, logits_fn, x, labels, threat"
     if isinstance(labels, Threat):
         raise TypeError(f"{name}: the first arguments must be {order}, in this order, got {labels!r} as labels.")
-    if not hasattr(labels, "dtype"):
-        raise TypeError(f"{name}: labels must be an array of integers, got {labels!r}.")
+    targeted = _checks.flag(name, "targeted", targeted)
+    labels = _labels(name, labels)
     x = check_attack(name, key, logits_fn, x, threat, (labels,), eot=eot, order=order)
     check_norm(name, threat, norms)
     for what, count in counts.items():
@@ -77,10 +77,16 @@ def model_logits(name: str, logits_fn: Callable, x: jax.Array, labels, eot: int 
             else (f"a {type(logits).__name__}. Select the logits: lambda x: predict(x)[0].")
         )
         raise ValueError(f"{name}: logits_fn must give logits of shape ({x.shape[0]}, classes), got {got}")
-    if not hasattr(labels, "dtype"):
-        raise TypeError(f"{name}: labels must be an array of integers, got {labels!r}.")
+    labels = _labels(name, labels)
     check_labels(name, "labels", logits, labels)
     return lambda *inputs: pure(*inputs, *closed).astype(jnp.float32)
+
+
+def _labels(name: str, labels: Any) -> Any:
+    if not isinstance(labels, (jax.Array, np.ndarray)):
+        _checks.native(name, "labels", labels)
+        raise TypeError(f"{name}: labels must be an array of integers, got {_checks.shown(labels)}.")
+    return labels
 
 
 def is_fooled(logits: jax.Array, labels, targeted: bool) -> jax.Array:

@@ -154,6 +154,12 @@ def run_attack(
 ) -> jax.Array:
     """`attack` on behalf of the function `name`, which heads its errors and warnings."""
     x = check_attack(name, key, loss, x, threat, args, steps=steps, restarts=restarts, eot=eot)
+    random_start = _checks.flag(name, "random_start", random_start)
+    if not isinstance(tx, optax.GradientTransformation):
+        raise TypeError(f"{name}: tx must be an optax transform such as optax.sgd(0.1), got {_checks.shown(tx)}.")
+    for what, function in (("success", success), ("lookahead", lookahead)):
+        if function is not None:
+            _checks.function(name, what, function, "of the arguments that the documentation shows")
     _checks.one_of(name, "keep", keep, ("last", "best"))
     check_amount(name, "limit", limit)
     threat = threat.fitted(x)
@@ -251,10 +257,18 @@ def loss_on_batch(name: str, function: Callable, x, args: tuple, eot: int) -> Ca
 
 
 def pure_model(name: str, function: Callable, *example: Any) -> tuple[Callable, Any]:
-    """`jax.closure_convert`, with an error that helps for models that change their own state."""
+    """`jax.closure_convert`, with an error that helps for models that change their own state or give no arrays."""
+
+    def called(*inputs):
+        result = function(*inputs)
+        for leaf in jax.tree.leaves(result, is_leaf=lambda leaf: leaf is None):
+            if not isinstance(leaf, (jax.Array, np.ndarray, np.generic, int, float)):
+                raise TypeError(f"{name}: the loss or the model must return an array, got {_checks.shown(result)}.")
+        return result
+
     try:
         # JAX caches by function. A stateful model may have changed since: its weights, its mode.
-        return jax.closure_convert(lambda *inputs: function(*inputs), *example)
+        return jax.closure_convert(called, *example)
     except Exception as error:
         if type(error).__name__ != "TraceContextError":  # of Flax, which need not be installed
             raise

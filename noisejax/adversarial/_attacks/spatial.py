@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.scipy.ndimage import map_coordinates
 
+from noisejax import _checks
 from noisejax._contract import Amount
 from noisejax._random import sample
 from noisejax._random.stream import fold
@@ -73,7 +74,9 @@ def spatial(
         raise ValueError(f"spatial: x must be images of shape (B, H, W, C) or (B, H, W), got {x.shape}.")
     angle, shift = (_amount(name, value, x) for name, value in (("angle", angle), ("shift", shift)))
     check_amount("spatial", "fill", fill, real)
-    if grid is not None and (len(grid) != 3 or not all(isinstance(n, (int, np.integer)) and n > 0 for n in grid)):
+    fill = _checks.scalar("spatial", "fill", fill) if not isinstance(fill, jax.Array) else fill
+    sized = isinstance(grid, (list, tuple)) and len(grid) == 3
+    if grid is not None and (not sized or not all(isinstance(n, (int, np.integer)) and n > 0 for n in grid)):
         raise ValueError(
             f"spatial: grid must be the numbers of angles, rows and columns, such as (31, 5, 5), got {grid!r}."
         )

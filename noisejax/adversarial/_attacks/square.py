@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from noisejax import _checks
 from noisejax._random import sample
 from noisejax._random.stream import fold, words
 from noisejax.adversarial._attacks.boundary import attack_lead, check_number, is_fooled, prepare_attack
@@ -90,6 +91,7 @@ def square(
         "square", key, logits_fn, x, labels, threat, norms, targeted, eot=eot, queries=queries, restarts=restarts
     )
     check_number("square", "p_init", p_init, 0, 1)
+    rescale = _checks.flag("square", "rescale", rescale)
     if x.ndim not in (2, 3, 4):
         raise ValueError(f"square: x must be (B, H, W, C), (B, H, W) or (B, D), got shape {x.shape}.")
 

@@ -13,7 +13,7 @@ import optax
 
 from noisejax import _checks
 from noisejax._contract import Amount
-from noisejax.adversarial._options import check_amount
+from noisejax.adversarial._options import check_amount, check_number
 from noisejax.adversarial._threats.balls import Threat, as_column, divide_or, fit_to_rank, max_abs
 from noisejax.adversarial._threats.sparse import L1
 
@@ -36,6 +36,10 @@ def for_each_example(tx: optax.GradientTransformation) -> optax.GradientTransfor
       [[0.0, -1.0], [0.5, 0.0]]
     """
     tx = optax.with_extra_args_support(tx)
+    if not isinstance(tx, optax.GradientTransformation):
+        raise TypeError(
+            f"for_each_example: tx must be an optax transform such as optax.sgd(0.1), got {_checks.shown(tx)}."
+        )
 
     def single(leaf):
         return leaf[None]
@@ -135,6 +139,9 @@ def scale_by_top_sign(share: float = 0.01) -> optax.GradientTransformationExtraA
       >>> tx.update(jnp.array([[3.0, -1.0, 0.5, -7.0]]), tx.init(None))[0].tolist()
       [[0.5, 0.0, 0.0, -0.5]]
     """
+    share = _checks.scalar("scale_by_top_sign", "share", share)
+    if not 0 < share <= 1:
+        raise ValueError(f"scale_by_top_sign: share must be a share of the elements, in (0, 1], got {share!r}.")
     ball = L1(1.0, None, top=share)
 
     def update(grads, params, x, threat):
@@ -181,7 +188,7 @@ def scale_by_reach(share: Amount) -> optax.GradientTransformationExtraArgs:
       >>> tx.update(jnp.ones((2, 1)), tx.init(None), x=x, threat=threat)[0].tolist()
       [[-0.125], [-0.25]]
     """
-    check_amount("scale_by_reach", "share", share)
+    check_number("scale_by_reach", "share", share)
 
     def update(grads, params, x, threat):
         return -(jnp.asarray(share, jnp.float32) * threat.reach(x)) * grads
@@ -208,8 +215,13 @@ def project_onto(threat: Threat, x: jax.Array) -> optax.GradientTransformationEx
       >>> optax.apply_updates(delta, updates).tolist()
       [[0.25, -0.125]]
     """
+    if not isinstance(threat, Threat):
+        raise TypeError(f"project_onto: threat must be a threat such as Linf(eps, bounds), got {threat!r}.")
+    x = jnp.asarray(_checks.operand("project_onto", "x", x, integers=False))
 
     def update(updates, params, _x, _threat):
+        if params is None or params.shape != x.shape:
+            raise ValueError(f"project_onto: the perturbation must have the shape of x, {x.shape}. Pass it as params.")
         return threat.project(params + updates, x) - params
 
     return _stateless("project_onto", update, needs=False)

@@ -1,5 +1,6 @@
 """An evaluation that stops early: a slot whose example is misclassified takes the next example."""
 
+import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -8,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from noisejax import _checks
 from noisejax._random.stream import examples, fold
 from noisejax.adversarial._attacks.driver import (
     Best,
@@ -20,9 +22,9 @@ from noisejax.adversarial._attacks.driver import (
     worst_start,
 )
 from noisejax.adversarial._attacks.transforms import for_each_example
-from noisejax.adversarial._health import doubt
+from noisejax.adversarial._health import doubt, host_value
 from noisejax.adversarial._inputs import check_attack, is_outside, without_outside
-from noisejax.adversarial._threats.balls import Threat, as_column
+from noisejax.adversarial._threats.balls import Threat, as_column, check_ids
 
 
 class Evaluation(NamedTuple):
@@ -118,14 +120,17 @@ def evaluate(
       [0, 0, 0, 1, 1, 1, 0, 0, 0]
     """
     x = check_attack("evaluate", key, loss, x, threat, args, steps=steps, restarts=restarts, eot=eot)
-    if not isinstance(slots, (int, np.integer)) or slots < 1:
-        raise ValueError(f"evaluate: slots must be an integer, at least 1, got {slots!r}. It is static.")
+    _checks.count("evaluate", "slots", slots, 1, "It is static.")
+    random_start = _checks.flag("evaluate", "random_start", random_start)
+    _checks.function("evaluate", "success", success, "success(x, *args) -> (B,) booleans")
     count = x.shape[0]
     if not count:
         raise ValueError(f"evaluate: x must hold at least one example, got shape {x.shape}.")
     slots = min(int(slots), count)
     data = jax.lax.stop_gradient((x, threat.fitted(x), jax.tree.map(jnp.asarray, args)))
-    ids = examples(key, count) if ids is None else jnp.asarray(ids)
+    if not eot:
+        _warn_of_batch(loss, x, args)
+    ids = examples(key, count) if ids is None else check_ids("evaluate", ids, x)
     tx = for_each_example(tx)
     trials = keys_of_steps(key, eot)
 
@@ -245,3 +250,33 @@ def _sampled(threat, starts, x, ids):
         lambda along, leaf: leaf if along is None else leaf[:, None], axes, threat, is_leaf=lambda leaf: leaf is None
     )
     return jax.vmap(single, in_axes=(0, 0, axes, 0))(starts, x, lifted, ids)
+
+
+def _warn_of_batch(loss: Callable, x: jax.Array, args: tuple) -> None:
+    """Warns if the loss of an example depends on the others of its batch, by two calls on at most 16 examples.
+
+    Only where the examples are known: a compiled function cannot warn, and would pay for the calls every time.
+    """
+    if len(x) < 2 or any(host_value(leaf) is None for leaf in jax.tree.leaves((x, args))):
+        return
+    order = np.arange(min(len(x), 8))
+
+    def asked(index, points):
+        values = loss_on_batch("evaluate", loss, points, jax.tree.map(lambda leaf: jnp.asarray(leaf)[index], args), 0)
+        return host_value(values(None, points))
+
+    few = x[order]
+    alone = asked(order, few)
+    among = asked(np.concatenate([order[::-1], order]), jnp.concatenate([few[::-1], jnp.flip(few, axis=-1)]))
+    if alone is None or among is None:  # inside jit, where even constants are traced
+        return
+    among = among[: len(order)][::-1]
+    known = np.isfinite(alone) & np.isfinite(among)
+    apart = np.max(np.abs(np.where(known, alone, 0) - np.where(known, among, 0)))
+    if apart > 1e-3 * np.max(np.abs(alone), initial=0, where=known):
+        warnings.warn(
+            "evaluate: the loss of an example depends on the other examples of its batch, so the result depends on how "
+            "examples are batched. BatchNorm in train mode does this: use eval mode.",
+            UserWarning,
+            stacklevel=3,
+        )

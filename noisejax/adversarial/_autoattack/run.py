@@ -117,7 +117,8 @@ def autoattack(
       report: a function of a string, such as ``print``, that receives the accuracy after each attack.
 
     Returns:
-      An `AutoAttackResult`.
+      An `AutoAttackResult`. If an attack fails, or the user interrupts, the exception has an attribute `result` with
+      what was found before, and a note that says so.
 
     References:
       Croce and Hein, "Reliable evaluation of adversarial robustness with an ensemble of diverse parameter-free
@@ -173,34 +174,52 @@ def autoattack(
     suspicions += suspect.of_classes(classes, names, targets)
     suspicions += suspect.of_gradients(int(np.sum(flat & right)), int(right.sum()))
 
+    def result() -> AutoAttackResult:
+        """What the attacks so far have found."""
+        unjudged = robust & broken
+        x_found = x_adv.copy()
+        x_found[unjudged] = np.nan
+        found = np.where(unjudged, -2, found_by).astype(np.int32)
+        return AutoAttackResult(
+            jnp.asarray(x_found), robust & ~broken, found, dict(accuracy), dict(evaluations), tuple(suspicions)
+        )
+
     robust, broken = right.copy(), np.zeros(count, bool)
     found_by = np.where(right, -1, 0).astype(np.int32)
     x_adv = data.x.copy()
     accuracy, evaluations = {"clean": float(robust.mean())}, {"clean": count * max(eot, 1)}
-    for number, name in enumerate(names, 1):
-        evaluations[name] = 0
-        for run, turn in _runs(name, version, steps, queries, min(targets, classes - 1), eot, threat):
-            losses = tuple(name for name in names if name.startswith("apgd")) if name.startswith("apgd") else ()
-            program = run._replace(attack="apgd") if losses else run
-            for limit in _limits(run, turn, number, threat):
-                numbers = (losses.index(name) if losses else 0, turn, limit)
-                left = np.flatnonzero(robust)
-                for part, (point, fooled, bad) in data.run_each(left, _attacked, numbers, run=program, losses=losses):
-                    place = part[fooled]
-                    broken[part[bad]] = True
-                    x_adv[place], robust[place], found_by[place] = point[fooled], False, number
-                    evaluations[name] += _cost(run, limit) * len(part)
-        accuracy[name] = float((robust & ~broken).mean())
-        if report is not None:
-            report(f"{name}: {accuracy[name]:.2%} of {count} examples remain correct")
-    unjudged = robust & broken
-    robust, found_by = robust & ~broken, np.where(unjudged, -2, found_by).astype(np.int32)
-    x_adv[unjudged] = np.nan
-    suspicions += suspect.of_broken(int(unjudged.sum()), count)
+    try:
+        for number, name in enumerate(names, 1):
+            evaluations[name] = 0
+            for run, turn in _runs(name, version, steps, queries, min(targets, classes - 1), eot, threat):
+                losses = tuple(name for name in names if name.startswith("apgd")) if name.startswith("apgd") else ()
+                program = run._replace(attack="apgd") if losses else run
+                for limit in _limits(run, turn, number, threat):
+                    numbers = (losses.index(name) if losses else 0, turn, limit)
+                    left = np.flatnonzero(robust)
+                    for part, (point, fooled, bad) in data.run_each(
+                        left, _attacked, numbers, run=program, losses=losses
+                    ):
+                        place = part[fooled]
+                        broken[part[bad]] = True
+                        x_adv[place], robust[place], found_by[place] = point[fooled], False, number
+                        evaluations[name] += _cost(run, limit) * len(part)
+            accuracy[name] = float((robust & ~broken).mean())
+            if report is not None:
+                report(f"{name}: {accuracy[name]:.2%} of {count} examples remain correct")
+    except BaseException as error:  # also when the user interrupts: hours of attacks may have finished
+        error.result = result()  # pyright: ignore[reportAttributeAccessIssue]
+        done = ", ".join(list(accuracy)[1:]) or "no attack"
+        error.add_note(
+            f"autoattack: {name} failed. What was found before it ({done} finished) is the attribute `result` of this "
+            "exception."
+        )
+        raise
+    suspicions += suspect.of_broken(int((robust & broken).sum()), count)
     suspicions += suspect.of_square(accuracy)
     for text in suspicions:
         warnings.warn(f"autoattack: {text}", UserWarning, stacklevel=2)
-    return AutoAttackResult(jnp.asarray(x_adv), robust, found_by, accuracy, evaluations, tuple(suspicions))
+    return result()
 
 
 def _plan(version, eot, steps, queries, batch_size) -> tuple[tuple[str, ...], int]:

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from noisejax import _checks
 from noisejax.adversarial._health import host_value
 
 
@@ -47,8 +48,10 @@ def interval_bounds(
       >>> round(float(low[0, 0]), 3), round(float(high[0, 0]), 3)
       (-1.5, 1.5)
     """
-    lower, upper = _hidden("interval_bounds", layers[:-1], lower, upper, activation)
-    return _affine(*layers[-1], lower, upper)
+    layers, lower, upper = _checked("interval_bounds", layers, lower, upper, activation)
+    lower, upper = _hidden(layers[:-1], lower, upper, activation)
+    kernel, bias = layers[-1]
+    return _affine(kernel, bias, lower, upper)
 
 
 def margin_bounds(
@@ -82,9 +85,10 @@ def margin_bounds(
       >>> (adversarial.margin_bounds(layers, x - 0.2, x + 0.2, labels) > 0).tolist()
       [True, False]
     """
+    layers, lower, upper = _checked("margin_bounds", layers, lower, upper, activation)
     empty = jnp.any(~(lower <= upper), axis=-1)
-    lower, upper = _hidden("margin_bounds", layers[:-1], lower, upper, activation)
-    kernel, bias = (jnp.asarray(weight) for weight in layers[-1])
+    lower, upper = _hidden(layers[:-1], lower, upper, activation)
+    kernel, bias = layers[-1]
     _check_labels("margin_bounds", labels, lower.shape[0], bias.shape[0])
     labels = jnp.asarray(labels).astype(jnp.int32)
     wrong = empty | (labels < 0) | (labels >= bias.shape[0])
@@ -117,35 +121,64 @@ def worst_case_logits(lower: jax.Array, upper: jax.Array, labels: jax.Array) -> 
       >>> adversarial.worst_case_logits(jnp.array([[0.0, 1.0]]), jnp.array([[2.0, 3.0]]), jnp.array([1])).tolist()
       [[2.0, 1.0]]
     """
-    _check_box("worst_case_logits", lower, upper)
+    lower, upper = _box("worst_case_logits", "(B, classes)", lower, upper)
     _check_labels("worst_case_logits", labels, *lower.shape)
     own = jnp.asarray(labels).astype(jnp.int32)[:, None] == jnp.arange(lower.shape[-1])[None]
     return jnp.where(own, lower, upper)
 
 
-def _hidden(function: str, layers, lower, upper, activation):
-    if lower.shape != upper.shape or lower.ndim != 2:
-        raise ValueError(
-            f"{function}: lower and upper must be the corners of the boxes, of shape (B, inputs), got shapes "
-            f"{lower.shape} and {upper.shape}. Flatten images first."
+def _checked(function: str, layers, lower, upper, activation) -> tuple:
+    """The weights of the layers, which fit each other, and the corners, which fit the first of them."""
+    lower, upper = _box(function, "(B, inputs)", lower, upper)
+    _checks.function(function, "activation", activation, "of an array that never decreases")
+    pairs = isinstance(layers, (list, tuple)) and all(isinstance(p, (list, tuple)) and len(p) == 2 for p in layers)
+    if not pairs or not layers:
+        raise TypeError(
+            f"{function}: layers must be a list of pairs (kernel, bias), one for each layer, got "
+            f"{_checks.shown(layers)}."
         )
-    _check_box(function, lower, upper)
+    inputs, weights = lower.shape[1], []
+    for n, layer in enumerate(layers):
+        kernel, bias = (
+            _checks.operand(function, f"layers[{n}][{m}]", weight, integers=False) for m, weight in enumerate(layer)
+        )
+        if kernel.ndim != 2 or kernel.shape[0] != inputs or bias.shape != kernel.shape[1:]:
+            raise ValueError(
+                f"{function}: layers[{n}] must be (kernel, bias) of shapes ({inputs}, outputs) and (outputs,), got "
+                f"{kernel.shape} and {bias.shape}."
+            )
+        weights.append((jnp.asarray(kernel), jnp.asarray(bias)))
+        inputs = kernel.shape[1]
+    return weights, lower, upper
+
+
+def _hidden(layers, lower, upper, activation):
     for kernel, bias in layers:
         lower, upper = (activation(bound) for bound in _affine(kernel, bias, lower, upper))
     return lower, upper
 
 
-def _check_box(function: str, lower, upper) -> None:
-    """Checks known corners. Exchanged ones describe an empty box, for which everything would be certified."""
-    low, high = host_value(lower), host_value(upper)
+def _box(function: str, shape: str, lower, upper) -> tuple[jax.Array, jax.Array]:
+    """The corners as arrays. Exchanged ones describe an empty box, for which everything would be certified."""
+    corners = [_checks.operand(function, n, v, integers=False) for n, v in (("lower", lower), ("upper", upper))]
+    if corners[0].shape != corners[1].shape or corners[0].ndim != 2:
+        raise ValueError(
+            f"{function}: lower and upper must be the corners of the boxes, of shape {shape}, got shapes "
+            f"{corners[0].shape} and {corners[1].shape}. Flatten images first."
+        )
+    low, high = (host_value(corner) for corner in corners)
     if low is not None and high is not None and not np.all(low <= high):
         raise ValueError(
             f"{function}: lower must be at most upper everywhere, got {np.sum(~(low <= high))} elements where it is "
             "not, or where one of them is NaN. Are the two exchanged?"
         )
+    low, high = (jnp.asarray(corner) for corner in corners)
+    wide = jnp.promote_types(jnp.float32, jnp.float64 if jnp.float64 in (low.dtype, high.dtype) else jnp.float32)
+    return low.astype(wide), high.astype(wide)
 
 
 def _check_labels(function: str, labels, examples: int, classes: int) -> None:
+    labels = _checks.operand(function, "labels", labels)
     if not jnp.issubdtype(jnp.result_type(labels), jnp.integer) or np.shape(labels) != (examples,):
         got = f"{jnp.result_type(labels)}{list(np.shape(labels))}"
         raise TypeError(f"{function}: labels must be integers of shape ({examples},), got {got}.")

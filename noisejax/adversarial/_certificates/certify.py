@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from noisejax import _checks
 from noisejax._contract import is_fitted
 from noisejax._noise import Noise
 from noisejax._noises.additive import gaussian, laplace, uniform
@@ -109,6 +110,8 @@ def guarantee(noise: Callable, shape: Sequence[int]) -> Guarantee:
       >>> cells.norm, cells.radius(np.array([0.8, 0.95])).tolist()
       ('l0', [1.0, 2.0])
     """
+    if not isinstance(shape, (tuple, list)) or not all(isinstance(n, (int, np.integer)) and n > 0 for n in shape):
+        raise TypeError(f"guarantee: shape must be the shape of x, such as (1, 64), got {_checks.shown(shape)}.")
     inner = noise
     while isinstance(inner, Noise) and inner.stages[0] is not inner:  # a chain, perhaps of chains
         inner = inner.stages[0]

@@ -8,7 +8,7 @@ import numpy as np
 from jax.core import Tracer
 
 from noisejax import _checks
-from noisejax._contract import Amount, host_amount, straight_through
+from noisejax._contract import Amount, arithmetic_amount, straight_through
 from noisejax._random import sample
 from noisejax._random.stream import Stream, examples, fold, one_example, stage, words, words_like
 from noisejax._sharding import like_examples
@@ -280,11 +280,17 @@ class L2(Threat):
 # Draws. Those of example i depend only on (key, ids[i]).
 
 
+def check_ids(function: str, ids, x) -> jax.Array:
+    """The ids of the examples as integers, one for each."""
+    ids = _checks.ids(function, ids)
+    if ids.shape != x.shape[:1]:
+        raise ValueError(f"{function}: ids must be integers of shape {x.shape[:1]}, one per example, got {ids.shape}.")
+    return ids
+
+
 def streams_per_example(key, ids, x):
     """One stream for each example."""
-    if ids is not None and (not jnp.issubdtype(jnp.result_type(ids), jnp.integer) or np.shape(ids) != x.shape[:1]):
-        raise ValueError(f"ids must be integers of shape {x.shape[:1]}, one per example, got {ids!r}.")
-    ids = examples(key, x.shape[0]) if ids is None else jnp.asarray(ids)
+    ids = examples(key, x.shape[0]) if ids is None else check_ids("ids", ids, x)
     return one_example(fold(stage(key, "adversarial"), like_examples(ids, x)))
 
 
@@ -335,8 +341,9 @@ def fit_to_rank(function: str, name: str, value, x) -> Any:
 def _float(function: str, name: str, value, inside=None):
     if isinstance(value, (str, bytes, complex, dict)) or callable(value):
         hint = f" Write {value} without quotes." if isinstance(value, str) else ""
-        raise TypeError(f"{function}: {name} must be a number or an array of numbers, got {value!r}.{hint}")
-    value = host_amount(function, name, value, inside)
+        got = _checks.shown(value)
+        raise TypeError(f"{function}: {name} must be a number or an array of numbers, got {got}.{hint}")
+    value = arithmetic_amount(function, name, value, inside)
     known = host_value(value) if isinstance(value, jax.Array) else None
     if known is not None and inside is not None:
         inside(function, name, known.astype(np.float32))

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from noisejax import _checks
 from noisejax.adversarial._health import host_value
 
 
@@ -29,9 +30,14 @@ def patch_mask(x: jax.Array, corner: Any, size: tuple[int, int]) -> jax.Array:
       >>> mask[0, :, :, 0].astype(int).tolist()
       [[0, 0, 0, 0], [0, 0, 1, 1], [0, 0, 1, 1], [0, 0, 0, 0]]
     """
+    x, corner = _checks.operand("patch_mask", "x", x), _checks.operand("patch_mask", "corner", corner, integers=True)
     if x.ndim != 4:
         raise ValueError(f"patch_mask: x must be images of shape (B, H, W, C), got {x.shape}.")
-    if len(size) != 2 or not all(isinstance(n, (int, np.integer)) and n > 0 for n in size):
+    if (
+        not isinstance(size, (tuple, list))
+        or len(size) != 2
+        or not all(isinstance(n, (int, np.integer)) and n > 0 for n in size)
+    ):
         raise ValueError(f"patch_mask: size must be a height and a width, at least 1, got {size!r}. It is static.")
     known, sides = host_value(corner), np.array(size)
     if known is not None and known.shape[-1:] == (2,) and np.any((known + sides <= 0) | (known >= x.shape[1:3])):

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from noisejax import _checks
 from noisejax._random import sample
 from noisejax.adversarial._health import host_value
 from noisejax.adversarial._threats.balls import (
@@ -49,6 +50,7 @@ class L1(Threat):
 
     def __init__(self, eps, bounds, *, mutable=None, top: float = 0.01):
         super().__init__(eps, bounds, mutable=mutable)
+        top = _checks.scalar("L1", "top", top)
         if not 0 < top <= 1:
             raise ValueError(f"L1: top must be a share of the features, in (0, 1], got {top!r}.")
         self.top = top
@@ -122,7 +124,7 @@ class L0(Threat):
                 f"L0: eps must be a number of features, at least 1 (or 0 for no change), got {eps!r}. It is not a "
                 "share of them: multiply a share by the number of features."
             )
-        self.pixels = bool(pixels)
+        self.pixels = _checks.flag("L0", "pixels", pixels)
 
     def norm(self, delta):
         return jnp.sum(self._units(delta != 0), axis=tuple(range(1, delta.ndim))).astype(jnp.float32)

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from noisejax import _checks
 from noisejax._contract import straight_through
 from noisejax._random import sample
 from noisejax.adversarial._threats.balls import Threat, divide_or, max_abs, words_per_element
@@ -69,6 +70,9 @@ class Tabular(Threat):
             raise TypeError(f"Tabular: threat must be Linf, L2 or L1 for the numeric columns, got {threat!r}.")
         self.threat = threat
         self.integers = _columns("integers", integers)
+        if not isinstance(categories, (list, tuple)):
+            got = _checks.shown(categories)
+            raise TypeError(f"Tabular: categories must be a tuple of groups of columns, got {got}.")
         self.categories = tuple(_columns("categories", group) for group in categories)
         self.derived = _columns("derived", derived)
         named = [*self.integers, *(c for group in self.categories for c in group), *self.derived]

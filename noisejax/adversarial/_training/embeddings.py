@@ -10,7 +10,7 @@ from noisejax._padded import padding
 from noisejax._random import sample
 from noisejax._random.stream import stage
 from noisejax.adversarial._inputs import check_attack
-from noisejax.adversarial._losses import kl
+from noisejax.adversarial._losses import kl, pair_of_logits
 from noisejax.adversarial._options import check_amount
 from noisejax.adversarial._threats.balls import Threat, as_column, divide_or, streams_per_example, words_per_element
 from noisejax.adversarial._training.losses import normal_start, per_example_size, without_gradient
@@ -186,6 +186,7 @@ def symmetric_kl(logits: jax.Array, other: jax.Array) -> jax.Array:
       >>> adversarial.symmetric_kl(jnp.array([[0.0, 0.0]]), jnp.array([[0.0, jnp.log(3.0)]])).round(4).tolist()
       [0.27469998598098755]
     """
+    logits, other = pair_of_logits("symmetric_kl", logits, "other", other)
     return kl(logits, other) + kl(other, logits)
 
 

@@ -10,6 +10,7 @@ from typing import Any, Unpack
 import jax
 import jax.numpy as jnp
 
+from noisejax import _checks
 from noisejax._contract import Amount
 from noisejax._random import sample
 from noisejax._random.stream import stage
@@ -252,6 +253,8 @@ def free_step(
       (4,)
     """
     x = check_attack("free_step", jax.random.key(0), loss, x, threat, args)
+    has_aux = _checks.flag("free_step", "has_aux", has_aux)
+    _checks.native("free_step", "delta", delta)
     if getattr(delta, "shape", None) != x.shape:
         got = getattr(delta, "shape", None) or type(delta).__name__
         raise ValueError(f"free_step: delta must have x's shape {x.shape}, got {got}. Start with jnp.zeros_like(x).")

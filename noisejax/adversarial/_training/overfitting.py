@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from noisejax import _checks
-from noisejax._contract import Amount, host_amount
+from noisejax._contract import Amount, arithmetic_amount
 from noisejax.adversarial._inputs import check_attack
 from noisejax.adversarial._threats.balls import Threat, as_column, divide_or, max_abs
 
@@ -60,7 +60,7 @@ def overfitting_guard(drop: Amount = 0.2) -> OverfittingGuard:
       >>> bool(state.overfit), int(state.kept)
       (True, 2)
     """
-    drop = host_amount("overfitting_guard", "drop", drop, _checks.nonnegative)
+    drop = arithmetic_amount("overfitting_guard", "drop", drop, _checks.nonnegative)
 
     def init(params):
         return OverfittingState(jnp.float32(-jnp.inf), jax.tree.map(jnp.asarray, params), jnp.bool_(False))

@@ -159,6 +159,20 @@ def test_evaluate_counts_losses_that_are_not_finite():
     assert not evaluate(predict).success.any()
 
 
+def test_evaluate_warns_of_a_model_that_depends_on_its_batch():
+    def normalized(x):
+        return predict((x - x.mean(0, keepdims=True)) / (x.std(0, keepdims=True) + 0.1))
+
+    def evaluate(model, x=X):
+        loss, held = adversarial.untargeted(model), adversarial.misclassified(model)
+        return adversarial.evaluate(KEY, TX, loss, x, Linf(1e-3, (0, 1)), (Y,), success=held, steps=2, slots=2)
+
+    with pytest.warns(UserWarning, match="evaluate: the loss of an example depends on the other examples"):
+        evaluate(normalized)
+    evaluate(predict)
+    jax.jit(lambda x: evaluate(normalized, x).success)(X)  # where nothing can be known, nothing is asked
+
+
 def test_vanished_gradients_are_warned_about():
     def steps(x):
         return predict(jnp.round(4 * x) / 4)

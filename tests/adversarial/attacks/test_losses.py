@@ -98,7 +98,7 @@ def test_a_targeted_attack_reaches_its_target():
         (lambda: adversarial.cross_entropy(Z, jnp.asarray(Y, jnp.float32)), "labels must be integers"),
         (lambda: adversarial.cross_entropy(Z, Y[:3]), r"integers of shape \(7,\)"),
         (lambda: adversarial.targeted_dlr(Z, Y, T + 5), "targets must lie in"),
-        (lambda: adversarial.kl(Z, Y), "both logits"),
+        (lambda: adversarial.kl(Z, Y), "logits and clean_logits must have one shape"),
         (lambda: adversarial.untargeted(lambda x: x)(Z), "takes logits and 1 more"),
     ],
 )

@@ -340,3 +340,22 @@ def test_square_is_refused_before_the_other_attacks_run(key, shape):
             adversarial.autoattack(key, model, x, labels, Linf(0.1, (0, 1)), version=version)
         assert "version=('apgd-ce'" in str(raised.value)
     assert not calls
+
+
+@pytest.mark.parametrize("kind", [RuntimeError, KeyboardInterrupt])
+def test_what_was_found_before_a_failure_is_not_lost(key, kind):
+    told = []
+
+    def report(text):
+        told.append(text)
+        if len(told) == 2:
+            raise kind("the disk is full")
+
+    with pytest.raises(kind) as caught:
+        adversarial.autoattack(key, predict, X, Y, Linf(EPS, (0, 1)), **SMALL, report=report)
+    found = caught.value.result
+    assert list(found.accuracy) == ["clean", "apgd-ce", "apgd-t"]
+    assert found.robust.mean() == found.accuracy["apgd-t"] < found.accuracy["clean"]
+    fell = found.found_by > 0
+    assert fell.any() and (np.argmax(np.asarray(predict(found.x)), 1)[fell] != Y[fell]).all()
+    assert "apgd-t failed" in caught.value.__notes__[0] and "attribute `result`" in caught.value.__notes__[0]

@@ -1,0 +1,35 @@
+"""The table of right calls. Every public callable has one, or a reason why it needs none."""
+
+from bad_input.calls import attacks, layers, noises, rest, values
+from bad_input.calls.call import Call as Call
+
+RECORD = "a record that functions return, which checks nothing"
+WITHOUT = {
+    "Fitted": "a base class, whose subclasses users write",
+    "Noise": "made by bind and the combinators, which check",
+    "Marginals": "made by marginals, which checks",
+    "Adaptive": "made by adaptive, which checks",
+    "AdaptiveState": RECORD,
+    "adversarial.AutoAttackResult": RECORD,
+    "adversarial.Certificates": RECORD,
+    "adversarial.Guarantee": "a record that users fill with functions of their own",
+    "adversarial.Decisions": RECORD,
+    "adversarial.Evaluation": RECORD,
+    "adversarial.OverfittingGuard": RECORD,
+    "adversarial.OverfittingState": RECORD,
+    "adversarial.Threat": "a base class, whose subclasses are called",
+    "nnx.Amount": "a type of Variable, which Flax constructs",
+    "optim.AdversarialWeightsState": RECORD,
+    "optim.AnticorrelatedNoiseState": RECORD,
+    "optim.NoiseState": RECORD,
+    "optim.PreconditionedSGLDState": RECORD,
+    "robustness.Comparison": RECORD,
+    "robustness.Interval": RECORD,
+    "robustness.Passes": RECORD,
+    "robustness.Report": RECORD,
+}
+
+
+def every() -> list[Call]:
+    """All calls, in a fixed order."""
+    return [call for table in (noises, values, attacks, layers, rest) for call in table.calls()]

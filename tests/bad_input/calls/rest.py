@@ -1,0 +1,267 @@
+"""`noisejax.weights`, `noisejax.optim` and `noisejax.robustness`."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+import noisejax as nj
+from bad_input.calls.call import KEY, Call, X, array, call
+from noisejax import optim, robustness
+
+W, B = array(3, 2), array(2)
+PARAMS = {"kernel": W, "bias": B}
+GRADS = {"kernel": W - 0.5, "bias": B - 0.5}
+ROWS = {"kernel": array(4, 3, 2), "bias": array(4, 2)}
+GAUSSIAN = nj.bind(nj.gaussian, std=0.1)
+LABELS = np.array([0, 1, 0, 1])
+
+
+def device(tree):
+    return jax.tree.map(jnp.asarray, tree)
+
+
+def value(w):
+    return jnp.sum(w["kernel"] ** 2) + jnp.sum(w["bias"] ** 4)
+
+
+VALUE_AND_GRAD = jax.value_and_grad(value)
+
+
+def stepped(tx):
+    """Two updates, so that a schedule or a state is used."""
+    params = device(PARAMS)
+    tx = optax.with_extra_args_support(tx)
+    state = tx.init(params)
+    for _ in range(2):
+        updates, state = tx.update(device(GRADS), state, params, value_and_grad_fn=VALUE_AND_GRAD)
+    return updates
+
+
+def private(tx):
+    params = device(PARAMS)
+    return tx.update(device(ROWS), tx.init(params), params)[0]
+
+
+def rounded(tx):
+    params = jax.tree.map(lambda w: w.astype(jnp.bfloat16), device(PARAMS))
+    updates = jax.tree.map(lambda w: w.astype(jnp.bfloat16), device(GRADS))
+    return tx.update(updates, tx.init(params), params)[0]
+
+
+def loss(params, x):
+    return jnp.mean((x @ params["kernel"] + params["bias"]) ** 2)
+
+
+def noisy_gradients(function):
+    return function(KEY, device(PARAMS), jnp.asarray(X))
+
+
+def scored(report):
+    return {"levels": report.levels, "scores": report.scores, "clean": report.clean_scores}
+
+
+def predict(x):
+    return x[:, 0] > 0.5
+
+
+def at(std):
+    return nj.bind(nj.gaussian, std=std)
+
+
+FAMILIES = {"gaussian": (at, [0.0, 0.1])}
+
+
+def reports():
+    return {name: robustness.sweep(KEY, predict, (X, LABELS), FAMILIES) for name in ("a", "b")}
+
+
+def differences(rows):
+    return {name: (row.clean, row.difference) for name, row in rows.items()}
+
+
+def drawn(figure):
+    import matplotlib.pyplot as plt
+
+    plt.close(figure)
+    return [len(figure.axes)]
+
+
+def calls() -> list[Call]:
+    product = {"key": KEY, "x": X, "w": W, "std": 0.1, "product": "...i,io->...o", "mode": "example"}
+    products = {
+        "heads": ("flipout", "local_reparam", "low_rank", "low_rank_factors", "noisy_net", "product"),
+        "signed": ("bias",),
+    }
+    optimizing = {"heads": ("adversarial_weights", "update", "apply_noise", "gaussian")}
+    found = [
+        *(call(f"weights.{name}", a=product, **products) for name in ("flipout", "local_reparam")),
+        call("weights.low_rank", a={**product, "rank": 2}, **products, slow=("rank",)),
+        call(
+            "weights.low_rank_factors",
+            a={**{n: v for n, v in product.items() if n != "std"}, "rank": 2},
+            **products,
+            slow=("rank",),
+        ),
+        call(
+            "weights.noisy_net",
+            a={"key": KEY, "x": X, "w": W, "std": 0.1, "bias": B, "bias_std": 0.1, "mode": "example"},
+            **products,
+        ),
+        call(
+            "weights.Conv",
+            lambda conv: nj.weights.flipout(KEY, array(2, 5, 5, 3), array(3, 3, 3, 2), 0.1, product=conv),
+            a={"strides": 1, "padding": "SAME", "input_dilation": 1, "kernel_dilation": 1, "feature_group_count": 1},
+            **{**products, "heads": (*products["heads"], "Conv")},
+        ),
+        call("weights.perturb", a={"key": KEY, "tree": PARAMS, "noise": GAUSSIAN, "only": "k*"}, heads=("gaussian",)),
+        call("optim.add_noise", stepped, a={"key": KEY, "std": 0.1}, **optimizing),
+        call("optim.add_anticorrelated_noise", stepped, a={"key": KEY, "std": 0.1}, **optimizing),
+        call(
+            "optim.add_langevin_noise", stepped, a={"key": KEY, "learning_rate": 0.1, "temperature": 1.0}, **optimizing
+        ),
+        call("optim.sgld", stepped, a={"key": KEY, "learning_rate": 0.1, "temperature": 1.0}, **optimizing),
+        call(
+            "optim.preconditioned_sgld",
+            stepped,
+            a={"key": KEY, "learning_rate": 0.1, "temperature": 1.0, "decay": 0.9, "eps": 1e-5},
+            **optimizing,
+        ),
+        call(
+            "optim.add_private_noise",
+            stepped,
+            a={"key": KEY, "l2_norm_clip": 1.0, "noise_multiplier": 0.5, "batch_size": 4.0},
+            **optimizing,
+            slow=("batch_size",),
+        ),
+        call(
+            "optim.differentially_private_aggregate",
+            private,
+            a={"key": KEY, "l2_norm_clip": 1.0, "noise_multiplier": 0.5, "batch_size": 4.0},
+            **optimizing,
+            slow=("batch_size",),
+        ),
+        call("optim.annealed_std", lambda std: std(3), a={"eta": 0.1, "gamma": 0.55}),
+        call("optim.apply_noise", stepped, a={"key": KEY, "noise": GAUSSIAN}, **optimizing),
+        call("optim.apply_updates", a={"key": KEY, "params": PARAMS, "updates": GRADS}),
+        call(
+            "optim.clipped_sum",
+            a={"grads": ROWS, "l2_norm_clip": 1.0, "where": np.array([True, True, False, True])},
+            batch=("where",),
+        ),
+        call("optim.stochastic_round", a={"key": KEY, "x": X, "dtype": jnp.bfloat16}),
+        call("optim.stochastic_rounding", rounded, a={"key": KEY}),
+        call("optim.trainable", a={"tree": {"w": W, "noise": GAUSSIAN}}, anything=("tree",)),
+        call(
+            "optim.perturbed_gradients",
+            noisy_gradients,
+            a={"grad_fn": jax.grad(loss), "noise": 0.1, "only": "kernel"},
+            heads=("gaussian",),
+        ),
+        call(
+            "optim.adversarial_weights",
+            stepped,
+            a={"inner": optax.sgd(0.1), "adversary": optax.sgd(0.1), "steps": 1, "alternate": False},
+            **optimizing,
+            slow=("steps",),
+        ),
+        call(
+            "optim.sam",
+            stepped,
+            a={"inner": optax.sgd(0.1), "rho": 0.1, "only": "kernel", "alternate": False, "synchronize": False},
+            **optimizing,
+        ),
+        call(
+            "optim.asam",
+            stepped,
+            a={"inner": optax.sgd(0.1), "rho": 0.1, "eta": 0.01, "only": "kernel", "alternate": False},
+            **optimizing,
+        ),
+        call(
+            "optim.gsam",
+            stepped,
+            a={"inner": optax.sgd(0.1), "rho": 0.1, "alpha": 0.1, "alternate": False},
+            **optimizing,
+        ),
+        call("optim.awp", stepped, a={"inner": optax.sgd(0.1), "gamma": 0.1, "alternate": False}, **optimizing),
+        call(
+            "robustness.sweep",
+            scored,
+            a={
+                "key": KEY,
+                "predict": predict,
+                "data": (X, LABELS),
+                "families": FAMILIES,
+                "draws": 1,
+                "batch_size": 2,
+                "metric": "accuracy",
+            },
+            heads=("gaussian", "on_batch"),
+            slow=("draws", "batch_size"),
+            expensive=True,
+        ),
+        call(
+            "robustness.on_batch",
+            lambda n: robustness.sweep(KEY, predict, (X, LABELS), {"a": (lambda level: n, [0.1])}).scores,
+            a={"noise": _moved},
+            heads=("sweep",),
+            expensive=True,
+        ),
+        call(
+            "robustness.compare",
+            differences,
+            a={"reports": reports(), "baseline": "a", "level": 0.1, "share": 0.95, "confidence": 0.95},
+            heads=("Report", "interval", "passes", "difference", "at"),
+        ),
+        call(
+            "robustness.plot",
+            drawn,
+            a={
+                "reports": reports(),
+                "threshold": 0.9,
+                "chance": 0.5,
+                "faint": (),
+                "percent": False,
+                "confidence": 0.95,
+            },
+            signed=("threshold", "chance"),
+            skip={"faint": ("str in it",)},  # the name of a model
+            heads=("Report", "interval", "passes"),
+        ),
+        call(
+            "robustness.plot_features",
+            drawn,
+            a={"before": X, "after": {"noisy": X + 0.1}, "names": ["a", "b", "c"], "bins": 5},
+            slow=("bins",),
+        ),
+    ]
+    for name, tx in {
+        "add_noise": optim.add_noise(KEY, 0.1),
+        "add_anticorrelated_noise": optim.add_anticorrelated_noise(KEY, 0.1),
+        "add_langevin_noise": optim.add_langevin_noise(KEY, 0.1),
+        "sgld": optim.sgld(KEY, 0.1),
+        "preconditioned_sgld": optim.preconditioned_sgld(KEY, 0.1),
+        "apply_noise": optim.apply_noise(KEY, GAUSSIAN),
+        "stochastic_rounding": optim.stochastic_rounding(KEY),
+    }.items():
+        state = tx.init(device(PARAMS))
+
+        def updated(updates, state, params, tx=tx):
+            return tx.update(updates, state, params)[0]
+
+        found.append(
+            Call(
+                f"optim.{name}",
+                {"updates": device(GRADS), "state": state, "params": device(PARAMS)},
+                note="update",
+                function=updated,
+                only=("updates",),
+                heads=("update", name),
+                none=("params", "updates"),
+            )
+        )
+    return found
+
+
+def _moved(key, batch):
+    return nj.gaussian(key, jnp.asarray(batch[0]), 0.1), batch[1]
