@@ -2,12 +2,11 @@
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 
 from noisejax import _checks
 from noisejax._contract import Amount, Hit, Mask, array_noise, saturate
 from noisejax._random import sample
-from noisejax._random.stream import all_but, words
+from noisejax._random.stream import all_but, row_numbers, words
 from noisejax.tabular._cells import NUMBERS, real
 
 KINDS = ("sudden", "gradual", "incremental", "recurring")
@@ -127,8 +126,7 @@ def drift(
       [0.0, 0.0, 5.0, 5.0]
     """
     if time is None:
-        shape = (1,) * (x.ndim - 2) + (x.shape[-2], 1)
-        time = lax.broadcasted_iota(jnp.float32, shape, x.ndim - 2)
+        time = row_numbers(key, x)
     weight = drift_weight(time, position, width, kind=kind, period=period)
     values = real(x)
     new = jnp.asarray(scale, values.dtype) * values + jnp.asarray(shift, values.dtype)
