@@ -1,0 +1,104 @@
+"""Noises of arrays on the columns of a frame: on the CPU, with x64, chunk by chunk, and with the rows' own numbers."""
+
+import contextlib
+import dataclasses
+import functools
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from noisejax._compose import changed
+from noisejax._contract import is_fitted
+from noisejax._noise import Noise, Run
+from noisejax._random.stream import Stream
+from noisejax._replay import HITS
+from noisejax.frame._faults import On
+
+
+@contextlib.contextmanager
+def on_host() -> Iterator[None]:
+    """The CPU, and 64-bit numbers."""
+    with jax.default_device(jax.devices("cpu")[0]), jax.enable_x64(True):
+        yield
+
+
+@functools.partial(jax.jit, static_argnames="hits")
+def _run(noise: Noise, key: Stream, x: jax.Array, where: Any, *, hits: bool) -> Any:
+    if hits:
+        return Run(where, HITS)(noise, key, x)[1]
+    y = Run(where)(noise, key, x)[0]
+    if y.shape != x.shape or y.dtype != x.dtype:
+        raise TypeError(f"corrupt: a fault must keep shape and dtype, {x.shape} of {x.dtype}, got {y.shape} of {y.dtype}.")
+    return y, changed(x, y)
+
+
+def run(
+    noise: Noise,
+    key: Stream,
+    x: np.ndarray,
+    where: np.ndarray | None,
+    *,
+    hits: bool,
+    rows: np.ndarray | None,
+    size: int | None,
+    done: Callable[[int], None] = lambda n: None,
+) -> Any:
+    """A noise on the rows of x, of shape (n, C): its hits, or the new values and where they differ.
+
+    Args:
+      rows: the numbers of the rows; None for a noise that needs all of them at once.
+      size: the number of rows of a chunk; None for all. Chunks are padded to a power of two, so that the last one does
+        not compile the noise again.
+    """
+    if rows is None:
+        result = jax.tree.map(np.asarray, _run(noise, key, x, where, hits=hits))
+        done(len(x))
+        return result
+    n = len(x)
+    size = max(n if size is None else min(size, n), 1)
+    room = 1 << (size - 1).bit_length()
+    out = np.empty(x.shape, bool) if hits else (np.empty_like(x), np.empty(x.shape, bool))
+    for low in range(0, n, size):
+        part = slice(low, min(low + size, n))
+        result = _run(
+            _rows_of(noise, part, n, room),
+            dataclasses.replace(key, rows=jnp.asarray(_padded(rows[part], room))),
+            _padded(x[part], room),
+            None if where is None else _padded(where[part], room),
+            hits=hits,
+        )
+        count = part.stop - low
+        for whole, chunk in zip(jax.tree.leaves(out), jax.tree.leaves(result), strict=True):
+            whole[part] = np.asarray(chunk)[:count]
+        done(count)
+    return out
+
+
+def _rows_of(noise: Noise, part: slice, n: int, room: int) -> Noise:
+    """The noise with the amounts of some rows: the values that a mechanism conditions on, and amounts of shape (n, 1)."""
+
+    def cut(leaf):
+        if isinstance(leaf, On):
+            return dataclasses.replace(leaf, values=_padded(leaf.values[part], room))
+        if is_fitted(leaf) or np.ndim(leaf) != 2 or np.shape(leaf)[0] != n or n == 1:
+            return _inside(leaf, cut) if is_fitted(leaf) else leaf
+        return _padded(np.asarray(leaf)[part], room)
+
+    return jax.tree.map(cut, noise, is_leaf=is_fitted)
+
+
+def _inside(leaf: Any, cut: Callable) -> Any:
+    """A copula holds a different mechanism."""
+    inner = getattr(leaf, "mechanism", None)
+    return dataclasses.replace(leaf, mechanism=cut(inner)) if inner is not None else leaf
+
+
+def _padded(values: np.ndarray, room: int) -> np.ndarray:
+    if len(values) == room:
+        return values
+    out = np.zeros((room, *values.shape[1:]), values.dtype)
+    out[: len(values)] = values
+    return out
