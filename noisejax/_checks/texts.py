@@ -68,7 +68,8 @@ def extra(module: str, package: str, error: ModuleNotFoundError, extra: str = ""
     return ModuleNotFoundError(message, name=error.name)
 
 
-_BY_NAME = {"nnx": "njx", "linen": "njl", "optim": "optim", "adversarial": "adversarial", "frame": "frame"}  # with their usual aliases
+# With their usual aliases.
+_BY_NAME = {"nnx": "njx", "linen": "njl", "optim": "optim", "adversarial": "adversarial", "frame": "frame"}
 _ATTRIBUTES = ("image", "labels", "robustness", "signal", "weights")
 
 

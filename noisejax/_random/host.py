@@ -45,9 +45,7 @@ def words(parent: HostStream, tag: str, index: np.ndarray) -> np.ndarray:
 def fold(parent: HostStream, number: int) -> HostStream:
     """The stream that belongs to an integer of up to 64 bits, as `stream.fold` gives it."""
     index = np.array([number & 0xFFFFFFFFFFFFFFFF], np.uint64)
-    return dataclasses.replace(
-        parent, k0=words(parent, "fold.0", index), k1=words(parent, "fold.1", index), path=()
-    )
+    return dataclasses.replace(parent, k0=words(parent, "fold.0", index), k1=words(parent, "fold.1", index), path=())
 
 
 def bernoulli(w: np.ndarray, rate: Any) -> np.ndarray:

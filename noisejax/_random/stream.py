@@ -113,8 +113,8 @@ def jax_key(key: "jax.Array | Stream") -> jax.Array:
         )
     if key.rows is not None:
         raise ValueError(
-            "frame: only noises of this library can draw for a part of a table. A function that draws from a JAX key of "
-            "its own, or reads several rows, needs the whole table: leave out ids, and call frame.corrupt."
+            "frame: only noises of this library can draw for a part of a table. A function that draws from a JAX key "
+            "of its own needs the whole table: leave out ids, and call frame.corrupt."
         )
     return _typed(key, pair_of(key, *(_word(key, tag, jnp.uint32(0), None) for tag in ("key.0", "key.1"))))
 
@@ -248,15 +248,16 @@ def _along_rows(rows: jax.Array, tag: str, shape: tuple[int, ...], varies) -> bo
     if varies is not None and (0 not in varies or shape[0] == rows.shape[0]):
         return 0 in varies
     raise ValueError(
-        f"frame: the draw {tag!r} of shape {shape} has no part for each row, so it needs the whole table. Leave out ids, "
-        "and call frame.corrupt."
+        f"frame: the draw {tag!r} of shape {shape} has no part for each row, so it needs the whole table. Leave out "
+        "ids, and call frame.corrupt."
     )
 
 
 def _numbered(shape: tuple[int, ...], rows: jax.Array) -> tuple[jax.Array, jax.Array | None]:
     """The row-major index of every element of some rows of an array, whose numbers are `rows`."""
     first, stride = (shape[0],) + (1,) * (len(shape) - 1), math.prod(shape[1:])
-    low, high = (None if part is None else part.reshape(first) for part in two_words(rows))
+    low, high = two_words(rows)
+    low, high = low.reshape(first), None if high is None else high.reshape(first)
     if high is None and stride == 1:
         return low, None
     zero = jnp.zeros(shape, jnp.uint32)

@@ -18,6 +18,9 @@ from noisejax.frame._corrupt import (
     corrupt as corrupt,
     noise as noise,
 )
+from noisejax.frame._encode import Encoded as Encoded, decode as decode, encode as encode
+from noisejax.frame._engines import grain_map as grain_map, map_batches as map_batches, numpy_door as numpy_door
+from noisejax.frame._layouts import Layout as Layout, layout as layout
 from noisejax.frame._schema import schema as schema
 from noisejax.frame._strings import (
     misspelt as misspelt,
@@ -27,13 +30,21 @@ from noisejax.frame._strings import (
 )
 
 __all__ = [
+    "Encoded",
     "FrameNoise",
+    "Layout",
     "augment",
     "corrupt",
+    "decode",
+    "encode",
+    "grain_map",
+    "layout",
+    "map_batches",
     "misspelt",
     "mistyped",
     "mojibake",
     "noise",
+    "numpy_door",
     "schema",
     "similar",
 ]

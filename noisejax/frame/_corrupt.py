@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import narwhals as nw
 import numpy as np
+from jax.core import Tracer
 
 from noisejax import _checks
 from noisejax._random import host
@@ -112,7 +113,7 @@ class Table:
 
     def corrupted(self, key: Any, faults: Any, chunk_rows: Any, ids: Any, progress: bool, whole_table: bool = True):
         _checks.key(self.function, key)
-        if isinstance(key, jax.core.Tracer):
+        if isinstance(key, Tracer):
             raise TypeError(f"{self.function}: data frames live on the host. Call it outside of jit, with a real key.")
         if chunk_rows is not None and (not isinstance(chunk_rows, (int, np.integer)) or chunk_rows < 1):
             raise ValueError(f"{self.function}: chunk_rows must be at least 1, or None for all, got {chunk_rows!r}.")
@@ -181,8 +182,8 @@ class Table:
         if cells.numeric or cells.coded:
             return cells.numbers()
         raise TypeError(
-            f"{self.function}: a mechanism depends on the column {name!r} of dtype {cells.series.dtype}, which is neither "
-            "a number nor a category."
+            f"{self.function}: a mechanism depends on the column {name!r} of dtype {cells.series.dtype}, which is "
+            "neither a number nor a category."
         )
 
     def _may_lose(self, cells: Cells) -> None:
@@ -213,7 +214,9 @@ class Table:
         dtypes = {a.dtype for a in arrays}
         if len(dtypes) > 1 and not step.loses and any(a.dtype.kind != "f" for a in arrays):
             shown = ", ".join(f"{c.name!r} of {a.dtype}" for c, a in zip(cells, arrays, strict=True))
-            raise TypeError(f"{self.function}: {name} sees several columns at once, which must have one dtype: {shown}.")
+            raise TypeError(
+                f"{self.function}: {name} sees several columns at once, which must have one dtype: {shown}."
+            )
         if step.loses:
             arrays = [c.numbers() for c in cells]
         dtype = np.result_type(*arrays)
@@ -243,7 +246,8 @@ class Table:
             if not hasattr(mechanism, "values"):
                 raise TypeError(
                     f"{self.function}: the mechanism of {fault.__name__} must depend on a different column, "
-                    f"nj.tabular.at_random(columns, on='age') or nj.tabular.block(columns, on='age'), got {mechanism!r}."
+                    "nj.tabular.at_random(columns, on='age') or nj.tabular.block(columns, on='age'), got "
+                    f"{mechanism!r}."
                 )
             nothing = np.zeros((cells.n, 1), np.float32)
             given["rate"] = np.asarray(mechanism.probability(step.stream(base), nothing, given["rate"]))[:, 0]
@@ -311,12 +315,7 @@ def augment(key: jax.Array, df: Any, faults: Faults, copies: int = 1, **options:
     _checks.key("augment", key)
     frames = [enter_frame("augment", df)]
     for copy in range(copies):
-        table = Table("augment", df, options.get("schema"), options.get("missing", "nullable"), options.get("extend", False))
-        unknown = set(options) - {"schema", "missing", "extend", "chunk_rows", "ids", "progress"}
-        if unknown:
-            raise TypeError(f"augment: got an unknown option {sorted(unknown)[0]!r}. It takes those of corrupt.")
-        rest = options.get("chunk_rows", 65536), options.get("ids"), options.get("progress", False)
-        dirty, _ = table.corrupted(jax.random.fold_in(key, copy), faults, *rest)
+        dirty, _ = corrupt(jax.random.fold_in(key, copy), df, faults, **options)
         frames.append(nw.from_native(dirty, eager_only=True))
     return _joined(frames)
 
@@ -327,7 +326,8 @@ def _joined(frames: list[nw.DataFrame]) -> Any:
     if nw.dependencies.is_pandas_dataframe(native):
         pandas: Any = nw.get_native_namespace(frames[0])
         last = frames[-1].to_native()
-        first = native.astype({name: last.dtypes.iloc[n] for n, name in enumerate(native.columns)}, copy=False)
+        wider = {name: d for name, d, own in zip(native.columns, last.dtypes, native.dtypes, strict=True) if d != own}
+        first = native.astype(wider)
         return pandas.concat([first, *(frame.to_native() for frame in frames[1:])])
     return nw.concat(frames, how="vertical").to_native()
 

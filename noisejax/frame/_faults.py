@@ -80,8 +80,8 @@ class Step:
 
     @property
     def number(self) -> int:
-        names = tuple(name.item() if isinstance(name, np.generic) else name for name in self.names)
-        text = repr((self.place, names if len(names) > 1 else names[0]))
+        names = [name.item() if isinstance(name, np.generic) else name for name in self.names]
+        text = repr((self.place, tuple(names) if len(names) > 1 else names[0]))
         return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
 
 
@@ -143,7 +143,7 @@ def _of_columns(function: str, place: int, names: tuple, noise: Any) -> Iterator
     for path, stage in _stages(noise, ()):
         if stage.function is tabular.imbalance:
             raise TypeError(
-                f"{function}: imbalance draws whole rows again by their labels, and a fault changes cells. Draw the row "
+                f"{function}: imbalance draws whole rows again by their labels, and a fault changes cells. Draw row "
                 "numbers, nj.tabular.imbalance(key, (np.arange(len(df)), labels), shares)[0], and take these rows."
             )
         whole = needs_all_rows(stage)
@@ -194,8 +194,8 @@ def needs_all_rows(noise: Noise) -> str | None:
         return reader
     for part in _walk(noise):
         if isinstance(part, Noise) and not hasattr(part.function, "__strings__"):
-            combinator = isinstance(part.function, Combinator)
-            if (combinator and part.function.name == "keyless") or not (combinator or hasattr(part.function, "__noise__")):
+            known = isinstance(part.function, Combinator) or hasattr(part.function, "__noise__")
+            if not known or getattr(part.function, "name", "") == "keyless":
                 return f"the function {_noise.address(dict(part.options).get('function', part.function))}"
     return None
 
@@ -254,8 +254,7 @@ def _places(function: str, fitted: tuple, names: tuple) -> tuple[int, ...]:
 
 def _columns(function: str, columns: Any, places: tuple[int, ...]) -> Any:
     pick = list(places)
-    arrays = {
-        f.name: getattr(columns, f.name)[pick] for f in dataclasses.fields(columns) if f.name not in ("correlation", "schema")
-    }
+    names = {field.name for field in dataclasses.fields(columns)} - {"correlation", "schema"}
+    arrays = {name: getattr(columns, name)[pick] for name in names}
     schema = tabular.Schema([columns.schema.columns[place] for place in places])
     return dataclasses.replace(columns, **arrays, correlation=columns.correlation[np.ix_(pick, pick)], schema=schema)

@@ -13,7 +13,9 @@ def progress_of(shown: bool, total: int) -> Iterator[Callable[[int], None]]:
     try:
         from rich.progress import Progress
     except ModuleNotFoundError:
-        raise ModuleNotFoundError("corrupt: a progress bar needs rich: pip install rich. Or leave out progress.") from None
+        raise ModuleNotFoundError(
+            "corrupt: a progress bar needs rich: pip install rich. Or leave out progress."
+        ) from None
     with Progress(transient=True) as bar:
         task = bar.add_task("corrupt", total=total)
         yield lambda count: bar.advance(task, count)

@@ -16,7 +16,7 @@ def rebuilt(cells: Cells, changed: np.ndarray) -> Any:
 
 
 def _of_pandas(cells: Cells, changed: np.ndarray) -> Any:
-    native = cells.series.to_native()
+    native: Any = cells.series.to_native()
     pandas: Any = nw.get_native_namespace(cells.series)
     null = np.zeros(cells.n, bool) if cells.null is None else cells.null
     array = _pandas_array(cells, native, null, pandas)
@@ -33,24 +33,25 @@ def _of_pandas(cells: Cells, changed: np.ndarray) -> Any:
 
 def _pandas_array(cells: Cells, native: Any, null: np.ndarray, pandas: Any) -> Any:
     """The whole array of a dtype that pandas makes from NumPy; None for all others."""
-    dtype, arrays = native.dtype, pandas.arrays
+    dtype: Any = native.dtype
+    arrays, unit = pandas.arrays, getattr(cells.series.dtype, "time_unit", "")
     values = cells.values
+    plain = dtype.kind if isinstance(dtype, np.dtype) else ""
     if isinstance(dtype, pandas.CategoricalDtype):
         return _categorical(cells, dtype, null, pandas)
-    if isinstance(dtype, np.dtype) and dtype.kind in "iub":
-        values = values.astype(dtype, copy=False)
+    if plain in ("i", "u", "b"):
+        values = values.astype(dtype, copy=not cells.owned)  # never the memory of the clean frame
         if not (cells.nullable or null.any()):
             return values
-        return (arrays.BooleanArray if dtype.kind == "b" else arrays.IntegerArray)(values, null.copy())
-    if isinstance(dtype, np.dtype) and dtype.kind == "f":
-        return values
+        return (arrays.BooleanArray if plain == "b" else arrays.IntegerArray)(values, null.copy())
+    if plain == "f":
+        return values if cells.owned else values.copy()
     masked = {"Int": "IntegerArray", "UIn": "IntegerArray", "Flo": "FloatingArray", "boo": "BooleanArray"}
     if type(native.array).__name__ in masked.values():
         kind = getattr(arrays, masked[str(dtype)[:3]])
-        values = values.astype(dtype.numpy_dtype, copy=False)
+        values = values.astype(dtype.numpy_dtype, copy=False)  # np.where copies
         return kind(np.where(null, np.ones(1, values.dtype), values), null.copy())
     if cells.kind == "time" and getattr(dtype, "kind", "") in "mM" and not hasattr(dtype, "pyarrow_dtype"):
-        unit = cells.series.dtype.time_unit
         stamps = np.where(null, np.iinfo(np.int64).min, values).view(f"{dtype.kind}8[{unit}]")
         if getattr(dtype, "tz", None) is None:
             return stamps
@@ -79,7 +80,8 @@ def _values(cells: Cells, rows: np.ndarray) -> Any:
 
 
 def _stamps(cells: Cells, rows: np.ndarray) -> list:
-    values, dtype = cells.values[rows], cells.series.dtype
+    values = cells.values[rows]
+    dtype: Any = cells.series.dtype
     if dtype == nw.Date:
         return values.view("M8[D]").tolist()
     # Through Arrow-backed strings of pandas only: integers are cast to the dtype itself elsewhere.

@@ -31,7 +31,9 @@ def _run(noise: Noise, key: Stream, x: jax.Array, where: Any, *, hits: bool) -> 
         return Run(where, HITS)(noise, key, x)[1]
     y = Run(where)(noise, key, x)[0]
     if y.shape != x.shape or y.dtype != x.dtype:
-        raise TypeError(f"corrupt: a fault must keep shape and dtype, {x.shape} of {x.dtype}, got {y.shape} of {y.dtype}.")
+        raise TypeError(
+            f"corrupt: a fault must keep shape and dtype, {x.shape} of {x.dtype}, got {y.shape} of {y.dtype}."
+        )
     return y, changed(x, y)
 
 
@@ -78,7 +80,7 @@ def run(
 
 
 def _rows_of(noise: Noise, part: slice, n: int, room: int) -> Noise:
-    """The noise with the amounts of some rows: the values that a mechanism conditions on, and amounts of shape (n, 1)."""
+    """The noise with the amounts of some rows: what a mechanism conditions on, and amounts of shape (n, 1)."""
 
     def cut(leaf):
         if isinstance(leaf, On):

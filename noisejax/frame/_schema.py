@@ -76,7 +76,9 @@ def described(series: nw.Series, max_classes: int = 100) -> Column | None:
         return Column(name, "number")
     if dtype.is_integer():
         seen = series.drop_nulls()
-        return Column(name, "integer", low=int(seen.min()), high=int(seen.max())) if len(seen) else Column(name, "integer")
+        return (
+            Column(name, "integer", low=int(seen.min()), high=int(seen.max())) if len(seen) else Column(name, "integer")
+        )
     if dtype == nw.Boolean:
         return Column(name, "flag")
     if dtype in (nw.Date, nw.Datetime, nw.Duration):

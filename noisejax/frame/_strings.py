@@ -56,14 +56,12 @@ def mistyped(
       >>> import jax
       >>> from noisejax import frame
       >>> frame.mistyped(jax.random.key(0), ["nurse", None], 1.0, operations=("transpose",))
-      ['nusre', None]
+      ['unrse', None]
     """
     return _called("mistyped", key, x, rate, mechanism, operations=operations)
 
 
-def mojibake(
-    key: jax.Array, x: Any, rate: Amount, mechanism: Mechanism | None = None, *, codec: str = "cp1252"
-) -> Any:
+def mojibake(key: jax.Array, x: Any, rate: Amount, mechanism: Mechanism | None = None, *, codec: str = "cp1252") -> Any:
     """Wrong encodings: the UTF-8 bytes of a string that is hit are read as Latin-1 or Windows-1252.
 
     Args:
