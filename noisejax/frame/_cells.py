@@ -1,5 +1,7 @@
 """The cells of one column of a data frame: read as NumPy, changed, and written back in the column's own dtype."""
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import narwhals as nw
@@ -9,6 +11,17 @@ from noisejax.tabular import Column
 
 _PER_SECOND = {"ns": 10**9, "us": 10**6, "ms": 10**3, "s": 1}
 _DICTIONARY = (nw.Categorical, nw.Enum)
+
+
+@contextlib.contextmanager
+def named(function: str) -> Iterator[None]:
+    """Errors inside are those of a public function."""
+    try:
+        yield
+    except ValueError as error:
+        if not str(error).startswith("frame: the column"):
+            raise
+        raise ValueError(str(error).replace("frame:", f"{function}:", 1)) from None
 
 
 class Cells:
@@ -155,9 +168,10 @@ class Cells:
             return
         place = {label: n for n, label in enumerate(self.labels)}
         fresh = [value for value in dict.fromkeys(values) if value not in place]
-        if fresh and (not extend or isinstance(self.series.dtype, nw.Enum)):
+        fixed = isinstance(self.series.dtype, nw.Enum) and _pandas(self.series) is None  # pandas' ordered ones can grow
+        if fresh and (fixed or not extend):
             raise ValueError(
-                f"corrupt: the column {self.name!r} is of dtype {self.series.dtype} and has no category {fresh[0]!r}, "
+                f"frame: the column {self.name!r} is of dtype {self.series.dtype} and has no category {fresh[0]!r}, "
                 f"which row {int(rows[values.index(fresh[0])])} would become. Pass extend=True to add categories to a "
                 "dtype that can grow, or cast the column to strings."
             )
@@ -218,7 +232,7 @@ class Cells:
         if wrong.any():
             row = int(np.flatnonzero(wrong)[0])
             raise ValueError(
-                f"corrupt: the column {self.name!r} has the codes 0 to {len(self.classes) - 1}, and a fault gave "
+                f"frame: the column {self.name!r} has the codes 0 to {len(self.classes) - 1}, and a fault gave "
                 f"{values[row]} in row {row}. Use a fault for categories, such as nj.tabular.category with "
                 f"num_classes={len(self.classes)}."
             )
@@ -237,7 +251,10 @@ class Cells:
             different = np.zeros(self.n, bool)
             rows = np.flatnonzero(self.touched & ~before & ~after)
             clean = self.series[rows].to_list() if len(rows) else []
-            different[rows] = [_differ(a, b) for a, b in zip(clean, self.new[rows], strict=True)]
+            if self.kind == "text":
+                different[rows] = np.array([*clean, None], object)[:-1] != self.new[rows]
+            else:
+                different[rows] = [_differ(a, b) for a, b in zip(clean, self.new[rows], strict=True)]
         return (before != after) | (different & ~before & ~after)
 
 

@@ -11,7 +11,7 @@ from jax.core import Tracer
 
 from noisejax import _checks
 from noisejax._random import host
-from noisejax.frame._cells import Cells
+from noisejax.frame._cells import Cells, named
 from noisejax.frame._faults import Step, fitted_to, makes_missing, steps
 from noisejax.frame._progress import progress_of
 from noisejax.frame._rebuild import mask_frame, rebuilt, with_columns
@@ -94,21 +94,22 @@ class Table:
             raise ValueError(f"{function}: df has no column {unknown[0]!r}, which is in the schema.")
         self.schema, self.cells, self._described = schema, {}, {}
 
+    def series(self, name: Any) -> nw.Series:
+        return self.frame[:, self.frame.columns.index(name)]  # a name may be a number or a tuple
+
     def describe(self, name: Any) -> Any:
         if self.schema is not None and name in self.schema.names:
             return self.schema[name]
         if name not in self._described:
             # A part of a table has other classes than the table, so a schema that leaves strings out decides.
-            known = self.schema is not None and self.frame[name].dtype == nw.String
-            self._described[name] = None if known else described(self.frame[name])
+            series = self.series(name)
+            known = self.schema is not None and series.dtype == nw.String
+            self._described[name] = None if known else described(series)
         return self._described[name]
 
     def column(self, name: Any) -> Cells:
         if name not in self.cells:
-            try:
-                self.cells[name] = Cells(self.frame[name], self.describe(name))
-            except ValueError as error:
-                raise ValueError(str(error).replace("frame:", f"{self.function}:", 1)) from None
+            self.cells[name] = Cells(self.series(name), self.describe(name))
         return self.cells[name]
 
     def corrupted(self, key: Any, faults: Any, chunk_rows: Any, ids: Any, progress: bool, whole_table: bool = True):
@@ -127,7 +128,8 @@ class Table:
                         f"{self.function}: {step.whole} reads several rows of {_shown(step.names)}, so it needs the "
                         "whole table in one order. Call frame.corrupt without ids."
                     )
-                self._apply(step, base, numbers, None if chunk_rows is None else int(chunk_rows), done)
+                with named(self.function):
+                    self._apply(step, base, numbers, None if chunk_rows is None else int(chunk_rows), done)
         changed = {name: cells.changed() for name, cells in self.cells.items()}
         moved = {name: rebuilt(self.cells[name], mask) for name, mask in changed.items() if self._rebuild(name, mask)}
         return with_columns(self.frame, moved), mask_frame(self.frame, changed)
@@ -214,9 +216,7 @@ class Table:
         dtypes = {a.dtype for a in arrays}
         if len(dtypes) > 1 and not step.loses and any(a.dtype.kind != "f" for a in arrays):
             shown = ", ".join(f"{c.name!r} of {a.dtype}" for c, a in zip(cells, arrays, strict=True))
-            raise TypeError(
-                f"{self.function}: {name} sees several columns at once, which must have one dtype: {shown}."
-            )
+            raise TypeError(f"{self.function}: {name} sees several columns at once, which need one dtype: {shown}.")
         if step.loses:
             arrays = [c.numbers() for c in cells]
         dtype = np.result_type(*arrays)
@@ -226,7 +226,7 @@ class Table:
         """Values that move between rows: the noise moves row numbers, so their dtype does not matter."""
         if not (n := cells[0].n):
             return
-        place = np.arange(n, dtype=np.int64)[:, None]
+        place = np.arange(n, dtype=np.int32 if n < 2**31 else np.int64)[:, None]
         observed = _where(cells, every=True) if len(cells) == 1 else None
         source = run(noise, key, place, observed, hits=False, **given)[0][:, 0]
         for c in cells:

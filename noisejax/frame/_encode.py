@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import narwhals as nw
 import numpy as np
 
-from noisejax.frame._cells import Cells
+from noisejax.frame._cells import Cells, named
 from noisejax.frame._rebuild import rebuilt, with_columns
 from noisejax.frame._schema import enter_frame, schema as inferred
 from noisejax.tabular import Schema
@@ -66,7 +66,8 @@ def encode(df: Any, schema: Schema | None = None) -> Encoded:
     kept = Schema([column for column in schema if _survives(column)])
     x = np.empty((len(frame), len(kept)), np.float32)
     for place, column in enumerate(kept):
-        x[:, place] = _encoded(frame[column.name], column)
+        with named("encode"):
+            x[:, place] = _encoded(frame[:, frame.columns.index(column.name)], column)
     return Encoded(x, kept, tuple(name for name in frame.columns if name not in kept.names))
 
 
@@ -76,23 +77,17 @@ def _survives(column: Any) -> bool:
 
 
 def _encoded(series: nw.Series, column: Any) -> np.ndarray:
-    try:
-        cells = Cells(series, column)
-    except ValueError as error:
-        raise ValueError(str(error).replace("frame:", "encode:", 1)) from None
+    cells = Cells(series, column)
     if (column.num_classes and cells.kind == "object") or not (cells.numeric or cells.coded):
         raise TypeError(
             f"encode: the column {column.name!r} of kind {column.kind!r} has the dtype {series.dtype}, which holds "
             "neither numbers nor classes. Leave it out of the schema."
         )
-    try:
-        values = cells.array()
-    except ValueError as error:
-        raise ValueError(str(error).replace("frame:", "encode:", 1)) from None
+    values = cells.array()
     with np.errstate(over="ignore"):
         result = values.astype(np.float32)
-    missing = cells.null if not cells.coded else values < 0
-    missing = missing if missing is not None else np.zeros(len(values), bool)
+    missing = np.zeros(len(values), bool) if cells.null is None else cells.null
+    missing = missing | (values < 0) if cells.coded else missing
     if column.kind == "integer":
         lost = (np.abs(values.astype(np.float64)) > EXACT) & (result.astype(np.float64) != values) & ~missing
         if lost.any():
@@ -147,8 +142,9 @@ def decode(x: Any, schema: Schema, like: Any = None) -> Any:
     for place, column in enumerate(schema):
         if column.name not in frame.columns:
             raise ValueError(f"decode: like has no column {column.name!r}, which is in the schema.")
-        cells = Cells(frame[column.name], column)
-        _fill(cells, values[:, place], column)
+        with named("decode"):
+            cells = Cells(frame[:, frame.columns.index(column.name)], column)
+            _fill(cells, values[:, place])
         columns[column.name] = rebuilt(cells, cells.changed())
     return with_columns(frame, columns)
 
@@ -165,7 +161,7 @@ def _check_codes(values: np.ndarray, column: Any) -> None:
         )
 
 
-def _fill(cells: Cells, values: np.ndarray, column: Any) -> None:
+def _fill(cells: Cells, values: np.ndarray) -> None:
     """Sets every cell to its value in the array. What float32 has rounded is not a change."""
     missing = np.isnan(values)
     before = np.zeros(cells.n, bool) if cells.null is None else cells.null

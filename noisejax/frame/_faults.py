@@ -66,8 +66,7 @@ class Step:
     @property
     def loses(self) -> bool:
         """Whether the noise makes cells missing, and does nothing else."""
-        fill = self.noise.amounts.get("fill", np.nan)
-        return self.noise.function is tabular.missing and bool(np.all(np.isnan(np.asarray(fill, np.float64))))
+        return _loses(self.noise)
 
     def stream(self, base: host.HostStream) -> Stream:
         """The stream of the noise on these columns: by the place of the fault and the columns' names."""
@@ -200,8 +199,14 @@ def needs_all_rows(noise: Noise) -> str | None:
     return None
 
 
+def _loses(noise: Noise) -> bool:
+    fill = np.asarray(noise.amounts.get("fill", np.nan), np.float64)
+    return noise.function is tabular.missing and bool(np.all(np.isnan(fill)))
+
+
 def makes_missing(noise: Noise) -> bool:
-    return any(isinstance(part, Noise) and part.function is tabular.missing for part in _walk(noise))
+    """Whether a noise, or one inside it, makes cells missing."""
+    return any(isinstance(part, Noise) and _loses(part) for part in _walk(noise))
 
 
 def fitted_to(function: str, noise: Noise, step: Step, numbers: Callable[[Any], np.ndarray]) -> Noise:

@@ -106,11 +106,19 @@ def _sources(part: Any, names: list, size: int) -> list:
         counts = [_count(last, n) for n in range(len(last.categories_))]
         if sum(counts) == size and len(counts) == len(names):
             return [name for name, count in zip(names, counts, strict=True) for _ in range(count)]
-    if size == len(names):
+    if size == len(names) and _unchanged(part, names):
         return names
     if len(names) == 1:
         return names * size
     return [tuple(names)] * size  # it mixes its columns
+
+
+def _unchanged(part: Any, names: list) -> bool:
+    """Whether a part has one feature for each of its columns, which it then names as the column."""
+    try:
+        return list(part.get_feature_names_out(list(map(str, names)))) == list(map(str, names))
+    except (AttributeError, ValueError):
+        return part == "passthrough"
 
 
 def _count(encoder: Any, n: int) -> int:

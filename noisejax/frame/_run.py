@@ -20,8 +20,13 @@ from noisejax.frame._faults import On
 
 @contextlib.contextmanager
 def on_host() -> Iterator[None]:
-    """The CPU, and 64-bit numbers."""
-    with jax.default_device(jax.devices("cpu")[0]), jax.enable_x64(True):
+    """The CPU, 64-bit numbers, and JAX's default promotion: a column's dtype is nobody's decision here."""
+    with (
+        jax.default_device(jax.devices("cpu")[0]),
+        jax.enable_x64(True),
+        jax.numpy_dtype_promotion("standard"),
+        jax.numpy_rank_promotion("allow"),
+    ):
         yield
 
 

@@ -65,7 +65,7 @@ def schema(df: Any, *, max_classes: int = 100) -> Schema:
     if not isinstance(max_classes, (int, np.integer)) or max_classes < 1:
         raise ValueError(f"schema: max_classes must be an integer of at least 1, got {max_classes!r}.")
     frame = enter_frame("schema", df)
-    found = (described(frame[name], max_classes) for name in frame.columns)
+    found = (described(frame[:, place], max_classes) for place in range(len(frame.columns)))
     return Schema([column for column in found if column is not None])
 
 
