@@ -60,7 +60,7 @@ def map_batches(
 
     Together the batches have the faults that `corrupt` gives the whole table with the same `ids`, in whatever way the
     engine splits it. For Ray Data write ``dataset.map_batches(f, batch_format="pandas")``, and for Dask
-    ``table.map_partitions(f)``.
+    ``table.map_partitions(f, meta=f(table._meta))``.
 
     Args:
       key: a JAX key, the same for all batches.
