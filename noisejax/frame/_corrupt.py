@@ -13,9 +13,8 @@ from noisejax import _checks
 from noisejax._random import host
 from noisejax.frame._cells import Cells, named
 from noisejax.frame._faults import Step, fitted_to, makes_missing, steps
-from noisejax.frame._progress import progress_of
 from noisejax.frame._rebuild import mask_frame, rebuilt, with_columns
-from noisejax.frame._run import on_host, run
+from noisejax.frame._run import on_host, progress_of, run
 from noisejax.frame._schema import described, enter_frame
 from noisejax.tabular import Schema
 

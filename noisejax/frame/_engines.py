@@ -135,14 +135,39 @@ def grain_map(key: jax.Array, noise: Callable, ids: str = "id") -> Any:
     _checks.key("grain_map", key)
     if (reader := reads_batch(noise)) is not None:
         raise TypeError(f"grain_map: {reader} reads several examples, and a record is alone. Apply it to batches.")
-    from noisejax.frame._grain import RecordNoise
-
     key = key if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) else jax.random.wrap_key_data(key)
-    return RecordNoise(np.asarray(jax.random.key_data(key)), _implementation(key), noise, ids)
+    return _record_noise(np.asarray(jax.random.key_data(key)), _implementation(key), noise, ids)
 
 
-def on_record(data: np.ndarray, implementation: Any, noise: Callable, ids: str, record: Any) -> Any:
-    """A record with noise, drawn from its number."""
+@dataclasses.dataclass(frozen=True, eq=False)
+class RecordNoise:
+    """Noise on each record, drawn from its number. It is registered as a transformation of Grain when it is made."""
+
+    data: np.ndarray
+    implementation: Any
+    noise: Any
+    ids: str
+
+    def random_map(self, element: Any, rng: Any) -> Any:
+        return _on_record(self.data, self.implementation, self.noise, self.ids, element)
+
+    def __reduce__(self):
+        return _record_noise, (self.data, self.implementation, self.noise, self.ids)
+
+
+def _record_noise(*fields: Any) -> RecordNoise:
+    try:
+        import grain.transforms as transforms
+    except ModuleNotFoundError as error:
+        if (error.name or "").split(".")[0] != "grain":
+            raise
+        raise ModuleNotFoundError("grain_map needs grain: pip install grain.", name=error.name) from None
+    transforms.RandomMap.register(RecordNoise)
+    return RecordNoise(*fields)
+
+
+def _on_record(data: np.ndarray, implementation: Any, noise: Callable, ids: str, record: Any) -> Any:
+    """A record with noise."""
     if not isinstance(record, dict) or ids not in record:
         got = sorted(map(str, record)) if isinstance(record, dict) else f"a {type(record).__name__}"
         raise TypeError(f"grain_map: a record must be a dict with its number in {ids!r}, got {got}.")

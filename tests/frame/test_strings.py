@@ -8,7 +8,7 @@ from scipy import stats
 import noisejax as nj
 import twin
 from noisejax import frame
-from noisejax.frame._keyboard import COUNT, NEIGHBOURS
+from noisejax.frame._strings import COUNT, NEIGHBOURS
 
 rapidfuzz = pytest.importorskip("rapidfuzz", reason="rapidfuzz is not installed")
 from rapidfuzz.distance import OSA  # noqa: E402
