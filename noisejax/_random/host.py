@@ -28,7 +28,11 @@ class HostStream:
 def host_stream(key: Any) -> HostStream:
     """The stream of a key, or the `Stream` that a combinator passed, on the host."""
     parent = stream(key)
-    k0, k1 = (np.asarray(word).reshape(1).astype(_u) for word in jax.device_get(_key_words(parent.key)))
+    data = parent.key
+    if jax.numpy.issubdtype(data.dtype, jax.dtypes.prng_key):
+        data = jax.random.key_data(data)
+    pair = data if data.shape[-1] == 2 else jax.numpy.stack(_key_words(data))
+    k0, k1 = np.asarray(pair)[:, None]
     return HostStream(k0, k1, parent.path, parent.generator or "mix")
 
 

@@ -1,7 +1,7 @@
 """The cells of one column of a data frame: read as NumPy, changed, and written back in the column's own dtype."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import narwhals as nw
@@ -32,14 +32,16 @@ class Cells:
 
     Args:
       series: the column, a narwhals series.
-      column: its description in the schema; None for text and for whatever is neither a number nor a category.
+      column: its description in a schema; None without one.
+      infer: infers the description of a column of strings, if a fault asks for its classes.
     """
 
-    def __init__(self, series: nw.Series, column: Column | None):
+    def __init__(self, series: nw.Series, column: Column | None = None, infer: Callable[[], Any] = lambda: None):
         self.series, self.name, self.n = series, series.name, len(series)
         self.kind = _kind(series.dtype)
-        self.classes = tuple(column.classes) if column is not None else ()
-        self.labels = self.classes  # with the new spellings that faults of strings add to a dictionary
+        self._classes = None if column is None else tuple(column.classes)
+        self._infer = infer
+        self.labels: tuple = ()  # the classes, with the new spellings that faults of strings add to a dictionary
         self.values: Any = None
         self.null: np.ndarray | None = None  # None if nothing is missing
         self.new: Any = None
@@ -47,15 +49,15 @@ class Cells:
         self.nullable = False  # whether a fault may have made cells missing: decides the dtype of the result
         self.owned = False  # whether `values` is a copy
         self._codes: Any = None
+        self._only: np.ndarray | None = None  # what the only fault so far has changed
         getattr(self, f"_read_{self.kind}")()
         self.clean, self.clean_null = self.values, self.null
 
     # What it is.
 
     def _read_float(self) -> None:
-        values = self.series.to_numpy() if _is_numpy(self.series) else self.series.fill_null(np.nan).to_numpy()
-        missing = np.isnan(values)
-        self.values, self.null = values, missing if missing.any() else None
+        # What is missing is NaN here, and `null` stays None.
+        self.values = self.series.to_numpy() if _is_numpy(self.series) else self.series.fill_null(np.nan).to_numpy()
 
     def _read_int(self) -> None:
         self.null = _null(self.series)
@@ -68,13 +70,13 @@ class Cells:
         self.values = values.view(np.int64)
 
     def _read_flag(self) -> None:
-        self.classes = self.labels = self.classes or (False, True)
+        self._classes = self.labels = self._classes or (False, True)
         self.null = _null(self.series)
         series = self.series if self.null is None else self.series.fill_null(False)
         self.values = series.to_numpy().astype(np.int32)
 
     def _read_dictionary(self) -> None:
-        self.labels = self.classes = self.classes or categories(self.series)
+        self.labels = self._classes = self._classes or categories(self.series)
         self.values = codes(self.series, self.classes)
         missing = self.values < 0
         self.null = missing if missing.any() else None
@@ -84,6 +86,13 @@ class Cells:
 
     def _read_object(self) -> None:
         self.null = _null(self.series)
+
+    @property
+    def classes(self) -> tuple:
+        if self._classes is None:
+            column = self._infer() if self.kind == "text" else None
+            self._classes = () if column is None else tuple(column.classes)
+        return self._classes
 
     @property
     def numeric(self) -> bool:
@@ -113,17 +122,24 @@ class Cells:
         """The cells that hold data, for noises of integers. Floats have NaN."""
         if self.kind == "float" and not self.coded:
             return None
-        if self.coded and self.kind != "flag":
+        if self.coded and self.kind not in ("flag", "dictionary"):
             known = self.array() >= 0
-            known = known if self.null is None else known & ~self.null
+            known = known if self.null is None else known & ~self.null  # of floats that are classes NaN has no code
             return None if known.all() else known
         return None if self.null is None else ~self.null
+
+    def missing(self) -> np.ndarray | None:
+        """The cells that are missing; None if none is."""
+        if self.kind != "float":
+            return self.null
+        found = np.isnan(self.values)
+        return found if found.any() else None
 
     def numbers(self) -> np.ndarray:
         """The values as float64 with NaN where they are missing: what a mechanism conditions on."""
         values = self.array().astype(np.float64)
-        if self.null is not None:
-            values[self.null] = np.nan
+        if (missing := self.missing()) is not None:
+            values[missing] = np.nan
         return values
 
     # What changes.
@@ -132,11 +148,14 @@ class Cells:
         """Makes cells missing."""
         if not hit.any():
             return
+        if self.kind == "float":
+            first = not self.owned
+            np.putmask(self._own(), hit, np.nan)
+            self._only = hit if first else None
+            return
         self.null = hit.copy() if self.null is None else self.null | hit
         if self.values is None:
             self._touch(hit, None)
-        elif self.kind == "float":
-            self._own()[hit] = np.nan
 
     def set(self, hit: np.ndarray, values: np.ndarray) -> None:
         """Replaces cells by the values of `array` of the same length as the column."""
@@ -154,12 +173,9 @@ class Cells:
             elif self.kind in ("int", "float"):
                 self._own()[hit] = np.array(self.classes)[values[hit]]
             else:
-                self._own()[hit] = values[hit]
+                self._replace(hit, values)
         else:
-            self._own()[hit] = values[hit]
-            if self.kind == "float":
-                missing = np.isnan(self.values)
-                self.null = missing if missing.any() else None
+            self._replace(hit, values)
 
     def set_text(self, rows: np.ndarray, values: list[str], extend: bool) -> None:
         """Replaces cells by strings, which may be no classes."""
@@ -182,14 +198,13 @@ class Cells:
     def take(self, source: np.ndarray) -> None:
         """Each cell becomes that of a different row."""
         moved = source != np.arange(self.n)
-        null = np.zeros(self.n, bool) if self.null is None else self.null
+        null = self.null
         if self.values is not None:
-            self.values, self.owned = self.values[source], True
+            self.values, self.owned, self._only = self.values[source], True, None
         elif moved.any():
             rows = np.flatnonzero(moved)
             self._touch(rows, self.at(source[rows]))
-        null = null[source]
-        self.null = null if null.any() else None
+        self.null = null if null is None else null[source]
 
     def at(self, rows: np.ndarray) -> np.ndarray:
         """The values of a few cells as objects: strings, or whatever the column holds."""
@@ -213,14 +228,21 @@ class Cells:
     def _own(self) -> np.ndarray:
         if not self.owned:
             self.values, self.owned = self.values.copy(), True
+        self._only = None
         return self.values
+
+    def _replace(self, hit: np.ndarray, values: np.ndarray) -> None:
+        """Takes an array whose other cells are equal to the bit."""
+        self._only = None if self.owned else hit
+        self.values, self.owned = values, True
 
     def _class_of(self, values: np.ndarray) -> np.ndarray:
         """The codes of numbers that are classes."""
         order = np.argsort(self.classes)
         ordered = np.asarray(self.classes)[order]
         place = np.minimum(np.searchsorted(ordered, values), len(ordered) - 1)
-        missing = np.zeros(self.n, bool) if self.null is None else self.null
+        missing = self.missing()
+        missing = np.zeros(self.n, bool) if missing is None else missing
         wrong = (ordered[place] != values) & ~missing
         if wrong.any():
             row = int(np.flatnonzero(wrong)[0])
@@ -228,9 +250,10 @@ class Cells:
         return np.where(missing, -1, order[place]).astype(np.int32)
 
     def _check_codes(self, hit: np.ndarray, values: np.ndarray) -> None:
-        wrong = hit & ~((values >= 0) & (values < len(self.classes)))
-        if wrong.any():
-            row = int(np.flatnonzero(wrong)[0])
+        rows = np.flatnonzero(hit)
+        wrong = rows[(values[rows] < 0) | (values[rows] >= len(self.classes))]
+        if len(wrong):
+            row = int(wrong[0])
             raise ValueError(
                 f"frame: the column {self.name!r} has the codes 0 to {len(self.classes) - 1}, and a fault gave "
                 f"{values[row]} in row {row}. Use a fault for categories, such as nj.tabular.category with "
@@ -241,6 +264,16 @@ class Cells:
 
     def changed(self) -> np.ndarray:
         """The cells that differ from the clean column. Two missing values are equal."""
+        if self._only is not None and self.null is self.clean_null:
+            return self._only
+        if self.kind == "float":
+            different = self.values != self.clean
+            rows = np.flatnonzero(different)
+            both = np.isnan(self.values[rows]) & np.isnan(self.clean[rows])
+            different[rows[both]] = False
+            return different
+        if self.values is not None and self.null is None and self.clean_null is None:
+            return self.values != self.clean
         before = np.zeros(self.n, bool) if self.clean_null is None else self.clean_null
         after = np.zeros(self.n, bool) if self.null is None else self.null
         if self.values is not None:
@@ -310,6 +343,8 @@ def codes(series: nw.Series, classes: tuple) -> np.ndarray:
     pandas = _pandas(series)
     if pandas is not None and isinstance(series.to_native().dtype, pandas.CategoricalDtype):
         native = series.to_native()
+        if tuple(native.cat.categories.tolist()) == classes:
+            return native.cat.codes.to_numpy().astype(np.int32)
         order = {label: n for n, label in enumerate(classes)}
         renumber = np.array([order.get(label, -2) for label in native.cat.categories.tolist()] + [-1], np.int32)
         result = renumber[native.cat.codes.to_numpy()]

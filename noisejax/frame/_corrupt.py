@@ -26,7 +26,7 @@ def corrupt(
     df: Any,
     faults: Faults,
     *,
-    chunk_rows: int | None = 65536,
+    chunk_rows: int | None = 2**18,
     ids: Any = None,
     schema: Schema | None = None,
     missing: str = "nullable",
@@ -108,7 +108,8 @@ class Table:
 
     def column(self, name: Any) -> Cells:
         if name not in self.cells:
-            self.cells[name] = Cells(self.series(name), self.describe(name))
+            known = self.schema[name] if self.schema is not None and name in self.schema.names else None
+            self.cells[name] = Cells(self.series(name), known, lambda: self.describe(name))
         return self.cells[name]
 
     def corrupted(self, key: Any, faults: Any, chunk_rows: Any, ids: Any, progress: bool, whole_table: bool = True):
@@ -257,7 +258,8 @@ class Table:
 
 def _where(cells: list[Cells], every: bool = False) -> np.ndarray | None:
     """The cells that hold data, of shape (rows, columns); None if all do."""
-    masks = [(None if c.null is None else ~c.null) if every else c.where() for c in cells]
+    lost = [c.missing() if every else None for c in cells]
+    masks = [c.where() if not every else None if gone is None else ~gone for c, gone in zip(cells, lost, strict=True)]
     if all(mask is None for mask in masks):
         return None
     return np.stack([np.ones(c.n, bool) if m is None else m for c, m in zip(cells, masks, strict=True)], axis=1)

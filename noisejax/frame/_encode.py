@@ -86,7 +86,8 @@ def _encoded(series: nw.Series, column: Any) -> np.ndarray:
     values = cells.array()
     with np.errstate(over="ignore"):
         result = values.astype(np.float32)
-    missing = np.zeros(len(values), bool) if cells.null is None else cells.null
+    missing = cells.missing()
+    missing = np.zeros(len(values), bool) if missing is None else missing
     missing = missing | (values < 0) if cells.coded else missing
     if column.kind == "integer":
         lost = (np.abs(values.astype(np.float64)) > EXACT) & (result.astype(np.float64) != values) & ~missing
@@ -164,14 +165,18 @@ def _check_codes(values: np.ndarray, column: Any) -> None:
 def _fill(cells: Cells, values: np.ndarray) -> None:
     """Sets every cell to its value in the array. What float32 has rounded is not a change."""
     missing = np.isnan(values)
-    before = np.zeros(cells.n, bool) if cells.null is None else cells.null
+    before = cells.missing()
+    before = np.zeros(cells.n, bool) if before is None else before
     own = cells.array()
     same = own.astype(np.float32) == values
     filled = np.where(missing, 0, values)
     if own.dtype.kind in "iu":
         filled = np.round(filled.astype(np.float64)).astype(own.dtype)
-    cells.null = before & missing if before.any() else None
-    cells.set(~missing & (~same | before), filled.astype(own.dtype))
+    if cells.kind != "float":
+        cells.null = before & missing if before.any() else None
+    # A number that differs from its own in what float32 rounds is the same.
+    filled = np.where(same & ~before, own, filled.astype(own.dtype))
+    cells.set(~missing & (~same | before), filled if cells.kind != "float" else np.where(missing & before, own, filled))
     cells.lose(missing & ~before)
 
 

@@ -54,7 +54,7 @@ def map_batches(
     schema: Schema | None = None,
     missing: str = "nullable",
     extend: bool = False,
-    chunk_rows: int | None = 65536,
+    chunk_rows: int | None = 2**18,
 ) -> Mapped:
     """Faults as a function of a batch, for engines that hold tables larger than one machine. It can be pickled.
 

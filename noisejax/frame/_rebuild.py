@@ -18,7 +18,11 @@ def rebuilt(cells: Cells, changed: np.ndarray) -> Any:
 def _of_pandas(cells: Cells, changed: np.ndarray) -> Any:
     native: Any = cells.series.to_native()
     pandas: Any = nw.get_native_namespace(cells.series)
-    null = np.zeros(cells.n, bool) if cells.null is None else cells.null
+    if cells.kind == "float" and isinstance(native.dtype, np.dtype):
+        array = cells.values if cells.owned else cells.values.copy()
+        return pandas.Series(array, index=native.index, name=native.name, copy=False)
+    null = cells.missing()
+    null = np.zeros(cells.n, bool) if null is None else null
     array = _pandas_array(cells, native, null, pandas)
     if array is None:  # every other dtype sets the cells that are different
         array = native.array.copy()
@@ -44,8 +48,6 @@ def _pandas_array(cells: Cells, native: Any, null: np.ndarray, pandas: Any) -> A
         if not (cells.nullable or null.any()):
             return values
         return (arrays.BooleanArray if plain == "b" else arrays.IntegerArray)(values, null.copy())
-    if plain == "f":
-        return values if cells.owned else values.copy()
     masked = {"Int": "IntegerArray", "UIn": "IntegerArray", "Flo": "FloatingArray", "boo": "BooleanArray"}
     if type(native.array).__name__ in masked.values():
         kind = getattr(arrays, masked[str(dtype)[:3]])
@@ -61,6 +63,9 @@ def _pandas_array(cells: Cells, native: Any, null: np.ndarray, pandas: Any) -> A
 
 def _categorical(cells: Cells, dtype: Any, null: np.ndarray, pandas: Any) -> Any:
     own = dtype.categories.tolist()
+    if tuple(own) == cells.labels:
+        new = cells.values if cells.null is None else np.where(null, -1, cells.values)
+        return pandas.Categorical.from_codes(new, dtype=dtype)
     fresh = [label for label in cells.labels if label not in set(own)]
     used = set(np.unique(cells.values[~null]).tolist())
     fresh = [label for label in fresh if cells.labels.index(label) in used]
@@ -94,7 +99,8 @@ def _of_others(cells: Cells, changed: np.ndarray) -> Any:
     rows = np.flatnonzero(changed)
     if not len(rows):
         return series.to_native()
-    null = np.zeros(cells.n, bool) if cells.null is None else cells.null
+    null = cells.missing()
+    null = np.zeros(cells.n, bool) if null is None else null
     if cells.kind == "dictionary":
         labels = np.array([*cells.labels, None], object)
         strings = labels[np.where(null, -1, cells.values)].tolist()

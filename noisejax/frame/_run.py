@@ -1,5 +1,6 @@
 """Noises of arrays on the columns of a frame: on the CPU, with x64, chunk by chunk, and with the rows' own numbers."""
 
+import collections
 import contextlib
 import dataclasses
 import functools
@@ -7,7 +8,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from noisejax._compose import changed
@@ -67,21 +67,33 @@ def run(
     n = len(x)
     size = max(n if size is None else min(size, n), 1)
     room = 1 << (size - 1).bit_length()
-    out = np.empty(x.shape, bool) if hits else (np.empty_like(x), np.empty(x.shape, bool))
+    out = np.empty(x.shape, bool) if hits else (np.empty(x.shape, x.dtype), np.empty(x.shape, bool))
+    waiting: collections.deque = collections.deque()
+
+    def collect() -> None:
+        part, result = waiting.popleft()
+        for whole, chunk in zip(jax.tree.leaves(out), jax.tree.leaves(result), strict=True):
+            whole[part] = np.asarray(chunk)[: part.stop - part.start]
+        done(part.stop - part.start)
+
     for low in range(0, n, size):
         part = slice(low, min(low + size, n))
         result = _run(
             _rows_of(noise, part, n, room),
-            dataclasses.replace(key, rows=jnp.asarray(_padded(rows[part], room))),
+            dataclasses.replace(key, rows=_padded(rows[part], room)),
             _padded(x[part], room),
             None if where is None else _padded(where[part], room),
             hits=hits,
         )
-        count = part.stop - low
-        for whole, chunk in zip(jax.tree.leaves(out), jax.tree.leaves(result), strict=True):
-            whole[part] = np.asarray(chunk)[:count]
-        done(count)
+        waiting.append((part, result))
+        if len(waiting) > _AHEAD:  # a chunk is computed while the one before it is copied
+            collect()
+    while waiting:
+        collect()
     return out
+
+
+_AHEAD = 2
 
 
 def _rows_of(noise: Noise, part: slice, n: int, room: int) -> Noise:
