@@ -333,9 +333,13 @@ def categories(series: nw.Series) -> tuple:
     return distinct(series)
 
 
-def distinct(series: nw.Series) -> tuple:
-    """The different values of a column, in order, without missing ones."""
-    return tuple(sorted(series.drop_nulls().unique().to_list()))
+def distinct(series: nw.Series, most: float = float("inf")) -> tuple:
+    """The different values of a column, in order, without missing ones; none if there are more than `most`."""
+    found = series.unique()
+    if len(found) > most + 1:  # one may say that a value is missing
+        return ()
+    values = found.drop_nulls().to_list()
+    return tuple(sorted(values)) if len(values) <= most else ()
 
 
 def codes(series: nw.Series, classes: tuple) -> np.ndarray:

@@ -12,7 +12,7 @@ from jax.core import Tracer
 from noisejax import _checks
 from noisejax._random import host
 from noisejax.frame._cells import Cells, named
-from noisejax.frame._faults import Step, fitted_to, makes_missing, steps
+from noisejax.frame._faults import TEXT, Step, fitted_to, makes_missing, steps
 from noisejax.frame._rebuild import mask_frame, rebuilt, with_columns
 from noisejax.frame._run import on_host, progress_of, run
 from noisejax.frame._schema import described, enter_frame
@@ -106,6 +106,14 @@ class Table:
             self._described[name] = None if known else described(series)
         return self._described[name]
 
+    def kind(self, name: Any, wanted: str) -> str:
+        """A column's kind. Strings are read only if they may be what is wanted."""
+        known = self.schema is not None and name in self.schema.names
+        if not known and wanted not in ("category", "ordinal", TEXT) and self.series(name).dtype == nw.String:
+            return TEXT
+        column = self.describe(name)
+        return TEXT if column is None else column.kind
+
     def column(self, name: Any) -> Cells:
         if name not in self.cells:
             known = self.schema[name] if self.schema is not None and name in self.schema.names else None
@@ -119,7 +127,7 @@ class Table:
         if chunk_rows is not None and (not isinstance(chunk_rows, (int, np.integer)) or chunk_rows < 1):
             raise ValueError(f"{self.function}: chunk_rows must be at least 1, or None for all, got {chunk_rows!r}.")
         numbers = self._numbers(ids)
-        found = steps(self.function, faults, self.frame.columns, self.describe)
+        found = steps(self.function, faults, self.frame.columns, self.describe, self.kind)
         with on_host(), progress_of(progress, len(found) * max(len(self.frame), 1)) as done:
             base = host.host_stream(key)
             for step in found:

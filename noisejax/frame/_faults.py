@@ -84,7 +84,7 @@ class Step:
         return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
 
 
-def steps(function: str, faults: Any, names: Sequence, describe: Callable[[Any], Any]) -> list[Step]:
+def steps(function: str, faults: Any, names: Sequence, describe: Callable, kind: Callable) -> list[Step]:
     """The faults as steps, in order.
 
     Args:
@@ -92,6 +92,7 @@ def steps(function: str, faults: Any, names: Sequence, describe: Callable[[Any],
       faults: pairs of columns and a noise.
       names: all columns of the frame.
       describe: from a name to the `Column` of it, or None for text and other objects.
+      kind: from a name, and the kind that is wanted, to the column's kind.
     """
     if isinstance(faults, (Noise, str, dict)) or not isinstance(faults, Sequence):
         raise TypeError(
@@ -103,7 +104,7 @@ def steps(function: str, faults: Any, names: Sequence, describe: Callable[[Any],
         if not isinstance(fault, tuple) or len(fault) != 2:
             raise TypeError(f"{function}: fault {place} must be a pair (columns, noise), got {fault!r}.")
         columns, noise = fault
-        chosen = _selected(function, place, columns, names, describe)
+        chosen = _selected(function, place, columns, names, kind)
         if not isinstance(noise, Noise) and callable(noise) and not hasattr(noise, "__noise__"):
             for name in chosen:  # a noise for each column, made from its description
                 made = noise(describe(name))
@@ -113,7 +114,7 @@ def steps(function: str, faults: Any, names: Sequence, describe: Callable[[Any],
     return found
 
 
-def _selected(function: str, place: int, columns: Any, names: Sequence, describe: Callable) -> tuple:
+def _selected(function: str, place: int, columns: Any, names: Sequence, kind: Callable) -> tuple:
     if columns is None:
         return tuple(names)
     several = isinstance(columns, list) or (isinstance(columns, tuple) and columns not in names)
@@ -122,8 +123,7 @@ def _selected(function: str, place: int, columns: Any, names: Sequence, describe
         if column in names:
             chosen.append(column)
         elif isinstance(column, str) and column in (*KINDS, TEXT):
-            kinds = {name: getattr(describe(name), "kind", TEXT) for name in names}
-            chosen += [name for name in names if kinds[name] == column]
+            chosen += [name for name in names if kind(name, column) == column]
         else:
             shown = ", ".join(map(repr, list(names)[:20])) + (", ..." if len(names) > 20 else "")
             raise KeyError(

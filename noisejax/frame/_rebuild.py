@@ -40,7 +40,7 @@ def _pandas_array(cells: Cells, native: Any, null: np.ndarray, pandas: Any) -> A
     dtype: Any = native.dtype
     arrays, unit = pandas.arrays, getattr(cells.series.dtype, "time_unit", "")
     values = cells.values
-    plain = dtype.kind if isinstance(dtype, np.dtype) else ""
+    plain = native.dtype.kind if isinstance(native.dtype, np.dtype) else ""
     if isinstance(dtype, pandas.CategoricalDtype):
         return _categorical(cells, dtype, null, pandas)
     if plain in ("i", "u", "b"):
@@ -125,9 +125,16 @@ def with_columns(df: nw.DataFrame, columns: dict[Any, Any]) -> Any:
     """The native frame with some columns replaced. The others are shared with it and not copied."""
     native = df.to_native()
     if nw.dependencies.is_pandas_dataframe(native):
+        pandas: Any = nw.get_native_namespace(df)
+        places = {df.columns.index(name): series for name, series in columns.items()}
+        if type(native) is pandas.DataFrame:  # setting a column would copy it
+            every = {n: places.get(n, native.iloc[:, n]) for n in range(len(df.columns))}
+            out = pandas.DataFrame(every, index=native.index, copy=False)
+            out.columns = native.columns
+            return out.__finalize__(native)
         out = native.copy(deep=False)
-        for name, series in columns.items():
-            out.isetitem(df.columns.index(name), series)
+        for place, series in places.items():
+            out.isetitem(place, series)
         return out
     made = [nw.from_native(series, series_only=True).alias(name) for name, series in columns.items()]
     return df.with_columns(*made).to_native() if made else native

@@ -88,8 +88,7 @@ def described(series: nw.Series, max_classes: int = 100) -> Column | None:
         ordered = getattr(getattr(series.to_native(), "cat", None), "ordered", False) is True
         return Column(name, "ordinal" if ordered else "category", classes) if classes else None
     if dtype == nw.String:
-        few = series.drop_nulls()
-        count = few.n_unique() if len(few) else 0
-        if 0 < count <= max_classes and count <= max(len(few) // 2, 1):
-            return Column(name, "category", distinct(series))
+        found = distinct(series, max_classes)
+        if found and len(found) <= max((len(series) - series.null_count()) // 2, 1):
+            return Column(name, "category", found)
     return None
