@@ -64,9 +64,13 @@ class Cells:
         self.values = (self.series if self.null is None else self.series.fill_null(0)).to_numpy()
 
     def _read_time(self) -> None:
-        values = self.series.to_numpy()
-        self.per_second = 0 if self.series.dtype == nw.Date else _PER_SECOND[np.datetime_data(values.dtype)[0]]
         self.null = _null(self.series)
+        values = self.series.to_numpy()
+        if values.dtype == object:  # dates of Arrow in pandas
+            null = np.zeros(self.n, bool) if self.null is None else self.null
+            plain = [None if lost else value for value, lost in zip(values, null, strict=True)]
+            values = np.array(plain, f"M8[{'D' if self.series.dtype == nw.Date else 'ns'}]")
+        self.per_second = 0 if self.series.dtype == nw.Date else _PER_SECOND[np.datetime_data(values.dtype)[0]]
         self.values = values.view(np.int64)
 
     def _read_flag(self) -> None:

@@ -334,10 +334,17 @@ def _joined(frames: list[nw.DataFrame]) -> Any:
     native = frames[0].to_native()
     if nw.dependencies.is_pandas_dataframe(native):
         pandas: Any = nw.get_native_namespace(frames[0])
-        last = frames[-1].to_native()
-        wider = {name: d for name, d, own in zip(native.columns, last.dtypes, native.dtypes, strict=True) if d != own}
-        first = native.astype(wider)
-        return pandas.concat([first, *(frame.to_native() for frame in frames[1:])])
+        parts = [frame.to_native() for frame in frames]
+        for place, name in enumerate(native.columns):
+            dtypes = [part.dtypes.iloc[place] for part in parts]
+            wide = dtypes[-1]
+            if all(dtype == wide for dtype in dtypes):
+                continue
+            if isinstance(wide, pandas.CategoricalDtype):  # each copy may have new categories of its own
+                labels = dict.fromkeys(label for dtype in dtypes for label in dtype.categories)
+                wide = pandas.CategoricalDtype(list(labels), ordered=wide.ordered)
+            parts = [part.astype({name: wide}) for part in parts]
+        return pandas.concat(parts)
     return nw.concat(frames, how="vertical").to_native()
 
 

@@ -27,11 +27,17 @@ def _of_pandas(cells: Cells, changed: np.ndarray) -> Any:
     if array is None:  # every other dtype sets the cells that are different
         array = native.array.copy()
         rows = np.flatnonzero(changed)
-        lost = null[rows]
-        array[rows[lost]] = None if native.dtype == object else native.dtype.na_value
-        kept = rows[~lost]
-        if len(kept):
-            array[kept] = _values(cells, kept)
+        lost, kept = rows[null[rows]], rows[~null[rows]]
+        try:
+            if len(lost):
+                array[lost] = None if native.dtype == object else native.dtype.na_value
+            if len(kept):
+                array[kept] = _values(cells, kept, native.dtype, pandas)
+        except (TypeError, NotImplementedError) as error:
+            raise TypeError(
+                f"corrupt: the column {cells.name!r} of dtype {native.dtype} does not take what a fault makes of row "
+                f"{int(rows[0])} ({error}). Convert the column."
+            ) from None
     return pandas.Series(array, index=native.index, name=native.name, copy=False)
 
 
@@ -43,6 +49,11 @@ def _pandas_array(cells: Cells, native: Any, null: np.ndarray, pandas: Any) -> A
     plain = native.dtype.kind if isinstance(native.dtype, np.dtype) else ""
     if isinstance(dtype, pandas.CategoricalDtype):
         return _categorical(cells, dtype, null, pandas)
+    if cells.kind == "dictionary":  # of Arrow in pandas, whose arrays lose what is missing when they are set
+        import pyarrow
+
+        strings = np.array([*cells.labels, None], object)[np.where(null, -1, cells.values)]
+        return arrays.ArrowExtensionArray(pyarrow.array(strings.tolist(), type=dtype.pyarrow_dtype))
     if plain in ("i", "u", "b"):
         values = values.astype(dtype, copy=not cells.owned)  # never the memory of the clean frame
         if not (cells.nullable or null.any()):
@@ -77,20 +88,14 @@ def _categorical(cells: Cells, dtype: Any, null: np.ndarray, pandas: Any) -> Any
     return pandas.Categorical.from_codes(new, dtype=dtype)
 
 
-def _values(cells: Cells, rows: np.ndarray) -> Any:
+def _values(cells: Cells, rows: np.ndarray, dtype: Any, pandas: Any) -> Any:
     """New values of a few cells, none of them missing, as the column's dtype takes them."""
-    if cells.kind == "time":
-        return _stamps(cells, rows)
-    return cells.values[rows] if cells.kind in ("int", "float") else cells.at(rows)
+    if cells.kind != "time":
+        return cells.values[rows] if cells.kind in ("int", "float") else cells.at(rows)
+    import pyarrow  # all other dates are whole arrays
 
-
-def _stamps(cells: Cells, rows: np.ndarray) -> list:
-    values = cells.values[rows]
-    dtype: Any = cells.series.dtype
-    if dtype == nw.Date:
-        return values.view("M8[D]").tolist()
-    # Through Arrow-backed strings of pandas only: integers are cast to the dtype itself elsewhere.
-    return list(values.view(f"{'m' if dtype == nw.Duration else 'M'}8[{dtype.time_unit}]"))
+    whole = cells.values[rows].astype(np.int32 if cells.series.dtype == nw.Date else np.int64)
+    return pandas.arrays.ArrowExtensionArray(pyarrow.array(whole).cast(dtype.pyarrow_dtype))
 
 
 def _of_others(cells: Cells, changed: np.ndarray) -> Any:
@@ -106,6 +111,8 @@ def _of_others(cells: Cells, changed: np.ndarray) -> Any:
         strings = labels[np.where(null, -1, cells.values)].tolist()
         made = nw.new_series(series.name, strings, nw.String, backend=backend).cast(dtype)
         return made.to_native()
+    if cells.kind == "object":
+        return _of_objects(cells, changed, null, backend)
     if cells.kind == "time":
         numbers = [None if lost else int(v) for v, lost in zip(cells.values[rows], null[rows], strict=True)]
         whole = nw.Int32 if dtype == nw.Date else nw.Int64
@@ -113,6 +120,16 @@ def _of_others(cells: Cells, changed: np.ndarray) -> Any:
     else:
         new = nw.new_series(series.name, _listed(cells, rows, null[rows]), dtype, backend=backend)
     return series.scatter(rows.tolist(), new).to_native()
+
+
+def _of_objects(cells: Cells, changed: np.ndarray, null: np.ndarray, backend: Any) -> Any:
+    """Lists, structs, decimals and whatever else: cells become missing, or are those of different rows."""
+    series = cells.series
+    if not (changed & ~null).any():
+        keep = nw.new_series("keep", ~(changed & null), nw.Boolean, backend=backend)
+        return series.zip_with(keep, series.shift(cells.n)).to_native()  # a shift by all rows leaves none
+    values = cells.at(np.arange(cells.n)).tolist()
+    return nw.new_series(series.name, values, series.dtype, backend=backend).to_native()
 
 
 def _listed(cells: Cells, rows: np.ndarray, lost: np.ndarray) -> list:
