@@ -1,5 +1,6 @@
 """One float32 array of numbers and codes from a data frame, and back."""
 
+import importlib
 from typing import Any, NamedTuple
 
 import narwhals as nw
@@ -133,8 +134,7 @@ def decode(x: Any, schema: Schema, like: Any = None) -> Any:
     for place, column in enumerate(schema):
         _check_codes(values[:, place], column)
     if like is None:
-        import pandas
-
+        pandas: Any = importlib.import_module("pandas")
         return pandas.DataFrame({column.name: _plain(values[:, n], column) for n, column in enumerate(schema)})
     frame = enter_frame("decode", like)
     if len(frame) != len(values):
@@ -182,8 +182,7 @@ def _fill(cells: Cells, values: np.ndarray) -> None:
 
 def _plain(values: np.ndarray, column: Any) -> Any:
     """A column of pandas from one of x, without a frame that says its dtype."""
-    import pandas
-
+    pandas: Any = importlib.import_module("pandas")
     missing = np.isnan(values)
     if column.kind == "flag" and column.classes == (False, True):
         return pandas.arrays.BooleanArray(values == 1, missing) if missing.any() else values == 1

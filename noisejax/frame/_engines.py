@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import importlib
 from collections.abc import Callable
 from typing import Any
 
@@ -32,8 +33,7 @@ class Mapped:
         key = jax.random.wrap_key_data(jnp.asarray(self.data), impl=self.implementation)
         columns = isinstance(batch, dict)
         if columns:
-            import pandas
-
+            pandas: Any = importlib.import_module("pandas")
             batch = pandas.DataFrame({name: _column(name, values) for name, values in batch.items()})
         table = Table("map_batches", batch, self.options["schema"], self.options["missing"], self.options["extend"])
         dirty, _ = table.corrupted(key, self.faults, self.options["chunk_rows"], self.ids, False, whole_table=False)
@@ -157,7 +157,7 @@ class RecordNoise:
 
 def _record_noise(*fields: Any) -> RecordNoise:
     try:
-        import grain.transforms as transforms
+        transforms: Any = importlib.import_module("grain.transforms")
     except ModuleNotFoundError as error:
         if (error.name or "").split(".")[0] != "grain":
             raise

@@ -1,5 +1,6 @@
 """Columns and frames built again after their cells have changed, in the dtype, index and order that they had."""
 
+import importlib
 from typing import Any
 
 import narwhals as nw
@@ -50,8 +51,7 @@ def _pandas_array(cells: Cells, native: Any, null: np.ndarray, pandas: Any) -> A
     if isinstance(dtype, pandas.CategoricalDtype):
         return _categorical(cells, dtype, null, pandas)
     if cells.kind == "dictionary":  # of Arrow in pandas, whose arrays lose what is missing when they are set
-        import pyarrow
-
+        pyarrow: Any = importlib.import_module("pyarrow")
         strings = np.array([*cells.labels, None], object)[np.where(null, -1, cells.values)]
         return arrays.ArrowExtensionArray(pyarrow.array(strings.tolist(), type=dtype.pyarrow_dtype))
     if plain in ("i", "u", "b"):
@@ -92,8 +92,7 @@ def _values(cells: Cells, rows: np.ndarray, dtype: Any, pandas: Any) -> Any:
     """New values of a few cells, none of them missing, as the column's dtype takes them."""
     if cells.kind != "time":
         return cells.values[rows] if cells.kind in ("int", "float") else cells.at(rows)
-    import pyarrow  # all other dates are whole arrays
-
+    pyarrow: Any = importlib.import_module("pyarrow")  # all other dates are whole arrays
     whole = cells.values[rows].astype(np.int32 if cells.series.dtype == nw.Date else np.int64)
     return pandas.arrays.ArrowExtensionArray(pyarrow.array(whole).cast(dtype.pyarrow_dtype))
 

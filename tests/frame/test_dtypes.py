@@ -150,6 +150,9 @@ def test_categories_keep_their_order_and_grow_only_when_asked():
     with pytest.raises(ValueError, match=r"the column 'size' .* has no category '\w+', which row \d+ would become"):
         frame.corrupt(KEY, clean, typos)
     dirty, mask = frame.corrupt(KEY, clean, typos, extend=True)
+    both, hit = frame.corrupt(KEY, clean, [("size", wrong_category), *typos], extend=True)
+    assert_mask_is_the_comparison(clean, both, hit)
+    assert hit["size"].sum() > mask["size"].sum()
     grown = dirty["size"].cat.categories.tolist()
     assert grown[:3] == ["small", "medium", "large"] and len(grown) > 3 and dirty["size"].cat.ordered
     assert_mask_is_the_comparison(clean, dirty, mask)
