@@ -167,8 +167,15 @@ class Cells:
             return
         if self.kind == "time":
             scale = max(self.per_second, 1)
-            moved = values[hit] - (self.values[hit] // scale)
-            self._own()[hit] += moved * scale
+            rows = np.flatnonzero(hit)
+            beyond = rows[np.abs(values[rows]) > np.iinfo(np.int64).max // scale - 1]
+            if len(beyond):
+                raise ValueError(
+                    f"frame: the column {self.name!r} of dtype {self.series.dtype} cannot hold {values[beyond[0]]} "
+                    f"seconds since 1970, which a fault gave in row {beyond[0]}. Amounts for dates are in seconds."
+                )
+            moved = values[rows] - self.values[rows] // scale
+            self._own()[rows] += moved * scale
         elif self.coded:
             self._check_codes(hit, values)
             if self.kind == "text":

@@ -16,6 +16,7 @@ from noisejax._random import host
 from noisejax._random.stream import Stream
 from noisejax.frame._corrupt import Faults, Table
 from noisejax.frame._faults import needs_all_rows
+from noisejax.frame._run import cpu
 from noisejax.tabular import Schema
 
 
@@ -176,7 +177,7 @@ def _on_record(data: np.ndarray, implementation: Any, noise: Callable, ids: str,
     x = fields if only is None else fields[only]
     key = jax.random.wrap_key_data(jnp.asarray(data), impl=implementation)
     folded = host.fold(host.host_stream(key), int(record[ids]))
-    with jax.default_device(jax.devices("cpu")[0]):
+    with jax.default_device(cpu()):
         own = Stream(jnp.asarray(np.concatenate([folded.k0, folded.k1])), generator=folded.generator)
         y = jax.tree.map(np.asarray, _record(noise, own, jax.tree.map(np.asarray, x)))
     return {**record, **(y if only is None else {only: y})}
@@ -231,7 +232,7 @@ def _through(noise: Noise, key: jax.Array, x: Any) -> Any:
         return x
     room = 1 << (n - 1).bit_length()
     padded = jax.tree.map(lambda leaf: np.concatenate([leaf, np.zeros((room - n, *leaf.shape[1:]), leaf.dtype)]), x)
-    with jax.default_device(jax.devices("cpu")[0]):
+    with jax.default_device(cpu()):
         y = _jitted(noise, key, padded)
     return jax.tree.map(lambda leaf: np.asarray(leaf)[:n], y)
 

@@ -59,9 +59,8 @@ def _pandas_array(cells: Cells, native: Any, null: np.ndarray, pandas: Any) -> A
         if not (cells.nullable or null.any()):
             return values
         return (arrays.BooleanArray if plain == "b" else arrays.IntegerArray)(values, null.copy())
-    masked = {"Int": "IntegerArray", "UIn": "IntegerArray", "Flo": "FloatingArray", "boo": "BooleanArray"}
-    if type(native.array).__name__ in masked.values():
-        kind = getattr(arrays, masked[str(dtype)[:3]])
+    kind = {"IntegerArray": arrays.IntegerArray, "BooleanArray": arrays.BooleanArray}.get(type(native.array).__name__)
+    if kind is not None:
         values = values.astype(dtype.numpy_dtype, copy=False)  # np.where copies
         return kind(np.where(null, np.ones(1, values.dtype), values), null.copy())
     if cells.kind == "time" and getattr(dtype, "kind", "") in "mM" and not hasattr(dtype, "pyarrow_dtype"):

@@ -18,11 +18,19 @@ from noisejax._replay import HITS
 from noisejax.frame._faults import On
 
 
+def cpu() -> Any:
+    """A CPU device, or the default device where JAX was told to start without one."""
+    try:
+        return jax.local_devices(backend="cpu")[0]
+    except RuntimeError:
+        return jax.local_devices()[0]
+
+
 @contextlib.contextmanager
 def on_host() -> Iterator[None]:
-    """The CPU, 64-bit numbers, and JAX's default promotion: a column's dtype is nobody's decision here."""
+    """The CPU, 64-bit numbers, and JAX's default promotion, since the dtypes are those of the frame."""
     with (
-        jax.default_device(jax.devices("cpu")[0]),
+        jax.default_device(cpu()),
         jax.enable_x64(True),
         jax.numpy_dtype_promotion("standard"),
         jax.numpy_rank_promotion("allow"),

@@ -178,6 +178,18 @@ def test_faults_that_read_the_whole_table():
             frame.map_batches(KEY, [("pay", noise)], ids="id")
 
 
+def test_a_rate_for_each_row():
+    """Amounts of shape (rows, 1) are cut with the rows, such as a sensor that fails gradually."""
+    clean = pandas.DataFrame({"x": np.ones(3000), "n": np.ones(3000, int)})
+    rate = T.drift_weight(np.arange(3000)[:, None], 1500.0, 1000.0)
+    noise = [(["x", "n"], nj.bind(T.missing, rate=rate))]
+    _, mask = frame.corrupt(KEY, clean, noise, chunk_rows=128)
+    for name in ("x", "n"):
+        early, late = mask[name][:1000].mean(), mask[name][2000:].mean()
+        assert early < 0.15 and late > 0.85
+    pandas.testing.assert_frame_equal(frame.corrupt(KEY, clean, noise, chunk_rows=None)[1], mask)
+
+
 def test_drift_follows_the_rows_numbers():
     clean = pandas.DataFrame({"x": np.zeros(1000)})
     dirty, _ = frame.corrupt(KEY, clean, [("x", nj.bind(T.drift, shift=5.0, position=400.0))], chunk_rows=64)

@@ -133,6 +133,23 @@ def test_dates_keep_unit_and_zone_through_a_change_of_clocks(unit, zone):
     assert dirty["when"].isna().sum() > 5
 
 
+def test_dates_that_a_unit_cannot_hold_name_their_row():
+    clean = pandas.DataFrame({"when": pandas.date_range("2020", periods=5).as_unit("ns")})
+    with pytest.raises(
+        ValueError, match=r"corrupt: the column 'when' .* cannot hold \d+ seconds since 1970.* in row 0"
+    ):
+        frame.corrupt(KEY, clean, [("when", nj.bind(nj.tabular.add_delta, rate=1.0, delta=1e12))])
+
+
+def test_nan_and_na_of_one_column_stay_apart():
+    values = pandas.arrays.FloatingArray(np.array([np.nan, 1.0, 2.0] * 20), np.array([False, True, False] * 20))
+    clean = pandas.DataFrame({"x": values})
+    dirty, mask = frame.corrupt(KEY, clean, [("x", nj.bind(nj.tabular.sign, rate=0.5))])
+    assert mask["x"].to_numpy()[2::3].any() and not mask["x"].to_numpy()[:2].any()
+    array = dirty["x"].array
+    assert np.isnan(array._data[::3]).all() and not array._mask[::3].any() and array._mask[1::3].all()
+
+
 def test_durations():
     clean = pandas.DataFrame({"t": pandas.to_timedelta([*range(50), None], unit="s")})
     dirty, mask = frame.corrupt(KEY, clean, [("t", nj.bind(nj.tabular.sign, rate=1.0))])
