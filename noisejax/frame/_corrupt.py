@@ -51,7 +51,7 @@ def corrupt(
         Faults that read neighbouring rows (``exact=True``, `bursty`, `permute_rows`, `duplicate`, functions of your
         own) read their whole column in any case.
       ids: the number of each row in all draws: integers, or the name of a column that holds them. None numbers the rows
-        0, 1, ... Give the ids of records if rows come in a different order or in parts.
+        0, 1, ... Give the ids of records if rows come in a different order or in parts. Faults leave that column out.
       schema: the columns' kinds and classes; None infers them with `schema`. Give one if df is a part of a table.
       missing: what becomes of a dtype that cannot hold missing values: `'nullable'` converts pandas' integers and
         booleans to ``Int64``, ``UInt8``, ``boolean`` and so on, and `'raise'` refuses. For a value that means "missing"
@@ -127,7 +127,7 @@ class Table:
         if chunk_rows is not None and (not isinstance(chunk_rows, (int, np.integer)) or chunk_rows < 1):
             raise ValueError(f"{self.function}: chunk_rows must be at least 1, or None for all, got {chunk_rows!r}.")
         numbers = self._numbers(ids)
-        found = steps(self.function, faults, self.frame.columns, self.describe, self.kind)
+        found = steps(self.function, faults, self.frame.columns, self.describe, self.kind, ids)
         with on_host(), progress_of(progress, len(found) * max(len(self.frame), 1)) as done:
             base = host.host_stream(key)
             for step in found:

@@ -67,7 +67,7 @@ def map_batches(
       key: a JAX key, the same for all batches.
       faults: pairs (columns, noise), as in `corrupt`. Each row must be separate: faults that read several rows are
         refused.
-      ids: the name of a column with the number of each row in the whole table. It must not be one that faults hit.
+      ids: the name of a column with the number of each row in the whole table. Faults leave it out.
       schema: the columns' kinds and classes. Give it if faults name kinds or categories, since a batch may lack some.
       missing, extend, chunk_rows: as in `corrupt`.
 

@@ -84,7 +84,7 @@ class Step:
         return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
 
 
-def steps(function: str, faults: Any, names: Sequence, describe: Callable, kind: Callable) -> list[Step]:
+def steps(function: str, faults: Any, names: Sequence, describe: Callable, kind: Callable, ids: Any) -> list[Step]:
     """The faults as steps, in order.
 
     Args:
@@ -93,7 +93,9 @@ def steps(function: str, faults: Any, names: Sequence, describe: Callable, kind:
       names: all columns of the frame.
       describe: from a name to the `Column` of it, or None for text and other objects.
       kind: from a name, and the kind that is wanted, to the column's kind.
+      ids: the column that numbers the rows, which faults must not hit; or anything else.
     """
+    ids = ids if isinstance(ids, str) else None
     if isinstance(faults, (Noise, str, dict)) or not isinstance(faults, Sequence):
         raise TypeError(
             f"{function}: faults must be a list of pairs (columns, noise), such as "
@@ -104,26 +106,32 @@ def steps(function: str, faults: Any, names: Sequence, describe: Callable, kind:
         if not isinstance(fault, tuple) or len(fault) != 2:
             raise TypeError(f"{function}: fault {place} must be a pair (columns, noise), got {fault!r}.")
         columns, noise = fault
-        chosen = _selected(function, place, columns, names, kind)
+        chosen = _selected(function, place, columns, names, kind, ids)
         if not isinstance(noise, Noise) and callable(noise) and not hasattr(noise, "__noise__"):
             for name in chosen:  # a noise for each column, made from its description
-                made = noise(describe(name))
-                found += _of_columns(function, place, (name,), made)
+                if (column := describe(name)) is None:
+                    raise TypeError(
+                        f"{function}: fault {place} makes its noise from the description of a column, and {name!r} has "
+                        "none, since it holds text or objects. Name the columns it is for, or a kind."
+                    )
+                found += _of_columns(function, place, (name,), noise(column))
         else:
             found += _of_columns(function, place, chosen, noise)
     return found
 
 
-def _selected(function: str, place: int, columns: Any, names: Sequence, kind: Callable) -> tuple:
+def _selected(function: str, place: int, columns: Any, names: Sequence, kind: Callable, ids: Any) -> tuple:
     if columns is None:
-        return tuple(names)
+        return tuple(name for name in names if name != ids)
     several = isinstance(columns, list) or (isinstance(columns, tuple) and columns not in names)
     chosen = []
     for column in columns if several else (columns,):
+        if column in names and column == ids:
+            raise ValueError(f"{function}: fault {place} names the column {ids!r}, which numbers the rows by ids=...")
         if column in names:
             chosen.append(column)
         elif isinstance(column, str) and column in (*KINDS, TEXT):
-            chosen += [name for name in names if kind(name, column) == column]
+            chosen += [name for name in names if name != ids and kind(name, column) == column]
         else:
             shown = ", ".join(map(repr, list(names)[:20])) + (", ..." if len(names) > 20 else "")
             raise KeyError(

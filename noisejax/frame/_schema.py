@@ -18,7 +18,9 @@ def enter_frame(function: str, df: Any) -> nw.DataFrame:
         twice = next(name for name in names if names.count(name) > 1)
         raise ValueError(f"{function}: two columns have the name {twice!r}. Rename one of them.") from None
     except TypeError:
-        hint = " Call .collect() first." if type(df).__name__ in ("LazyFrame", "DaskDataFrame") else ""
+        package = type(df).__module__.split(".")[0]
+        hint = " Use frame.map_batches for tables in parts." if package in ("dask", "ray") else ""
+        hint = " Call .collect() first." if type(df).__name__ == "LazyFrame" else hint
         raise TypeError(
             f"{function}: df must be a pandas or polars data frame or an Arrow table, got {_described(df)}.{hint}"
         ) from None

@@ -269,6 +269,8 @@ WRONG = [
     (TypeError, "fault 0 must be a bound noise", numbers(), [("age", T.missing)]),
     (TypeError, "fault 1 must be a bound noise", numbers(), [("age", LOSE), ("age", 3)]),
     (KeyError, "fault 0 names the column 'wage'. The columns are 'age', 'pay', 'rent'", numbers(), [("wage", LOSE)]),
+    (TypeError, "fault 0 makes its noise from the description of a column, and 'note' has none",
+     make("pandas"), [("note", lambda column: nj.bind(T.category, rate=0.1, num_classes=column.num_classes))]),
     (TypeError, "imbalance draws whole rows again", numbers(), [("age", nj.bind(T.imbalance, shares=[0.5, 0.5]))]),
     (TypeError, "mistyped is for strings, and the column 'age' has the dtype Int64",
      numbers(), [("age", nj.bind(frame.mistyped, rate=0.1))]),
@@ -289,6 +291,21 @@ def test_errors_name_the_column_and_the_row(error, message, df, faults):
         frame.corrupt(KEY, df, faults)
     if before is not None:
         pandas.testing.assert_frame_equal(df, before)
+
+
+def test_the_column_of_ids_is_left_out():
+    clean = numbers(50)
+    clean["id"] = np.arange(50)
+    dirty, mask = frame.corrupt(KEY, clean, [(None, LOSE), ("integer", LOSE)], ids="id")
+    assert dirty["id"].equals(clean["id"]) and mask.any().tolist() == [True, True, True, False]
+    with pytest.raises(ValueError, match="fault 0 names the column 'id', which numbers the rows by ids"):
+        frame.corrupt(KEY, clean, [("id", LOSE)], ids="id")
+
+
+@pytest.mark.skipif(polars is None, reason="polars is not installed")
+def test_lazy_frames_are_collected_first():
+    with pytest.raises(TypeError, match=r"got a polars LazyFrame. Call .collect\(\) first."):
+        frame.corrupt(KEY, polars.LazyFrame({"a": [1]}), [("a", LOSE)])
 
 
 def test_other_wrong_arguments():
