@@ -142,6 +142,8 @@ class Cells:
     def numbers(self) -> np.ndarray:
         """The values as float64 with NaN where they are missing: what a mechanism conditions on."""
         values = self.array().astype(np.float64)
+        if self.coded:
+            values[values < 0] = np.nan  # a spelling that is no class says nothing
         if (missing := self.missing()) is not None:
             values[missing] = np.nan
         return values

@@ -138,11 +138,12 @@ def progress_of(shown: bool, total: int) -> Iterator[Callable[[int], None]]:
         yield lambda count: None
         return
     try:
+        from rich.console import Console
         from rich.progress import Progress
     except ModuleNotFoundError:
         raise ModuleNotFoundError(
             "corrupt: a progress bar needs rich: pip install rich. Or leave out progress."
         ) from None
-    with Progress(transient=True) as bar:
+    with Progress(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("corrupt", total=total)
         yield lambda count: bar.advance(task, count)

@@ -137,6 +137,19 @@ def test_mechanisms_by_name():
     assert (mask["pay"] == mask["note"]).all() and mask["pay"].any()
 
 
+def test_a_spelling_that_is_no_class_says_nothing_to_a_mechanism():
+    clean = pandas.DataFrame({"job": ["cook", "nurse"] * 1000, "pay": np.ones(2000)})
+    x, schema, _ = frame.encode(clean)
+    nurses = T.at_random(T.fit(x, schema), on="job", slope=50.0)
+    lose = ("pay", nj.bind(T.missing, rate=0.5, mechanism=nurses))
+    typed = ("job", nj.bind(frame.mistyped, rate=1.0))
+    _, known = frame.corrupt(KEY, clean, [lose], schema=schema)
+    assert known["pay"].to_numpy()[1::2].mean() > 0.99 and known["pay"].to_numpy()[::2].mean() < 0.01
+    _, unknown = frame.corrupt(KEY, clean, [typed, lose], schema=schema)
+    for start in (0, 1):
+        assert 0.4 < unknown["pay"].to_numpy()[start::2].mean() < 0.6
+
+
 def test_columns_that_are_hit_together():
     clean = make("pandas")
     noise = nj.bind(T.missing, rate=0.5, together=(0, 0, 1))
