@@ -36,7 +36,8 @@ class Mapped:
         if columns:
             pandas: Any = importlib.import_module("pandas")
             batch = pandas.DataFrame({name: _column(name, values) for name, values in batch.items()})
-        table = Table("map_batches", batch, self.options["schema"], self.options["missing"], self.options["extend"])
+        missing = "raise" if columns else self.options["missing"]  # NumPy's integers hold no missing values
+        table = Table("map_batches", batch, self.options["schema"], missing, self.options["extend"])
         dirty, _ = table.corrupted(key, self.faults, self.options["chunk_rows"], self.ids, False, whole_table=False)
         return {name: dirty[name].to_numpy() for name in dirty.columns} if columns else dirty
 
@@ -73,7 +74,7 @@ def map_batches(
 
     Returns:
       A function from a batch to a batch of the same type: a pandas or polars frame, an Arrow table, or a dict of NumPy
-      arrays.
+      arrays. Integers and booleans of NumPy cannot become missing: there give `missing` a fill.
 
     Example:
       >>> import jax, pandas as pd, noisejax as nj

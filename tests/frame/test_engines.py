@@ -46,9 +46,14 @@ def test_batches_of_any_size_and_kind_have_the_faults_of_the_whole_table():
         starts = range(0, 30 if size == 1 else 600, size)
         parts = pandas.concat([f(clean[low : low + size]) for low in starts])
         pandas.testing.assert_frame_equal(parts, whole[: len(parts)])
-    arrays = f({name: clean[name].to_numpy() for name in clean})
+    batch = {name: clean[name].to_numpy() for name in clean}
+    with pytest.raises(TypeError, match="the column 'age' of int64 cannot hold missing values"):
+        f(batch)
+    filled = [("age", nj.bind(T.missing, rate=0.1, fill=-1)), *FAULTS[1:2]]
+    arrays = frame.map_batches(KEY, filled, ids="id")(batch)
     np.testing.assert_array_equal(arrays["pay"], whole["pay"])
-    assert list(arrays) == list(clean)
+    np.testing.assert_array_equal(arrays["age"] == -1, mask["age"])
+    assert list(arrays) == list(clean) and arrays["age"].dtype == np.int64
     polars = pytest.importorskip("polars", reason="polars is not installed")
     other = polars.DataFrame({name: clean[name].tolist() for name in clean})
     assert f(other)["pay"].to_list() == whole["pay"].tolist()
