@@ -41,6 +41,10 @@ test-one: $(VENV)/.ready-test ## run the laws of one noise, fast and slow, in le
 test-slow: $(VENV)/.ready-test ## run the slow tests: statistics, sweeps, every example
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m slow $(ARGS)
 
+.PHONY: test-engines
+test-engines: $(VENV)/.ready-test $(VENV)/.ready-engines ## run the faults of data frames in Ray Data, Dask and Grain
+	$(BIN)/python -m pytest -n 1 tests/frame/test_engines.py tests/frame/test_encode.py $(ARGS)
+
 .PHONY: lint
 lint: $(VENV)/.ready-lint ## check style, formatting and types
 	$(BIN)/ruff check .

@@ -20,6 +20,7 @@ Modules that need only jax are attributes of this package:
 Modules that need another package are imported by name:
 
 - ``import noisejax.nnx as njx``, ``import noisejax.linen as njl``: Flax layers (needs flax).
+- ``from noisejax import frame``: faults on pandas, polars and Arrow tables (needs narwhals).
 - ``import noisejax.optim``: noise around an optimizer, as optax transforms (needs optax).
 - ``import noisejax.adversarial``: threats, attacks, adversarial training and certificates (needs optax).
 """

@@ -55,7 +55,7 @@ def choose(*noises: Callable, weights: Sequence[float] | jax.Array | None = None
 
 @combinator(draws=True)
 def _choose(run: Run, key, x, noises, weights=None, *, mode):
-    shares = jnp.ones(len(noises)) if weights is None else jnp.asarray(weights, jnp.float32)
+    shares = jnp.ones(len(noises), jnp.float32) if weights is None else jnp.asarray(weights, jnp.float32)
     ends = jnp.cumsum(shares)[:-1] / jnp.sum(shares)
     if mode == "batch":
         u = sample.uniform(words(key, "choose", ()))

@@ -57,15 +57,19 @@ def _annotation(annotation: Any) -> str:
     return inspect.formatannotation(annotation)
 
 
-def extra(module: str, package: str, error: ModuleNotFoundError) -> ModuleNotFoundError:
-    """The error for a module of this library whose optional package is not installed, or a broken package's own one."""
+def extra(module: str, package: str, error: ModuleNotFoundError, extra: str = "") -> ModuleNotFoundError:
+    """The error for a module of this library whose optional package is not installed, or a broken package's own one.
+
+    `extra` is the name of the extra that installs the package; by default it is the package's.
+    """
     if (error.name or "").split(".")[0] != package:
         return error
-    message = f"{module} needs {package}: pip install 'noisejax[{package}]'."
+    message = f"{module} needs {package}: pip install 'noisejax[{extra or package}]'."
     return ModuleNotFoundError(message, name=error.name)
 
 
-_BY_NAME = {"nnx": "njx", "linen": "njl", "optim": "optim", "adversarial": "adversarial"}  # with their usual aliases
+# With their usual aliases.
+_BY_NAME = {"nnx": "njx", "linen": "njl", "optim": "optim", "adversarial": "adversarial", "frame": "frame"}
 _ATTRIBUTES = ("image", "labels", "robustness", "signal", "weights")
 
 

@@ -29,7 +29,9 @@ from noisejax._sharding import axis_names, with_axis_names
 KEY_TYPES: dict[str, Hashable] = {}
 
 
-@functools.partial(jax.tree_util.register_dataclass, data_fields=["key"], meta_fields=["path", "generator", "layout"])
+@functools.partial(
+    jax.tree_util.register_dataclass, data_fields=["key", "rows"], meta_fields=["path", "generator", "layout"]
+)
 @dataclasses.dataclass(frozen=True)
 class Stream:
     """A key and the place where it is used: the position path through chains, static and part of every tag.
@@ -42,12 +44,15 @@ class Stream:
       path: the position path.
       generator: the name of the key's generator; None for that of JAX's own keys.
       layout: inside `jax.shard_map`, the names of the mesh axes over which each axis of x is sharded.
+      rows: for a part of a table, the number of each of its rows, integers of shape (n,): their index along the leading
+        axis in all draws. None for 0, ..., n - 1.
     """
 
     key: jax.Array
     path: tuple[Hashable, ...] = ()
     generator: str | None = None
     layout: tuple[tuple[str, ...], ...] | None = None
+    rows: jax.Array | None = None
 
 
 def stream(key: "jax.Array | Stream") -> Stream:
@@ -92,8 +97,8 @@ def fold(key: "jax.Array | Stream", ids: jax.Array) -> Stream:
 
 
 def one_example(key: Stream) -> Stream:
-    """The stream of one example, as `fold` made it, for a batch of one, which is not part of a sharded batch."""
-    return dataclasses.replace(key, layout=((), *key.layout[1:])) if key.layout else key
+    """The stream of one example, as `fold` made it, for a batch of one, which is no part of a batch."""
+    return dataclasses.replace(key, layout=((), *key.layout[1:]) if key.layout else key.layout, rows=None)
 
 
 def jax_key(key: "jax.Array | Stream") -> jax.Array:
@@ -108,6 +113,11 @@ def jax_key(key: "jax.Array | Stream") -> jax.Array:
             "in_shard_map: only noises of this library can draw a shard's part of the whole array's draw. A function "
             "that draws from a JAX key would draw the same in every shard. Call it outside of in_shard_map, with a key "
             "into which jax.lax.axis_index is folded."
+        )
+    if key.rows is not None:
+        raise ValueError(
+            "frame: only noises of this library can draw for a part of a table. A function that draws from a JAX key "
+            "of its own needs the whole table: leave out ids, and call frame.corrupt."
         )
     return _typed(key, pair_of(key, *(_word(key, tag, jnp.uint32(0), None) for tag in ("key.0", "key.1"))))
 
@@ -156,18 +166,25 @@ def positions(x: jax.Array, axis: int) -> jax.Array:
     return lax.broadcasted_iota(jnp.int32, like["shape"], axis % x.ndim, out_sharding=like["sharding"])
 
 
-def numbers_along(key: "jax.Array | Stream", x: jax.Array, axis: int) -> jax.Array:
-    """The index along one axis of x, as `positions` gives it. Inside `jax.shard_map` it is that in the whole array."""
-    layout, axis = stream(key).layout, axis % x.ndim
-    numbers = positions(x, axis)
-    if layout is None or not layout[axis]:
+def row_numbers(key: "jax.Array | Stream", x: jax.Array) -> jax.Array:
+    """The number of each row of a table (..., rows, columns), int32 of x's rank.
+
+    For a part of a table, inside `jax.shard_map` too, it is the number in the whole table.
+    """
+    parent = stream(key)
+    if parent.rows is not None and x.ndim == 2:
+        return parent.rows.astype(jnp.int32)[:, None]
+    numbers = positions(x, -2)
+    if parent.layout is None or not parent.layout[-2]:
         return numbers
-    return numbers + (lax.axis_index(layout[axis]) * x.shape[axis]).astype(numbers.dtype)
+    return numbers + (lax.axis_index(parent.layout[-2]) * x.shape[-2]).astype(numbers.dtype)
 
 
 def examples(key: "jax.Array | Stream", n: int) -> jax.Array:
-    """The indices of n examples. Inside `jax.shard_map` these are their indices in the whole batch."""
-    layout = stream(key).layout
+    """The indices of n examples. For a part of a batch these are their indices in the whole batch."""
+    layout, rows = stream(key).layout, stream(key).rows
+    if rows is not None:
+        return rows
     numbers = jnp.arange(n)
     return numbers + (lax.axis_index(layout[0]) * n).astype(numbers.dtype) if layout and layout[0] else numbers
 
@@ -200,7 +217,10 @@ def words(
       uint32 words of the given shape.
     """
     parent, shape = stream(key), tuple(shape)
-    low, high = _index(shape, sharding, offset, _cuts(parent.layout, tag, shape, varies))
+    if parent.rows is not None and shape and _along_rows(parent.rows, tag, shape, varies):
+        low, high = _numbered(shape, parent.rows)
+    else:
+        low, high = _index(shape, sharding, offset, _cuts(parent.layout, tag, shape, varies))
     return _word(parent, tag, low, high)
 
 
@@ -230,6 +250,30 @@ def _key_words(key) -> tuple[jax.Array, jax.Array]:
         k0 = GENERATORS["mix"](word, None, k0, k1, _place((n, 0), "key"))
         k1 = GENERATORS["mix"](word, None, k1, k0, _place((n, 1), "key"))
     return k0, k1
+
+
+def _along_rows(rows: jax.Array, tag: str, shape: tuple[int, ...], varies) -> bool:
+    """Whether a draw varies along the rows of a table of which x is a part."""
+    if varies is not None and (0 not in varies or shape[0] == rows.shape[0]):
+        return 0 in varies
+    raise ValueError(
+        f"frame: the draw {tag!r} of shape {shape} has no part for each row, so it needs the whole table. Leave out "
+        "ids, and call frame.corrupt."
+    )
+
+
+def _numbered(shape: tuple[int, ...], rows: jax.Array) -> tuple[jax.Array, jax.Array | None]:
+    """The row-major index of every element of some rows of an array, whose numbers are `rows`."""
+    first, stride = (shape[0],) + (1,) * (len(shape) - 1), math.prod(shape[1:])
+    low, high = two_words(rows)
+    low, high = low.reshape(first), None if high is None else high.reshape(first)
+    if high is None and stride == 1:
+        return low, None
+    zero = jnp.zeros(shape, jnp.uint32)
+    low, high = _add(zero, zero, low, high, stride)
+    for axis in range(1, len(shape)):
+        low, high = _add(low, high, _iota(shape, axis, None), None, math.prod(shape[axis + 1 :]))
+    return low, high
 
 
 def _cuts(layout, tag: str, shape: tuple[int, ...], varies) -> "list[tuple[int, jax.Array | None]]":

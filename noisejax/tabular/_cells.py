@@ -190,8 +190,9 @@ def add_delta(
         step = jnp.round(jnp.nan_to_num(delta)) if jnp.issubdtype(jnp.result_type(delta), jnp.floating) else delta
         bound = float(np.nextafter(np.float32(info.max), np.float32(0)))
         size = jnp.clip(jnp.abs(step), 0, bound).astype(x.dtype)
-        up = jnp.where(x > info.max - size, info.max, x + size)
-        down = jnp.where(x < info.min + size, info.min, x - size)
+        least, most = (jnp.asarray(np.asarray(end, x.dtype)) for end in (info.min, info.max))  # uint64's is no int64
+        up = jnp.where(x > most - size, most, x + size)
+        down = jnp.where(x < least + size, least, x - size)
         moved = jnp.where(step >= 0, up, down)
     else:
         moved = real(x) + delta

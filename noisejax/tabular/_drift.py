@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from noisejax import _checks
 from noisejax._contract import Amount, Hit, Mask, array_noise, saturate
 from noisejax._random import sample
-from noisejax._random.stream import all_but, numbers_along, words
+from noisejax._random.stream import all_but, row_numbers, words
 from noisejax.tabular._cells import NUMBERS, real
 
 KINDS = ("sudden", "gradual", "incremental", "recurring")
@@ -126,7 +126,7 @@ def drift(
       [0.0, 0.0, 5.0, 5.0]
     """
     if time is None:
-        time = numbers_along(key, x, -2)
+        time = row_numbers(key, x)
     weight = drift_weight(time, position, width, kind=kind, period=period)
     values = real(x)
     new = jnp.asarray(scale, values.dtype) * values + jnp.asarray(shift, values.dtype)

@@ -17,7 +17,7 @@ from noisejax.tabular._probability import Bursty, Copula, Logistic, Mechanism, W
 SHAPES = ("right", "left", "mid", "tail")
 
 
-def at_random(columns: Columns, on: int, slope: Amount = 1.0, *, shape: str = "right") -> Mechanism:
+def at_random(columns: Columns, on: int | str, slope: Amount = 1.0, *, shape: str = "right") -> Mechanism:
     """Faults at random (MAR): the probability of a hit depends on the value of one column, which is known.
 
     The probability of a cell is ``sigmoid(slope * g(z) + b)``. Here z is the standardized value of the column `on` in
@@ -26,7 +26,8 @@ def at_random(columns: Columns, on: int, slope: Amount = 1.0, *, shape: str = "r
 
     Args:
       columns: the fitted distribution of the table, from `fit`.
-      on: the index of the conditioning column in the whole table, also inside `noisejax.on_columns`. Static.
+      on: the conditioning column: its index in the whole table, also inside `noisejax.on_columns`, or its name in the
+        schema. Static.
       slope: how strongly the probability depends on z. 0 is completely at random.
       shape: `'right'`, g(z) = z; `'left'`, -z; `'mid'`, 0.75 - abs(z); `'tail'`, abs(z) - 0.75. `'upper'` and `'lower'`
         hit exactly the values beyond a quantile, and have no slope. Static.
@@ -51,7 +52,8 @@ def at_random(columns: Columns, on: int, slope: Amount = 1.0, *, shape: str = "r
     on = _place("at_random", columns, on)
     _checks.one_of("at_random", "shape", shape, (*SHAPES, "upper", "lower"))
     if shape in ("upper", "lower"):
-        return Window(columns.knots[on], columns.below[on], columns.upto[on], on=on, side=shape)
+        names = columns.schema.names
+        return Window(columns.knots[on], columns.below[on], columns.upto[on], on=on, side=shape, names=names)
     return _logistic("at_random", columns, on, slope, shape)
 
 
@@ -84,11 +86,12 @@ def not_at_random(columns: Columns, slope: Amount = 1.0, *, shape: str = "right"
     _fitted("not_at_random", columns)
     _checks.one_of("not_at_random", "shape", shape, (*SHAPES, "upper", "lower"))
     if shape in ("upper", "lower"):
-        return Window(columns.knots, columns.below, columns.upto, on=None, side=shape)
+        names = columns.schema.names
+        return Window(columns.knots, columns.below, columns.upto, on=None, side=shape, names=names)
     return _logistic("not_at_random", columns, None, slope, shape)
 
 
-def block(columns: Columns, on: int | None = None) -> Mechanism:
+def block(columns: Columns, on: int | str | None = None) -> Mechanism:
     """Faults in a block of values: all cells whose conditioning value lies in a random window of the quantiles.
 
     The window is [u, u + rate], with u uniform on [0, 1 - rate], drawn once for each key and column. A value that
@@ -97,7 +100,8 @@ def block(columns: Columns, on: int | None = None) -> Mechanism:
 
     Args:
       columns: the fitted distribution of the table, from `fit`.
-      on: the index of the conditioning column in the whole table; None for the column that is hit. Static.
+      on: the conditioning column: its index in the whole table, or its name in the schema; None for the column that is
+        hit. Static.
 
     Returns:
       A mechanism.
@@ -114,10 +118,11 @@ def block(columns: Columns, on: int | None = None) -> Mechanism:
       0
     """
     _fitted("block", columns)
+    names = columns.schema.names
     if on is None:
-        return Window(columns.knots, columns.below, columns.upto, on=None, side=None)
+        return Window(columns.knots, columns.below, columns.upto, on=None, side=None, names=names)
     on = _place("block", columns, on)
-    return Window(columns.knots[on], columns.below[on], columns.upto[on], on=on, side=None)
+    return Window(columns.knots[on], columns.below[on], columns.upto[on], on=on, side=None, names=names)
 
 
 def bursty(burst: Amount) -> Mechanism:
@@ -211,8 +216,10 @@ def _fitted(function: str, columns: Any) -> None:
 
 
 def _place(function: str, columns: Columns, on: Any) -> int:
+    if isinstance(on, str):
+        return columns.schema.place(on)
     if not isinstance(on, (int, np.integer)) or isinstance(on, bool):
-        raise TypeError(f"{function}: on must be the index of a column, got {on!r}. Write schema.place({on!r}).")
+        raise TypeError(f"{function}: on must be the index or the name of a column, got {on!r}.")
     size = len(columns.schema)
     if not -size <= on < size:
         raise IndexError(f"{function}: on must be one of the {size} columns, got {on}.")
@@ -230,4 +237,5 @@ def _logistic(function: str, columns: Columns, on: int | None, slope: Any, shape
     gaps = np.maximum(gaps - columns.upto[pick], 0)
     points = np.concatenate([columns.knots[pick], columns.between[pick]], axis=-1)
     points = (points - mean[..., None]) / np.where(std > 0, std, 1)[..., None]
-    return Logistic(slope, mean, std, points, np.concatenate([atoms, gaps], axis=-1), on=on, shape=shape)
+    shares, names = np.concatenate([atoms, gaps], axis=-1), columns.schema.names
+    return Logistic(slope, mean, std, points, shares, on=on, shape=shape, names=names)

@@ -45,6 +45,7 @@ class Logistic(Mechanism):
     shares: Any
     on: int | None = dataclasses.field(metadata={"static": True})
     shape: str = dataclasses.field(metadata={"static": True})
+    names: tuple = dataclasses.field(default=(), metadata={"static": True})  # of the fitted columns, for data frames
 
     def probability(self, key, x, rate):
         rate = _rate(rate, x)
@@ -74,6 +75,7 @@ class Window(Mechanism):
     upto: Any
     on: int | None = dataclasses.field(metadata={"static": True})
     side: str | None = dataclasses.field(metadata={"static": True})
+    names: tuple = dataclasses.field(default=(), metadata={"static": True})  # of the fitted columns, for data frames
 
     def probability(self, key, x, rate):
         rate = _rate(rate, x, "block")

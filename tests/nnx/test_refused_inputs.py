@@ -108,12 +108,19 @@ except ModuleNotFoundError as error:
 
 
 @pytest.mark.parametrize(
-    ("module", "package"), [("nnx", "flax"), ("linen", "flax"), ("optim", "optax"), ("adversarial", "optax")]
+    ("module", "package", "extra"),
+    [
+        ("nnx", "flax", "flax"),
+        ("linen", "flax", "flax"),
+        ("optim", "optax", "optax"),
+        ("adversarial", "optax", "optax"),
+        ("frame", "narwhals", "frame"),
+    ],
 )
-def test_a_missing_package_is_named_with_its_extra(module, package):
+def test_a_missing_package_is_named_with_its_extra(module, package, extra):
     code = BLOCKED.format(module=f"noisejax.{module}", package=package)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
-    assert done.stdout.strip() == f"noisejax.{module} needs {package}: pip install 'noisejax[{package}]'.", done.stderr
+    assert done.stdout.strip() == f"noisejax.{module} needs {package}: pip install 'noisejax[{extra}]'.", done.stderr
     assert importlib.import_module(f"noisejax.{module}")
 
 

@@ -167,7 +167,7 @@ def _entries(noise, key, batch):
 
 
 def _adapted(rule):
-    state = rule.init()
+    state = rule.init(0.8)
     for value in (0.8, 0.7, 0.6, 0.5):
         state = rule.update(state, value=value)
     return state.level
