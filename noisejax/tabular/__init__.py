@@ -17,6 +17,9 @@ from noisejax.tabular._cells import (
 from noisejax.tabular._columns import Columns as Columns, fit as fit
 from noisejax.tabular._digits import digit as digit
 from noisejax.tabular._drift import drift as drift, drift_weight as drift_weight
+from noisejax.tabular._learnt.errors import errors as errors
+from noisejax.tabular._learnt.fit import fit_errors as fit_errors
+from noisejax.tabular._learnt.model import ErrorModel as ErrorModel, Rate as Rate
 from noisejax.tabular._mechanisms import (
     Mechanism as Mechanism,
     at_random as at_random,
@@ -38,7 +41,9 @@ __all__ = [
     "UNITS",
     "Column",
     "Columns",
+    "ErrorModel",
     "Mechanism",
+    "Rate",
     "Schema",
     "add_delta",
     "at_random",
@@ -51,7 +56,9 @@ __all__ = [
     "drift",
     "drift_weight",
     "duplicate",
+    "errors",
     "fit",
+    "fit_errors",
     "imbalance",
     "missing",
     "neighbours",
