@@ -20,6 +20,8 @@ from noisejax.tabular._drift import drift as drift, drift_weight as drift_weight
 from noisejax.tabular._learnt.errors import errors as errors
 from noisejax.tabular._learnt.fit import fit_errors as fit_errors
 from noisejax.tabular._learnt.model import ErrorModel as ErrorModel, Rate as Rate
+from noisejax.tabular._learnt.shift import Finding as Finding, Shift as Shift, fit_shift as fit_shift
+from noisejax.tabular._learnt.text import TextErrors as TextErrors, fit_text_errors as fit_text_errors
 from noisejax.tabular._mechanisms import (
     Mechanism as Mechanism,
     at_random as at_random,
@@ -42,9 +44,12 @@ __all__ = [
     "Column",
     "Columns",
     "ErrorModel",
+    "Finding",
     "Mechanism",
     "Rate",
     "Schema",
+    "Shift",
+    "TextErrors",
     "add_delta",
     "at_random",
     "block",
@@ -59,6 +64,8 @@ __all__ = [
     "errors",
     "fit",
     "fit_errors",
+    "fit_shift",
+    "fit_text_errors",
     "imbalance",
     "missing",
     "neighbours",

@@ -77,21 +77,21 @@ def errors(
         raise ValueError(f"errors: strength is that of rows: give it shape (..., 1), got {jnp.shape(strength)}.")
     each_row = all_but(x, (-1,))
     drawn = [words(key, f"tabular.errors{part}", **each_row) for part in ("", ".donor", ".donor.low")]
-    drawn += [words_like(key, f"tabular.errors.{part}", x) for part in ("cell", "operation")]
+    drawn += [words_like(key, f"tabular.errors.{part}", x) for part in ("cell", "wrong", "operation")]
 
-    def noisy(x, row, donor, donor_low, cell, operation, strength):
+    def noisy(x, row, donor, donor_low, cell, other, operation, strength):
         values = real(x)
         state = _states(values, model)
+        missing, wrong = (_in_state(_number(table), state) for table in (model.missing, model.wrong))
         if model.dependence == "donors":
             latent, own = _of_donors(values, model, strength, row, donor, donor_low, cell)
+            lost = latent < missing
+            hit = ~lost & (latent < missing + wrong)
         else:
-            latent, own = _of_copula(model, cell), None
-        scale = strength if model.dependence != "donors" else jnp.ones((), jnp.float32)
-        missing, wrong = (
-            jnp.minimum(scale * _in_state(t, state), 1) for t in (_number(model.missing), _number(model.wrong))
-        )
-        lost = latent < missing
-        hit = ~lost & (latent < missing + wrong)
+            first, second = _of_copula(model, cell, other)
+            missing, wrong = jnp.minimum(strength * missing, 1), jnp.minimum(strength * wrong, 1)
+            lost, own = first < missing, None
+            hit = ~lost & (second * (1 - missing) < wrong)
         value = _operated(values, model, state, own, sample.uniform(operation))
         value = jnp.where(lost, jnp.nan, jnp.where(hit, value, values))
         return jnp.where(lost | hit, saturate(value, x.dtype), x)
@@ -160,10 +160,12 @@ def _of_donors(values, model: ErrorModel, strength, row, pick, pick_low, cell) -
 _BELOW_ONE = np.float32(1 - 2**-24)
 
 
-def _of_copula(model: ErrorModel, cell: jax.Array) -> jax.Array:
-    own = sample.normal(cell)
+def _of_copula(model: ErrorModel, cell: jax.Array, other: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Uniform values with the correlations of missing and of wrong cells: for each column, two."""
+    own = jnp.concatenate([sample.normal(cell), sample.normal(other)], axis=-1)
     latent = jnp.einsum("...c,dc->...d", own, _number(model.factor), precision=lax.Precision.HIGHEST)
-    return jnp.minimum(ndtr(latent), _BELOW_ONE)
+    first, second = jnp.split(jnp.minimum(ndtr(latent), _BELOW_ONE), 2, axis=-1)
+    return first, second
 
 
 def _operated(values, model: ErrorModel, state, own, u) -> jax.Array:

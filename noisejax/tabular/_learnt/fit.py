@@ -14,7 +14,7 @@ from noisejax.tabular._learnt.model import KINDS, ErrorModel
 from noisejax.tabular._schema import Schema
 
 DEPENDENCE = ("donors", "copula", "independent")
-_LARGEST = 2**24  # indices are stored as floats
+LARGEST = 2**24  # indices are stored as floats
 
 
 def fit_errors(
@@ -76,9 +76,9 @@ def fit_errors(
     before, after = (numbers("fit_errors", *pair, schema) for pair in (("clean", clean), ("dirty", dirty)))
     if before.shape != after.shape:
         raise ValueError(f"fit_errors: clean and dirty must have one shape, got {before.shape} and {after.shape}.")
-    if before.size >= _LARGEST:
+    if before.size >= LARGEST:
         raise ValueError(
-            f"fit_errors: clean must have fewer than {_LARGEST} cells, got {before.size}. Give a random part of the "
+            f"fit_errors: clean must have fewer than {LARGEST} cells, got {before.size}. Give a random part of the "
             "rows: a few hundred are enough."
         )
     _checks.one_of("fit_errors", "dependence", dependence, DEPENDENCE)
@@ -107,12 +107,17 @@ def fit_errors(
         donors = {name: value[:0] if name in ("low", "high", "own") else value * 0 for name, value in donors.items()}
     seen = ~np.isnan(before)
     correlation = latent.correlation((outcome != SAME) & seen, seen)
+    if dependence == "copula":
+        kinds = np.concatenate([outcome == MISSING, outcome == WRONG], 1)
+        factor = latent.factor(latent.correlation(kinds, np.concatenate([seen, outcome != MISSING], 1)))
+    else:
+        factor = np.eye(2 * len(schema))
     return ErrorModel(
         missing=missing,
         wrong=wrong,
         **operations.arrays(),
         **donors,
-        factor=latent.factor(correlation) if dependence == "copula" else np.eye(len(schema)),
+        factor=factor,
         correlation=correlation,
         pairs=np.stack([seen.sum(0), (~seen).sum(0)], 1).astype(float),
         tally=_tally(before, after, outcome, own, operations, schema),

@@ -49,7 +49,7 @@ class ErrorModel(Fitted):
       order: the donor rows of each group, those with a fault first; then all donor rows, (2 N,).
       first, faulty, sound: where the donors of each group start in `order`, how many of them have a fault, and how many
         have none, (G + 1,). The last group is that of all donor rows.
-      factor: a factor of the correlation of the copula, (C, C).
+      factor: a factor of the correlation of the copula: of the missing cells, then of the wrong ones, (2 C, 2 C).
       correlation: the correlation of the hits of each two columns on the scale of the normal distribution, (C, C).
       pairs: the number of observed and of missing clean cells, (C, 2).
       tally: the number of pairs with each fault, for `rates`: column, kind, value and number, (F, 4).
@@ -98,7 +98,8 @@ class ErrorModel(Fitted):
             place, kind = int(column), KINDS[int(kind)]
             pairs = np.asarray(self.pairs)[place, 1 if kind == "filled" else 0]
             shown = None if np.isnan(value) else float(f"{value:.7g}")
-            found.append(Rate(self.schema.names[place], kind, shown, count / pairs, *interval(count, pairs)))
+            rate = float(count / pairs)
+            found.append(Rate(self.schema.names[place], kind, shown, rate, *interval(count, pairs)))
         return sorted(found, key=lambda rate: (self.schema.place(rate.column), -rate.rate))
 
     def confusion(self, column: Any) -> np.ndarray:
