@@ -102,9 +102,13 @@ def _edit(before: str, after: Any) -> Edit | None:
     old, new = before[start : len(before) - end], after[start : len(after) - end]
     if 2 * len(old) > len(before):  # little is left of the text
         return Edit("to", (), _literal(after))
-    if not old:  # an insertion takes the character before it along, or after it at the start
-        start, end = (start - 1, end) if start else (start, end - 1)
+    # The part takes characters before it along until it is the first of its kind: an insertion has none of its own.
+    while start and (not old or before.index(old) != start):
+        start -= 1
         old, new = before[start : len(before) - end], after[start : len(after) - end]
+    if not old:  # an insertion at the start takes the character after it along
+        end -= 1
+        old, new = before[: len(before) - end], after[: len(after) - end]
     where = "end" if end == 0 else "start" if start == 0 else "inside"
     return Edit("part", old, _literal(new), where)
 

@@ -42,7 +42,8 @@ def errors(
       model: the result of `fit_errors` or `fit_shift`.
       strength: how much more often faults occur than in the fitted pairs, at least 0: a scalar, or one value for each
         row, of shape (..., 1). 0 is the identity and 1 as fitted. Rows with a fault are `strength` times as frequent,
-        up to all rows. With a copula, this holds for cells.
+        up to all rows. With a copula, this holds for cells. Above 1, donor rows raise faults less that depend on the
+        class of the cell.
       where, lengths: padding; x may also be a `noisejax.Padded`.
 
     Returns:

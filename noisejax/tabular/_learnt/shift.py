@@ -109,8 +109,8 @@ def fit_shift(
     For each column: the share of missing values, the shares of classes and classes that training has not seen, a
     different unit, a different spread, a drift of the mean, and outliers. All tests together raise a false alarm with a
     probability of at most `level`. The result is a report, and a model for the noise `errors`, which makes training
-    rows look like deployed ones: their missing values fall together as in the deployed rows, and the other differences
-    are those of single columns. A difference that is not found is not imitated.
+    rows look like deployed ones. If a difference of missing values is found in any column, they fall together as in the
+    deployed rows, in all columns. The other differences are those of single columns, and only those that are found.
 
     Args:
       train, deployed: numbers and codes of shape (N, C) and (M, C). NaN is a missing value. A deployed code that is no
@@ -227,12 +227,14 @@ def _model(before, after, schema: Schema, found: list[tuple]) -> Shift:
     size, columns = state_count(schema), range(len(schema))
     missing, wrong = np.zeros((len(schema), size)), np.zeros((len(schema), size))
     operations = Operations(len(schema), size)
+    patterns = any(row[1] == _KINDS.index("missing") for row in found)
     for c, column in enumerate(schema):
         own = {(_KINDS[int(row[1])], row[2]): row for row in found if row[0] == c}
         kinds = {kind for kind, _ in own}
-        lost = next((row for (kind, _), row in own.items() if kind == "missing"), None)
-        if lost is not None and lost[4] > lost[3]:
-            missing[c, :-1] = (lost[4] - lost[3]) / (1 - lost[3])
+        # The patterns of missing cells are one fault of the whole row. So where one column differs, all are imitated.
+        had, has = np.isnan(before[:, c]).mean(), np.isnan(after[:, c]).mean()
+        if patterns and has > had:
+            missing[c, :-1] = (has - had) / (1 - had)
         old, new = (v[~np.isnan(v)] for v in (before[:, c], after[:, c]))
         if kinds & {"classes", "unseen"}:
             _classes(operations, wrong, c, column, old, new)
