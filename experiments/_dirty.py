@@ -7,6 +7,7 @@ Without them a program ends with one line.
 
 import argparse
 import datetime
+import importlib.util
 import json
 import os
 import platform
@@ -28,25 +29,23 @@ def folder() -> Path | None:
     return next((place for place in places if (place / "flights").is_dir()), None)
 
 
-def missing() -> str | None:
-    """One line that says why the experiments cannot run, or None."""
-    if folder() is None:
+def missing(dirty: bool = True) -> str | None:
+    """One line that says why an experiment cannot run, or None. `dirty` says whether it needs the dirty tables."""
+    if dirty and folder() is None:
         return "skipped: no dirty tables. Set NOISEJAX_DIRTY to the folder that holds flights, beers and heart_sites."
-    for package in ("pandas", "pyarrow", "sklearn"):
-        try:
-            __import__(package)
-        except ImportError:
-            return f"skipped: {package} is not installed, and the dirty tables are Parquet files."
+    for package in ("pandas", "sklearn", *["pyarrow"] * dirty):
+        if importlib.util.find_spec(package) is None:
+            return f"skipped: {package} is not installed."
     return None
 
 
-def arguments(description: str) -> argparse.Namespace:
+def arguments(description: str, dirty: bool = True) -> argparse.Namespace:
     """The command line of an experiment. Ends the program with one line if there are no tables."""
     parser = argparse.ArgumentParser(description=description.splitlines()[0])
     parser.add_argument("--smoke", action="store_true", help="one seed and little data: only check that it runs")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the results")
     given = parser.parse_args()
-    if (why := missing()) is not None:
+    if (why := missing(dirty)) is not None:
         print(why)
         sys.exit(0)
     return given

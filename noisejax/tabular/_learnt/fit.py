@@ -29,7 +29,7 @@ def fit_errors(
 
     The noise then imitates the dirty table: for test sets, reports and tuning on realistic faults. It does not promise
     a more accurate model: where a dirty row has lost its information, no noise in training brings it back, and generic
-    noise may help as much (docs/results/imitation.md, docs/results/flights.md).
+    noise may help as much (docs/results/learnt-faults.md).
 
     What is learnt, for each column: the probability that a cell becomes missing or wrong, given its class or whether it
     is missing; the offsets, factors, conversions and values that make a number wrong; and which class becomes which.

@@ -217,9 +217,10 @@ def _unit(first: np.ndarray, second: np.ndarray, scale: inference.Change) -> flo
         return None
     levels = np.linspace(0.1, 0.9, 9)
     a, b = np.quantile(first, levels), np.quantile(second, levels)
-    error = 4 * np.sqrt(1 / len(first) + 1 / len(second)) * b.std()
+    error = 6 * np.sqrt(1 / len(first) + 1 / len(second)) * b.std()
     known = [(10.0**k, 0.0) for k in range(-6, 7) if k] + list(UNITS.values())
-    near = [(float(np.abs(s * a + o - b).max()), s) for s, o in known if scale.low <= s <= scale.high]
+    wide = np.log(scale.high / scale.low)  # twice as wide as the 95 % interval: it would miss one factor in 20
+    near = [(float(np.abs(s * a + o - b).max()), s) for s, o in known if abs(np.log(s / scale.change)) <= wide]
     return min(near)[1] if near and min(near)[0] <= error else None
 
 
