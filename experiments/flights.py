@@ -130,7 +130,7 @@ def trained(key: jax.Array, x: jax.Array, y: jax.Array, noise, steps: int = STEP
     sizes, keys = (6, 64, 64, 1), jax.random.split(key, 4)
     parameters = [
         (jax.random.normal(k, (a, b)) * (2 / a) ** 0.5, jnp.zeros(b))
-        for k, a, b in zip(keys, sizes[:-1], sizes[1:], strict=True)
+        for k, a, b in zip(keys[:3], sizes[:-1], sizes[1:], strict=True)
     ]
 
     def loss(parameters, x, y):

@@ -156,10 +156,10 @@ def main() -> None:
         for name, (deployed, column, kind, value, size) in planted(table[rows[3000:]], schema, rng).items():
             findings = nj.tabular.fit_shift(train, deployed, schema).findings()
             own = [f for f in findings if (f.column, f.kind, f.value) == (column, kind, value)]
-            row = shifts.setdefault(name, {"found": 0, "held": 0, "elsewhere": 0, "size": size, "change": []})
-            row["found"] += bool(own)
-            row["held"] += bool(own) and own[0].low <= size <= own[0].high
-            row["elsewhere"] += any(f.column != column for f in findings)
+            row = shifts.setdefault(name, {"found": 0, "held": 0, "elsewhere": 0, "size": float(size), "change": []})
+            row["found"] += int(bool(own))
+            row["held"] += int(bool(own) and own[0].low <= size <= own[0].high)
+            row["elsewhere"] += int(any(f.column != column for f in findings))
             row["change"] += [f.change for f in own]
     for name, row in shifts.items():
         row["change"] = _dirty.spread(row["change"]) if row["change"] else None

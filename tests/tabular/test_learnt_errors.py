@@ -187,6 +187,20 @@ def test_hits_are_the_changed_cells_with_missing_ones():
     assert np.isnan(np.asarray(y)[:, 0]).any() and not np.isnan(np.asarray(y)[:, 3]).any()
 
 
+def test_the_model_is_an_amount_of_a_noise():
+    noise, key, x = nj.bind(nj.tabular.errors, model=MODEL), jax.random.key(6), CLEAN[:3000].astype(np.float32)
+    whole = np.asarray(noise(key, x))
+    np.testing.assert_array_equal(jax.jit(lambda noise, key, x: noise(key, x))(noise, key, x), whole)
+    some = np.asarray(nj.on_columns(noise, (0, 2))(key, x))
+    np.testing.assert_array_equal(some[:, [0, 2]], whole[:, [0, 2]])
+    np.testing.assert_array_equal(some[:, [1, 3]], x[:, [1, 3]])
+    ids = np.arange(3000, dtype=np.int32)
+    alone = np.asarray(nj.per_example(noise, ids)(key, x))
+    np.testing.assert_array_equal(nj.per_example(noise, ids[1000:1003])(key, x[1000:1003]), alone[1000:1003])
+    rate = np.isnan(alone[:, 0]).mean()
+    assert abs(rate - 0.09) < 4 * np.sqrt(0.09 / 3000)
+
+
 def test_whole_columns_stay_whole_and_float64_is_kept():
     clean = np.arange(1.0, 101)[:, None]
     model = nj.tabular.fit_errors(clean, clean * 0.45359237, nj.tabular.Schema({"n": "integer"}))

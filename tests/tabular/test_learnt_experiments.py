@@ -55,9 +55,7 @@ def test_the_bars_of_imitation_hold():
         assert row["auc"]["mean"] <= row["bar"], row
     # Two halves of one hospital differ by chance: no model of the one can be nearer to the other than the half itself.
     hearts = {row["noise"]: row["auc"] for row in results["heart_sites"]}
-    assert hearts["fit_shift"]["mean"] <= max(
-        0.55, hearts["the fitted half itself"]["mean"] + hearts["fit_shift"]["half"]
-    )
+    assert hearts["fit_shift"]["mean"] <= max(0.55, hearts["the fitted half itself"]["mean"] + 0.02)
 
 
 def test_times_and_areas_under_curves():

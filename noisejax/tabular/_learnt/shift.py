@@ -31,7 +31,7 @@ class Finding(NamedTuple):
     Args:
       column: the name of the column.
       kind: `'missing'`, the share of missing values; `'drift'`, the mean without outliers; `'scale'`, the standard
-        deviation without outliers; `'unit'`, both by the factor of a known conversion or a power of ten; `'outliers'`,
+        deviation without outliers; `'unit'`, all quantiles by a known conversion or a power of ten; `'outliers'`,
         the share of values far outside the quartiles; `'classes'`, the share of one class; `'unseen'`, the share of
         one that the training table does not have.
       value: the class; None for others.
@@ -136,7 +136,7 @@ def fit_shift(
       >>> print(nj.tabular.fit_shift(train, 10 * train, nj.tabular.Schema({"length": "number"})))
       column  difference        training  deployed  change  95 % interval
       ------  ----------------  --------  --------  ------  ----------------
-      length  a different unit  1.5       15        x 10    x 9.16 to x 10.9
+      length  a different unit  1.5       15        x 10    x 9.01 to x 11.1
     """
     if not isinstance(schema, Schema):
         raise TypeError(
@@ -191,10 +191,10 @@ def _numbers(before: np.ndarray, after: np.ndarray) -> list[tuple]:
     each = [_fences(values) if moved else fences for values in (before, after)]
     out = [len(values) - len(_inside(values, own)) for values, own in zip((before, after), each, strict=True)]
     outliers = inference.shares(out[0], len(before), out[1], len(after))
-    unit = _unit(first, second, scale)
+    unit = _unit(before, after) if min(drift.p, scale.p) < 1e-4 else None
     moves = [(_KINDS.index("drift"), np.nan, *drift), (_KINDS.index("scale"), np.nan, *scale)]
     if unit is not None:
-        moves = [(_KINDS.index("unit"), np.nan, drift.before, drift.after, unit, scale.low, scale.high, scale.p)]
+        moves = [(_KINDS.index("unit"), np.nan, drift.before, drift.after, *unit, min(drift.p, scale.p))]
     return [*moves, (_KINDS.index("outliers"), np.nan, *outliers)]
 
 
@@ -211,17 +211,23 @@ def _fences(values: np.ndarray) -> tuple[float, float]:
     return float(low - 3 * (high - low)), float(high + 3 * (high - low))
 
 
-def _unit(first: np.ndarray, second: np.ndarray, scale: inference.Change) -> float | None:
-    """The factor of a conversion that explains the quantiles of the deployed column, if there is one."""
-    if not scale.p < 1e-4:
-        return None
+def _unit(before: np.ndarray, after: np.ndarray) -> tuple[float, float, float] | None:
+    """The factor of a conversion that explains the quantiles of the deployed column, and a 95 % interval of the factor.
+
+    None if no conversion explains them, or if they have not changed.
+    """
     levels = np.linspace(0.1, 0.9, 9)
-    a, b = np.quantile(first, levels), np.quantile(second, levels)
-    error = 6 * np.sqrt(1 / len(first) + 1 / len(second)) * b.std()
+    a, b = np.quantile(before, levels), np.quantile(after, levels)
+    # The standard error of a quantile, with the density of the deployed values around it.
+    around = np.quantile(after, levels + 0.05) - np.quantile(after, levels - 0.05)
+    error = np.sqrt(levels * (1 - levels) * (1 / len(before) + 1 / len(after))) * around / 0.1
+    limit = 4 * error + 1e-9 * np.abs(b)
     known = [(10.0**k, 0.0) for k in range(-6, 7) if k] + list(UNITS.values())
-    wide = np.log(scale.high / scale.low)  # twice as wide as the 95 % interval: it would miss one factor in 20
-    near = [(float(np.abs(s * a + o - b).max()), s) for s, o in known if abs(np.log(s / scale.change)) <= wide]
-    return min(near)[1] if near and min(near)[0] <= error else None
+    fits = [(float(np.abs(s * a + o - b).max()), s) for s, o in known if np.all(np.abs(s * a + o - b) <= limit)]
+    if not fits or np.all(np.abs(a - b) <= limit) or a[-1] == a[0]:
+        return None
+    middle, half = np.log((b[-1] - b[0]) / (a[-1] - a[0])), 1.96 * np.hypot(error[0], error[-1]) / (b[-1] - b[0])
+    return min(fits)[1], float(np.exp(middle - half)), float(np.exp(middle + half))
 
 
 def _model(before, after, schema: Schema, found: list[tuple]) -> Shift:
