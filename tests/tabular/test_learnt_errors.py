@@ -227,6 +227,8 @@ def test_the_report_is_a_table_in_plain_text():
     lines = str(MODEL).splitlines()
     assert lines[0].split("  ")[0] == "column"
     assert any("times 10" in line and f"{rate(MODEL, 'age', 'scale', 10).rate:.1%}" in line for line in lines)
+    table = MODEL.confusion("job")
+    assert any(f"a different class (b to d: {table[1, 3] / table.sum():.0%})" in line for line in lines)
     assert "no faults: site" in lines
     assert "hit together (correlation): age and weight" in str(MODEL)
     assert repr(MODEL) == "<nj.tabular.ErrorModel of age, weight, job, site>"

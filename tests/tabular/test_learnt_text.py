@@ -96,6 +96,9 @@ def test_data_frames_and_missing_cells():
     assert found["b"] == ["1", "2", "3", "4"]
     assert found["a"][1] == found["a"][3] == "?"
     assert {found["a"][0], found["a"][2]} <= {"x", "y", None}
+    nullable = clean.astype("string")
+    assert nullable["a"].isna().sum() == 2
+    assert model.apply(jax.random.key(0), nullable) == found
 
 
 @pytest.mark.parametrize(

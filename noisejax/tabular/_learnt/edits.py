@@ -82,9 +82,13 @@ def edits_of(clean: Sequence[Sequence[str]], dirty: Sequence[Any], c: int) -> li
     return result
 
 
+def is_missing(cell: Any) -> bool:
+    """Whether a cell is None, NaN, or pandas' NA, whose comparisons are neither true nor false."""
+    return not isinstance(cell, str) and (cell is None or str(cell) in ("<NA>", "NaT") or bool(cell != cell))
+
+
 def _edit(before: str, after: Any) -> Edit | None:
-    missing = after is None or (not isinstance(after, str) and (after != after or str(after) == "<NA>"))
-    if missing:
+    if is_missing(after):
         return Edit("to", (), None) if before else None
     after = str(after)
     if after == before:

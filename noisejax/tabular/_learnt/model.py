@@ -124,7 +124,8 @@ class ErrorModel(Fitted):
         pairs = dict(zip(self.schema.names, np.asarray(self.pairs, np.float64), strict=True))
         for rate in self.rates():
             seen = pairs[rate.column][1 if rate.kind == "filled" else 0]
-            lines.append((str(rate.column), _fault(rate), *_shares(rate), f"{seen:.0f}"))
+            what = self._classes(rate.column) if rate.kind == "class" else _fault(rate)
+            lines.append((str(rate.column), what, *_shares(rate), f"{seen:.0f}"))
         text = aligned(lines)
         clean = [str(name) for name in self.schema.names if name not in {rate.column for rate in self.rates()}]
         if clean:
@@ -133,6 +134,13 @@ class ErrorModel(Fitted):
         if strong:
             text += f"\n\nhit together (correlation): {', '.join(strong)}"
         return text
+
+    def _classes(self, column: Any) -> str:
+        """The most frequent change of a class, and its share of all changes of the column."""
+        table, classes = self.confusion(column), self.schema[column].classes
+        before, after = np.unravel_index(table.argmax(), table.shape)
+        new = classes[after] if after < len(classes) else "no class"
+        return f"a different class ({classes[before]} to {new}: {table.max() / table.sum():.0%})"
 
     def _together(self) -> list[str]:
         matrix = np.asarray(self.correlation, np.float64)
@@ -181,7 +189,6 @@ def _fault(rate: Rate) -> str:
     texts = {
         "missing": "becomes missing",
         "filled": "missing cells are filled" + ("" if value is None else f" with {value}"),
-        "class": "a different class",
         "add": "an offset, various" if value is None else f"an offset of {rate.value or 0:+.4g}",
         "scale": "a factor, various" if value is None else f"times {value}",
         "convert": "different unit" if value is None else f"different unit, times {value}",

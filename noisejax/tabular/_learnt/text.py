@@ -12,7 +12,7 @@ from noisejax import _checks
 from noisejax._contract import Fitted
 from noisejax._random.stream import Stream, enter, fold, words
 from noisejax.tabular._learnt import latent
-from noisejax.tabular._learnt.edits import Edit, applied, edits_of, shape
+from noisejax.tabular._learnt.edits import Edit, applied, edits_of, is_missing, shape
 from noisejax.tabular._learnt.fit import donor_rows
 from noisejax.tabular._learnt.latent import SAME, WRONG
 from noisejax.tabular._learnt.model import aligned, interval
@@ -265,9 +265,7 @@ def _named(function: str, name: str, table: Any) -> list:
 
 def text_of(cell: Any) -> str:
     """The text of a cell; empty if it is missing."""
-    if isinstance(cell, str):
-        return cell
-    return "" if cell is None or cell != cell or str(cell) == "<NA>" else str(cell)
+    return "" if is_missing(cell) else str(cell)
 
 
 def _known(texts: Sequence[str]) -> tuple[str, ...]:
