@@ -64,8 +64,10 @@ def shifted(name):
         table[rng.random(3000) < 0.05, 1] = 999
     elif name == "unseen":
         table[::10, 3] = 6
-    elif name == "classes":
+    elif name in ("classes", "classes and missing"):
         table[(rng.random(3000) < 0.5) & (table[:, 3] == 0), 3] = 4
+    if name == "classes and missing":
+        table[rng.random(3000) < 0.5, 3] = np.nan
     return table
 
 
@@ -92,7 +94,7 @@ def test_a_planted_shift_is_found_at_its_size(kind, column, value, size):
     assert abs(own[0].change - size) < 1.5 * half
 
 
-@pytest.mark.parametrize("kind", ["missing", "unit", "drift", "scale", "outliers", "classes"])
+@pytest.mark.parametrize("kind", ["missing", "unit", "drift", "scale", "outliers", "classes", "classes and missing"])
 def test_the_noise_makes_the_training_table_look_deployed(kind):
     deployed = shifted(kind)
     shift = nj.tabular.fit_shift(TRAIN, deployed, SCHEMA)
