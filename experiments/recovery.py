@@ -11,6 +11,10 @@ downloads), with its own missing values.
 - *fit_shift*: 200 random splits of 4,000 rows into halves: the number of splits with any finding, at the stated level
   of 5 %, must not exceed 20 (the 99.9 % quantile of the binomial). Then shifts of known size are planted in one half of
   6,000 rows, 20 seeds each: how often each is found, and how often its 95 % interval holds the size.
+
+Two faults of `fit_shift` were found by these runs and removed. Fences of each sample gave 29 false alarms in 200
+splits, because the quartiles of the hours jump between equal values; they are now those of both samples together. And
+a factor of 10 was called a unit in 15 of 20 seeds, before all quantiles were compared.
 """
 
 import os
