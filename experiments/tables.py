@@ -63,8 +63,8 @@ def imitation() -> str:
     ours, own = (hearts[name]["auc"]["mean"] for name in ("fit_shift", "the fitted half itself"))
     if ours > hearts["fit_shift"]["bar"]:
         parts[-1] += (
-            "\n\nThe bar of heart_sites is missed. Two halves of one hospital differ by chance: the masks of the fitted half"
-            f"\nitself, drawn with replacement, reach {own:.3f}, and `fit_shift` {ours:.3f}."
+            "\n\nThe bar of heart_sites is missed. Two halves of one hospital differ by chance: the masks of the fitted"
+            f"\nhalf itself, drawn with replacement, reach {own:.3f}, and `fit_shift` {ours:.3f}."
         )
     return f"""## Imitation
 
