@@ -17,6 +17,11 @@ from noisejax.tabular._cells import (
 from noisejax.tabular._columns import Columns as Columns, fit as fit
 from noisejax.tabular._digits import digit as digit
 from noisejax.tabular._drift import drift as drift, drift_weight as drift_weight
+from noisejax.tabular._learnt.errors import errors as errors
+from noisejax.tabular._learnt.fit import fit_errors as fit_errors
+from noisejax.tabular._learnt.model import ErrorModel as ErrorModel, Rate as Rate
+from noisejax.tabular._learnt.shift import Finding as Finding, Shift as Shift, fit_shift as fit_shift
+from noisejax.tabular._learnt.text import TextErrors as TextErrors, fit_text_errors as fit_text_errors
 from noisejax.tabular._mechanisms import (
     at_random as at_random,
     block as block,
@@ -38,8 +43,13 @@ __all__ = [
     "UNITS",
     "Column",
     "Columns",
+    "ErrorModel",
+    "Finding",
     "Mechanism",
+    "Rate",
     "Schema",
+    "Shift",
+    "TextErrors",
     "add_delta",
     "at_random",
     "block",
@@ -51,7 +61,11 @@ __all__ = [
     "drift",
     "drift_weight",
     "duplicate",
+    "errors",
     "fit",
+    "fit_errors",
+    "fit_shift",
+    "fit_text_errors",
     "imbalance",
     "missing",
     "neighbours",

@@ -9,6 +9,34 @@ TABLE = np.random.default_rng(9).standard_normal((300, 12)).astype(np.float32)
 COLUMNS = nj.tabular.fit(TABLE)
 
 
+def groups_of_rows():
+    """Larger than a model that was fitted to few pairs."""
+    return rows((8, 20, 12))
+
+
+def learnt(dependence="donors"):
+    """A model of wrong numbers, without missing values, from pairs."""
+    rng, clean = np.random.default_rng(10), TABLE[:70]
+    hit = (rng.random((70, 1)) < 0.6) & (rng.random(clean.shape) < 0.7)
+    dirty = np.where(hit, 2 * clean + rng.standard_normal(clean.shape), clean)
+    schema = nj.tabular.Schema(dict.fromkeys(range(12), "number"))
+    return nj.tabular.fit_errors(clean, dirty, schema, dependence=dependence)
+
+
+def imitating(note, **more):
+    model = learnt(**more)
+    return masking(
+        nj.tabular.errors,
+        "strength",
+        (1.0, 0.0, 1.5),
+        note=note,
+        x=groups_of_rows,
+        model=model,
+        elementwise=False,
+        images=False,
+    )
+
+
 def codes():
     """Codes of five classes, as floats."""
     return np.random.default_rng(7).integers(5, size=(8, 12)).astype(np.float32)
@@ -41,6 +69,8 @@ CASES = [
     masking(nj.tabular.swap_columns, pairs=((0, 1), (4, 7)), elementwise=False),
     row(nj.tabular.permute_rows, rate=(0.6, 0.0, 0.9), **moves),
     row(nj.tabular.duplicate, rate=(0.6, 0.0, 0.9), **moves),
+    imitating(""),
+    imitating("copula", dependence="copula"),
     row(
         nj.tabular.drift,
         shift=(3.0, 0.0, 1.0),
