@@ -71,7 +71,8 @@ def flights(folder: Path) -> None:
     clean, dirty, flight, sources = read(folder)
     schema = nj.tabular.Schema({**dict.fromkeys([*TIMES, "act_arr_time"], "integer"), "src": sources})
     found: dict[str, list] = {}
-    for seed, (train, test) in ((seed, fold) for seed in range(SEEDS) for fold in folds(flight, seed, 5)[:FOLDS]):
+    runs = [(n, *fold) for n in range(SEEDS) for fold in folds(flight, n, 5)[:FOLDS]]
+    for seed, train, test in runs:
         pairs = np.random.default_rng(seed).permutation(train)[:200]
         learnt = nj.tabular.fit_errors(clean[pairs], dirty[pairs], schema)
         if not found:
