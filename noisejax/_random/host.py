@@ -9,6 +9,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.core import Tracer
 
 from noisejax._random.stream import _key_words, _place, stream
 
@@ -34,6 +35,12 @@ def host_stream(key: Any) -> HostStream:
     pair = data if data.shape[-1] == 2 else jax.numpy.stack(_key_words(data))
     k0, k1 = np.asarray(pair)[:, None]
     return HostStream(k0, k1, parent.path, parent.generator or "mix")
+
+
+def known(function: str, key: Any) -> None:
+    """Requires a key whose words the host can read."""
+    if isinstance(stream(key).key, Tracer):
+        raise TypeError(f"{function}: key must be known, since this runs on the host, got a traced one. Leave out jit.")
 
 
 def words(parent: HostStream, tag: str, index: np.ndarray) -> np.ndarray:

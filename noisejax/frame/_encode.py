@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import narwhals as nw
 import numpy as np
 
+from noisejax import _checks
 from noisejax.frame._cells import Cells, named
 from noisejax.frame._rebuild import rebuilt, with_columns
 from noisejax.frame._schema import enter_frame, schema as inferred
@@ -126,7 +127,7 @@ def decode(x: Any, schema: Schema, like: Any = None) -> Any:
       >>> frame.decode(x, schema, like=df).equals(df)
       True
     """
-    values = np.asarray(x)
+    values = np.asarray(_checks.operand("decode", "x", x))
     if not isinstance(schema, Schema):
         raise TypeError(f"decode: schema must be a noisejax.tabular.Schema, got {schema!r}.")
     if values.ndim != 2 or values.shape[1] != len(schema):
@@ -136,7 +137,7 @@ def decode(x: Any, schema: Schema, like: Any = None) -> Any:
     if like is None:
         pandas: Any = importlib.import_module("pandas")
         return pandas.DataFrame({column.name: _plain(values[:, n], column) for n, column in enumerate(schema)})
-    frame = enter_frame("decode", like)
+    frame = enter_frame("decode", like, "like")
     if len(frame) != len(values):
         raise ValueError(f"decode: x has {len(values)} rows, and like {len(frame)}.")
     columns = {}
@@ -157,7 +158,7 @@ def _check_codes(values: np.ndarray, column: Any) -> None:
     if wrong.any():
         row = int(np.flatnonzero(wrong)[0])
         raise ValueError(
-            f"decode: the column {column.name!r} must hold the codes 0 to {column.num_classes - 1} or NaN, got "
+            f"decode: the column {column.name!r} of x must hold the codes 0 to {column.num_classes - 1} or NaN, got "
             f"{values[row]:g} in row {row}."
         )
 

@@ -15,7 +15,7 @@ from noisejax._noise import Noise, Run, reads_batch
 from noisejax._random import host
 from noisejax._random.stream import Stream
 from noisejax.frame._corrupt import Faults, Table
-from noisejax.frame._faults import needs_all_rows
+from noisejax.frame._faults import check_faults, needs_all_rows
 from noisejax.frame._run import cpu
 from noisejax.tabular import Schema
 
@@ -90,6 +90,8 @@ def map_batches(
     key = key if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) else jax.random.wrap_key_data(key)
     if not isinstance(ids, str):
         raise TypeError(f"map_batches: ids must be the name of a column with the rows' numbers, got {ids!r}.")
+    host.known("map_batches", key)
+    check_faults("map_batches", faults)
     data = np.asarray(jax.random.key_data(key))
     options = {"schema": schema, "missing": missing, "extend": extend, "chunk_rows": chunk_rows}
     mapped = Mapped(data, _implementation(key), tuple(faults) if isinstance(faults, list) else faults, ids, options)

@@ -96,16 +96,9 @@ def steps(function: str, faults: Any, names: Sequence, describe: Callable, kind:
       ids: the column that numbers the rows, which faults must not hit; or anything else.
     """
     ids = ids if isinstance(ids, str) else None
-    if isinstance(faults, (Noise, str, dict)) or not isinstance(faults, Sequence):
-        raise TypeError(
-            f"{function}: faults must be a list of pairs (columns, noise), such as "
-            f"[('age', nj.bind(nj.tabular.missing, rate=0.1))], got {faults!r}."
-        )
+    check_faults(function, faults)
     found = []
-    for place, fault in enumerate(faults):
-        if not isinstance(fault, tuple) or len(fault) != 2:
-            raise TypeError(f"{function}: fault {place} must be a pair (columns, noise), got {fault!r}.")
-        columns, noise = fault
+    for place, (columns, noise) in enumerate(faults):
         chosen = _selected(function, place, columns, names, kind, ids)
         if not isinstance(noise, Noise) and callable(noise) and not hasattr(noise, "__noise__"):
             for name in chosen:  # a noise for each column, made from its description
@@ -118,6 +111,20 @@ def steps(function: str, faults: Any, names: Sequence, describe: Callable, kind:
         else:
             found += _of_columns(function, place, chosen, noise)
     return found
+
+
+def check_faults(function: str, faults: Any) -> None:
+    """Requires a list of pairs."""
+    if isinstance(faults, (Noise, str, bytes, dict)) or not isinstance(faults, Sequence):
+        raise TypeError(
+            f"{function}: faults must be a list of pairs (columns, noise), such as "
+            f"[('age', nj.bind(nj.tabular.missing, rate=0.1))], got {faults!r}."
+        )
+    for place, fault in enumerate(faults):
+        if not isinstance(fault, tuple) or len(fault) != 2:
+            raise TypeError(
+                f"{function}: faults must be pairs, and fault {place} must be a pair (columns, noise), got {fault!r}."
+            )
 
 
 def _selected(function: str, place: int, columns: Any, names: Sequence, kind: Callable, ids: Any) -> tuple:

@@ -9,7 +9,7 @@ from noisejax.frame._cells import categories, distinct
 from noisejax.tabular import Column, Schema
 
 
-def enter_frame(function: str, df: Any) -> nw.DataFrame:
+def enter_frame(function: str, df: Any, name: str = "df") -> nw.DataFrame:
     """A pandas, polars or Arrow table as a narwhals frame."""
     try:
         frame = nw.from_native(df, eager_only=True)
@@ -22,7 +22,7 @@ def enter_frame(function: str, df: Any) -> nw.DataFrame:
         hint = " Use frame.map_batches for tables in parts." if package in ("dask", "ray") else ""
         hint = " Call .collect() first." if type(df).__name__ == "LazyFrame" else hint
         raise TypeError(
-            f"{function}: df must be a pandas or polars data frame or an Arrow table, got {_described(df)}.{hint}"
+            f"{function}: {name} must be a pandas or polars data frame or an Arrow table, got {_described(df)}.{hint}"
         ) from None
     if len(set(frame.columns)) < len(frame.columns):  # Arrow accepts them
         twice = next(name for name in frame.columns if frame.columns.count(name) > 1)

@@ -11,6 +11,7 @@ import numpy as np
 
 from noisejax import _checks
 from noisejax._checks import Amount
+from noisejax._contract import arithmetic_amount
 from noisejax._random import host
 from noisejax._random.stream import enter
 from noisejax.tabular import Mechanism
@@ -133,9 +134,9 @@ def similar(values: Sequence[str], limit: int = 3, *, most: int = 2) -> tuple[tu
       >>> frame.similar(["Bonn", "Born", "Köln"])
       (('Bonn', ('Born',)), ('Born', ('Bonn',)))
     """
-    for name, value in (("limit", limit), ("most", most)):
-        if not isinstance(value, (int, np.integer)) or value < 1:
-            raise ValueError(f"similar: {name} must be an integer of at least 1, got {value!r}.")
+    limit, most = _checks.count("similar", "limit", limit, 1), _checks.count("similar", "most", most, 1)
+    if isinstance(values, (str, bytes, Mapping)) or not _is_list(values):
+        raise TypeError(f"similar: values must be a list of strings, got {values!r}.")
     try:
         from rapidfuzz import distance, process
     except ImportError:
@@ -150,6 +151,11 @@ def similar(values: Sequence[str], limit: int = 3, *, most: int = 2) -> tuple[tu
     return tuple(table)
 
 
+def _is_list(values: Any) -> bool:
+    """Whether these are several values in order: a sequence, or an array of NumPy, pandas and the like."""
+    return isinstance(values, Sequence) or (hasattr(values, "__array__") and getattr(values, "ndim", 0) == 1)
+
+
 Rule = Callable[..., tuple[np.ndarray, list[str]]]
 _RULES: dict[str, Rule] = {}
 
@@ -157,7 +163,13 @@ _RULES: dict[str, Rule] = {}
 def _called(function: str, key: Any, x: Any, rate: Any, mechanism: Any, **options: Any) -> Any:
     """A fault of strings on a sequence."""
     key = enter(function, key)
-    _checks.rate(function, "rate", rate)
+    host.known(function, key)
+    rate = np.asarray(arithmetic_amount(function, "rate", rate, _checks.rate))
+    if isinstance(x, (bytes, Mapping)) or not (isinstance(x, str) or _is_list(x)):
+        raise TypeError(f"{function}: x must be a string or a list of strings, got {x!r}.")
+    rows = 1 if isinstance(x, str) else len(x)
+    if rate.size not in (1, rows) or rate.ndim > 1:
+        raise ValueError(f"{function}: rate must be one number, or one for each of {rows} strings, got {rate.shape}.")
     if mechanism is not None:
         raise TypeError(f"{function}: a mechanism needs the other columns of a table. Use frame.corrupt.")
     strings = np.array([x] if isinstance(x, str) else [*x, None], object)[: 1 if isinstance(x, str) else len(x)]

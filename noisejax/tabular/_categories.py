@@ -192,10 +192,10 @@ def neighbours(
     names = [str(name) for name in classes]
     if len(names) < 2:
         raise ValueError(f"neighbours: classes must be at least two names, got {classes!r}.")
-    if not 0 < temperature < np.inf:
+    temperature = _checks.scalar("neighbours", "temperature", temperature, 0)
+    unknown = _checks.scalar("neighbours", "unknown", unknown, 0, 1)
+    if temperature == 0:
         raise ValueError(f"neighbours: temperature must be above 0 and finite, got {temperature!r}.")
-    if not 0 <= unknown <= 1:
-        raise ValueError(f"neighbours: unknown must be a probability, got {unknown!r}.")
     apart = _distances(names) if distance is None else np.array([[distance(a, b) for b in names] for a in names], float)
     np.fill_diagonal(apart, np.inf)
     weights = np.exp(-(apart - apart.min(1, keepdims=True)) / temperature)

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from noisejax import _checks
-from noisejax._contract import Amount, Hit, Mask, array_noise, saturate
+from noisejax._contract import Amount, Hit, Mask, arithmetic_amount, array_noise, saturate
 from noisejax._random import sample
 from noisejax._random.stream import all_but, row_numbers, words
 from noisejax.tabular._cells import NUMBERS, real
@@ -45,6 +45,12 @@ def drift_weight(
       [0.0, 0.5, 1.0]
     """
     _drift_options("drift_weight", kind, period)
+    time, position, width = (
+        arithmetic_amount("drift_weight", name, amount, inside)
+        for name, amount, inside in (
+            ("time", time, _checks.real), ("position", position, _checks.real), ("width", width, _checks.nonnegative)
+        )
+    )  # fmt: skip
     passed = jnp.asarray(time, jnp.float32) - jnp.asarray(position, jnp.float32)
     if period is not None:
         phase = passed / period + 0.25
@@ -58,7 +64,7 @@ def _drift_options(function: str, kind, period) -> None:
     _checks.one_of(function, "kind", kind, KINDS)
     if (kind == "recurring") != (period is not None):
         raise ValueError(f"{function}: period belongs to kind='recurring', got kind={kind!r} and period={period!r}.")
-    if period is not None and not period > 0:
+    if period is not None and not _checks.scalar(function, "period", period, 0) > 0:
         raise ValueError(f"{function}: period must be above 0, got {period!r}.")
 
 

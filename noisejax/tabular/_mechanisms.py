@@ -10,7 +10,7 @@ import numpy as np
 
 from noisejax import _checks
 from noisejax._checks import Amount
-from noisejax._contract import host_amount
+from noisejax._contract import arithmetic_amount
 from noisejax.tabular._columns import Columns
 from noisejax.tabular._probability import Bursty, Copula, Logistic, Mechanism, Window
 
@@ -154,7 +154,7 @@ def bursty(burst: Amount) -> Mechanism:
       >>> bool(7 < lost.sum() / starts < 13)
       True
     """
-    return Bursty(host_amount("bursty", "burst", burst, _burst))
+    return Bursty(arithmetic_amount("bursty", "burst", burst, _burst))
 
 
 def copula(correlation: Amount, mechanism: Mechanism | None = None) -> Mechanism:
@@ -190,8 +190,8 @@ def copula(correlation: Amount, mechanism: Mechanism | None = None) -> Mechanism
             f"probabilities, got {mechanism!r}."
         )
     if np.ndim(correlation) == 0:
-        return Copula(host_amount("copula", "correlation", correlation, _correlation), mechanism)
-    matrix = np.asarray(correlation, np.float64)
+        return Copula(arithmetic_amount("copula", "correlation", correlation, _correlation), mechanism)
+    matrix = np.asarray(_checks.operand("copula", "correlation", correlation), np.float64)
     square = matrix.ndim == 2 and matrix.shape[0] == matrix.shape[1]
     if not square or not np.allclose(matrix, matrix.T, atol=1e-6) or not np.allclose(np.diag(matrix), 1, atol=1e-6):
         raise ValueError(
@@ -227,7 +227,7 @@ def _place(function: str, columns: Columns, on: Any) -> int:
 
 
 def _logistic(function: str, columns: Columns, on: int | None, slope: Any, shape: str) -> Logistic:
-    slope = host_amount(function, "slope", slope, _checks.real)
+    slope = arithmetic_amount(function, "slope", slope, _checks.real)
     if np.ndim(slope) != 0:
         raise ValueError(f"{function}: slope must be one number, got shape {np.shape(slope)}.")
     pick = slice(None) if on is None else on

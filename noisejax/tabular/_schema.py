@@ -65,6 +65,9 @@ class Column:
             raise ValueError(f"Column: the classes of {self.name!r} must be different, got {classes!r}.")
         if self.kind == "flag" and len(classes) != 2:
             raise ValueError(f"Column: the flag {self.name!r} must have two classes, got {classes!r}.")
+        for name in ("low", "high"):
+            if (end := getattr(self, name)) is not None:
+                object.__setattr__(self, name, _checks.scalar("Column", name, end))
         if self.low is not None and self.high is not None and not self.low <= self.high:
             raise ValueError(f"Column: low of {self.name!r} must be at most high, got {self.low!r} and {self.high!r}.")
         plain = tuple(label.item() if isinstance(label, np.generic) else label for label in classes)
@@ -102,6 +105,8 @@ class Schema:
         columns: Any = self.columns
         if isinstance(columns, Mapping):
             columns = [_named(name, what) for name, what in columns.items()]
+        if not isinstance(columns, Iterable) or isinstance(columns, (str, bytes)):
+            raise TypeError(f"Schema: columns must be Column values or a dict, got {columns!r}.")
         columns = tuple(columns)
         for column in columns:
             if not isinstance(column, Column):

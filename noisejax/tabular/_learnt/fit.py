@@ -7,7 +7,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from noisejax import _checks
-from noisejax._checks import native
 from noisejax.tabular._learnt import components, latent
 from noisejax.tabular._learnt.latent import MISSING, SAME, WRONG
 from noisejax.tabular._learnt.model import KINDS, ErrorModel
@@ -130,8 +129,7 @@ def fit_errors(
 
 def numbers(function: str, name: str, table: Any, schema: Schema) -> np.ndarray:
     """A table of numbers as float64, finite or NaN."""
-    native(function, name, table)
-    given = np.asarray(table)
+    given = np.asarray(_checks.operand(function, name, table))
     if not (np.issubdtype(given.dtype, np.number) or jnp.issubdtype(given.dtype, jnp.floating)) or np.iscomplexobj(
         given
     ):

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -246,6 +246,11 @@ def columns_of(function: str, name: str, table: Any, names: Sequence[Any]) -> li
     for column in names:
         if column not in present:
             raise ValueError(f"{function}: {name} has no column {column!r}. Its columns are {present}.")
+    for column in names:
+        if isinstance(table[column], str) or not isinstance(table[column], Iterable):
+            raise TypeError(
+                f"{function}: the column {column!r} of {name} must be a list of cells, got {table[column]!r}."
+            )
     found = [list(table[column]) for column in names]
     lengths = {len(column) for column in found}
     if len(lengths) > 1:
