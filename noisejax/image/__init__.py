@@ -1,5 +1,23 @@
 """Noise on images: arrays of shape (B, H, W, C), with axes for height, width and channels."""
 
+from noisejax.image._corruptions.blurs import (
+    defocus_blur as defocus_blur,
+    gaussian_blur as gaussian_blur,
+    glass_blur as glass_blur,
+    motion_blur as motion_blur,
+    zoom_blur as zoom_blur,
+)
+from noisejax.image._corruptions.colours import (
+    brightness as brightness,
+    contrast as contrast,
+    saturate as saturate,
+)
+from noisejax.image._corruptions.noises import (
+    gaussian_noise as gaussian_noise,
+    impulse_noise as impulse_noise,
+    shot_noise as shot_noise,
+    speckle_noise as speckle_noise,
+)
 from noisejax.image._erasing import (
     channel_dropout as channel_dropout,
     coarse_dropout as coarse_dropout,
@@ -9,4 +27,23 @@ from noisejax.image._erasing import (
     random_erasing as random_erasing,
 )
 
-__all__ = ["channel_dropout", "coarse_dropout", "cutout", "grid_mask", "pixel_dropout", "random_erasing"]
+__all__ = [
+    "brightness",
+    "channel_dropout",
+    "coarse_dropout",
+    "contrast",
+    "cutout",
+    "defocus_blur",
+    "gaussian_blur",
+    "gaussian_noise",
+    "glass_blur",
+    "grid_mask",
+    "impulse_noise",
+    "motion_blur",
+    "pixel_dropout",
+    "random_erasing",
+    "saturate",
+    "shot_noise",
+    "speckle_noise",
+    "zoom_blur",
+]

@@ -3,8 +3,11 @@
 import functools
 
 import noisejax as nj
-from cases.case import masking, pictures, spectra
+from cases.case import masking, pictures, row, spectra
 
+corruption = functools.partial(
+    row, x=pictures, elementwise=False, differentiable=False, unit=True, severity=(2.5, 0.0, 1.0)
+)
 region = functools.partial(masking, x=pictures, elementwise=False)
 
 CASES = [
@@ -15,4 +18,11 @@ CASES = [
     region(nj.image.cutout, "size", (5.0, 0.0, 8.0)),
     region(nj.image.coarse_dropout, "holes", (3.0, 0.0, 5.5), heavy=True),
     region(nj.image.grid_mask, heavy=True),
+    corruption(nj.image.gaussian_noise, "severity"),
+    corruption(nj.image.shot_noise, "severity"),
+    corruption(nj.image.impulse_noise, "severity"),
+    corruption(nj.image.speckle_noise, "severity"),
+    corruption(nj.image.brightness, "severity", draws=False),
+    corruption(nj.image.contrast, "severity", draws=False),
+    corruption(nj.image.saturate, "severity", draws=False),
 ]
