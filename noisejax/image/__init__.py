@@ -12,11 +12,21 @@ from noisejax.image._corruptions.colours import (
     contrast as contrast,
     saturate as saturate,
 )
+from noisejax.image._corruptions.digital import (
+    elastic_transform as elastic_transform,
+    jpeg_compression as jpeg_compression,
+    pixelate as pixelate,
+)
 from noisejax.image._corruptions.noises import (
     gaussian_noise as gaussian_noise,
     impulse_noise as impulse_noise,
     shot_noise as shot_noise,
     speckle_noise as speckle_noise,
+)
+from noisejax.image._corruptions.weather import (
+    fog as fog,
+    frost as frost,
+    snow as snow,
 )
 from noisejax.image._erasing import (
     channel_dropout as channel_dropout,
@@ -34,16 +44,22 @@ __all__ = [
     "contrast",
     "cutout",
     "defocus_blur",
+    "elastic_transform",
+    "fog",
+    "frost",
     "gaussian_blur",
     "gaussian_noise",
     "glass_blur",
     "grid_mask",
     "impulse_noise",
+    "jpeg_compression",
     "motion_blur",
     "pixel_dropout",
+    "pixelate",
     "random_erasing",
     "saturate",
     "shot_noise",
+    "snow",
     "speckle_noise",
     "zoom_blur",
 ]

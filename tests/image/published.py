@@ -4,6 +4,7 @@ It restates the definitions with scikit-image, OpenCV, SciPy and Pillow on one p
 and returns a value before the final cast to 8 bits. It shares no code with the library.
 """
 
+import io
 import math
 
 import cv2
@@ -81,3 +82,71 @@ def enlarged(x, factor):
 
 def zoom_blur(x, factors):
     return (x + sum(enlarged(x, factor) for factor in factors)) / (len(factors) + 1)
+
+
+def fog(x, c, decay, u):
+    """`u` in (-1, 1) has the draw of each pixel of the cloud at its place."""
+    size = u.shape[0]
+    cloud, step, wibble = np.zeros((size, size)), size, 100.0
+    while step >= 2:
+        half = step // 2
+        for h in range(half, size, step):
+            for w in range(half, size, step):
+                corners = [
+                    cloud[h + a, (w + b) % size] if h + a < size else cloud[0, (w + b) % size]
+                    for a in (-half, half)
+                    for b in (-half, half)
+                ]
+                cloud[h, w] = sum(corners) / 4 + wibble**2 * u[h, w]
+        for first in (0, half):
+            for h in range(first, size, step):
+                for w in range(half - first, size, step):
+                    around = [
+                        cloud[(h + a) % size, (w + b) % size] for a, b in ((-half, 0), (half, 0), (0, -half), (0, half))
+                    ]
+                    cloud[h, w] = sum(around) / 4 + wibble**2 * u[h, w]
+        step, wibble = half, wibble / decay
+    cloud -= cloud.min()
+    cloud = (cloud / cloud.max())[: x.shape[0], : x.shape[1], None]
+    return (x + c * cloud) * x.max() / (x.max() + c)
+
+
+def frost(x, a, b, piece):
+    return a * x + b * piece
+
+
+def snow(x, mean, std, zoom, cut, radius, spread, share, z, degrees):
+    layer = enlarged(mean + std * z, zoom)
+    layer[layer < cut] = 0
+    layer = (np.clip(layer, 0, 1) * GREYS).astype(np.uint8) / GREYS
+    layer = np.round(motion(layer, radius, spread, degrees) * GREYS)[..., None] / GREYS
+    grey = cv2.cvtColor(x.astype(np.float32), cv2.COLOR_RGB2GRAY)[..., None]
+    return share * x + (1 - share) * np.maximum(x, grey * 1.5 + 0.5) + layer + np.rot90(layer, k=2)
+
+
+def pixelate(x, share):
+    height, width = x.shape[:2]
+    small = Image.fromarray(np.uint8(np.round(x * GREYS))).resize((int(width * share), int(height * share)), Image.BOX)
+    return np.asarray(small.resize((width, height), Image.NEAREST)) / GREYS
+
+
+def jpeg_compression(x, quality):
+    file = io.BytesIO()
+    Image.fromarray(np.uint8(np.round(x * GREYS))).save(file, "JPEG", quality=int(quality))
+    return np.asarray(Image.open(file)) / GREYS
+
+
+def elastic_transform(x, alpha, std, shift, corners, field):
+    """`corners` (3, 2) and `field` (H, W, 2) are draws from U(-1, 1)."""
+    size = x.shape[:2]
+    centre, side = np.float32(size) // 2, min(size) // 3
+    before = np.float32([centre + side, [centre[0] + side, centre[1] - side], centre - side])
+    after = before + np.float32(shift * corners)
+    matrix = cv2.getAffineTransform(before, after)
+    x = cv2.warpAffine(x.astype(np.float32), matrix, size[::-1], borderMode=cv2.BORDER_REFLECT_101)
+    if std > 0:
+        dx, dy = (alpha * gaussian(field[..., n], std, mode="reflect", truncate=3) for n in (0, 1))
+        rows, columns, channels = np.meshgrid(*(np.arange(n) for n in x.shape), indexing="ij")
+        places = rows + dy[..., None], columns + dx[..., None], channels
+        x = ndimage.map_coordinates(x, places, order=1, mode="reflect")
+    return x

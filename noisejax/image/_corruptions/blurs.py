@@ -18,6 +18,7 @@ from noisejax.image._corruptions.severity import (
     each,
     mixed,
     of_examples,
+    pairs,
     pictures,
     row,
     settings,
@@ -262,8 +263,8 @@ def zoom_blur(
     """
     seen = pictures("zoom_blur", x, severity, where)
     levels = [
-        functools.partial(mean_of_enlargements, factors=[1 + n * float(step) for n in range(int(count))])
-        for count, step in row("zoom_blur", table)
+        functools.partial(mean_of_enlargements, factors=[1 + n * ((1 + step) - 1) for n in range(int(count))])
+        for count, step in pairs("zoom_blur", table)
     ]
 
     def zoomed(image, severity):

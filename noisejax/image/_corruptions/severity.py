@@ -112,7 +112,9 @@ def pictures(name: str, x: jax.Array, severity: jax.Array, where: jax.Array | No
 def mean_of(values: jax.Array, where: jax.Array | None) -> jax.Array:
     """The mean of each channel of each picture, over its data."""
     if where is None:
-        return values.mean((-3, -2), keepdims=True)
+        return values.mean(-2, keepdims=True).mean(
+            -3, keepdims=True
+        )  # two short sums are more accurate than a long one
     where = jnp.broadcast_to(where, values.shape)
     count = jnp.maximum(where.sum((-3, -2), keepdims=True, dtype=jnp.float32), 1)
     return jnp.where(where, values, 0).sum((-3, -2), keepdims=True) / count
@@ -121,6 +123,11 @@ def mean_of(values: jax.Array, where: jax.Array | None) -> jax.Array:
 def row(name: str, table: str) -> np.ndarray:
     """The table of one corruption as an array: one row per severity, one column per parameter."""
     return np.asarray(TABLES[table][name], np.float32)
+
+
+def pairs(name: str, table: str) -> Any:
+    """The same as tuples of Python numbers, for parameters that decide about whole numbers."""
+    return TABLES[table][name]
 
 
 def between(severity: jax.Array, points: np.ndarray, zero: float) -> jax.Array:

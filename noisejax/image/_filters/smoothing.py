@@ -82,7 +82,8 @@ def along_path(x: jax.Array, weights: jax.Array, rows: jax.Array, columns: jax.A
 def by_disk(x: jax.Array, radius: float, alias: float) -> jax.Array:
     """The blur of one picture (H, W, C) by a disk with a soft edge; the picture is mirrored about its border pixels.
 
-    The disk is a difference of two prefix sums along each of its columns.
+    The disk is a difference of two prefix sums along each of its columns. Its softening mirrors the grid on which the
+    disk is defined, so a few pixels at its ends have weights of their own.
     """
     size = 3 if radius <= 8 else 5
     half, pad = int(radius), size // 2
@@ -90,24 +91,57 @@ def by_disk(x: jax.Array, radius: float, alias: float) -> jax.Array:
     edge = half + pad
     padded = jnp.pad(x, ((edge, edge), (edge, edge), (0, 0)), mode="reflect")
     soft = small_gaussian(size, alias)
+    offsets = np.arange(-half, half + 1)
+    tops = np.floor(np.sqrt(radius**2 - offsets**2)).astype(np.int32)
+    area = int((2 * tops + 1).sum())
     tall, wide = height + 2 * pad, width + 2 * pad
-    if half:
-        sums = jnp.pad(jnp.cumsum(padded.reshape(height + 2 * edge, -1), 0), ((1, 0), (0, 0)))
-        offsets = np.arange(-half, half + 1)
-        tops = np.floor(np.sqrt(radius**2 - offsets**2)).astype(np.int32)
+    sums = jnp.pad(jnp.cumsum(padded.reshape(height + 2 * edge, -1), 0), ((1, 0), (0, 0)))
 
-        def add(total, column):
-            across, top = column
-            after = lax.dynamic_slice(sums, (half + top + 1, across * channels), (tall, wide * channels))
-            before = lax.dynamic_slice(sums, (half - top, across * channels), (tall, wide * channels))
-            return total + (after - before), None
+    def add(total, column):
+        across, top = column
+        after = lax.dynamic_slice(sums, (half + top + 1, across * channels), (tall, wide * channels))
+        before = lax.dynamic_slice(sums, (half - top, across * channels), (tall, wide * channels))
+        return total + (after - before), None
 
-        columns = (jnp.arange(2 * half + 1, dtype=jnp.int32), jnp.asarray(tops))
-        padded = lax.scan(add, jnp.zeros((tall, wide * channels), x.dtype), columns)[0].reshape(tall, wide, channels)
-        soft = soft / np.sqrt((2 * tops + 1).sum())
-    soft = soft.astype(np.float32)
-    padded = sum(w * padded[n : n + height] for n, w in enumerate(soft))
-    return sum(w * padded[:, n : n + width] for n, w in enumerate(soft))
+    columns = (jnp.arange(2 * half + 1, dtype=jnp.int32), jnp.asarray(tops))
+    disk = lax.scan(add, jnp.zeros((tall, wide * channels), x.dtype), columns)[0].reshape(tall, wide, channels)
+    weights = (soft / np.sqrt(area)).astype(np.float32)
+    disk = sum(w * disk[n : n + height] for n, w in enumerate(weights))
+    disk = sum(w * disk[:, n : n + width] for n, w in enumerate(weights))
+
+    rest = _at_the_ends(radius, soft, edge)
+    if not len(rest):
+        return disk
+    flat = padded.reshape(height + 2 * edge, -1)
+
+    def correct(total, tap):
+        row, column, weight = tap
+        return total + weight * lax.dynamic_slice(flat, (row, column * channels), (height, width * channels)), None
+
+    taps = (*jnp.asarray(rest[:, :2].astype(np.int32)).T, jnp.asarray(rest[:, 2].astype(np.float32)))
+    return lax.scan(correct, disk.reshape(height, -1), taps)[0].reshape(x.shape)
+
+
+def _at_the_ends(radius: float, soft: np.ndarray, edge: int) -> np.ndarray:
+    """By how much the published kernel differs from a softened disk: rows of (row, column, difference)."""
+    pad = len(soft) // 2
+    reach = 8 if radius <= 8 else int(radius)
+    i = np.arange(-reach, reach + 1)
+    disk = (i[:, None] ** 2 + i[None, :] ** 2 <= radius**2).astype(np.float64)
+    disk /= disk.sum()
+
+    def softened(mode: str, more: int) -> np.ndarray:
+        found = np.pad(disk, more)
+        for axis in (0, 1):
+            widths = [(pad, pad) if axis == n else (0, 0) for n in (0, 1)]
+            wide = np.pad(found, widths, mode=mode)
+            found = sum(w * np.take(wide, np.arange(found.shape[axis]) + n, axis) for n, w in enumerate(soft))
+        return found
+
+    difference = np.pad(softened("reflect", 0), pad) - softened("constant", pad)
+    rows, columns = np.nonzero(np.abs(difference) > 1e-6)
+    shift = edge - reach - pad
+    return np.stack([rows + shift, columns + shift, difference[rows, columns]], 1)
 
 
 def small_gaussian(size: int, std: float) -> np.ndarray:
