@@ -1,4 +1,8 @@
-"""Noise on images: arrays of shape (B, H, W, C), with axes for height, width and channels."""
+"""Noise on images: arrays of shape (B, H, W, C), with axes for height, width and channels.
+
+`CORRUPTIONS` are the fifteen common corruptions in the order of the published tables. `TABLES` has the published
+parameters of each, at severities 1 to 5, for ``table="imagenet"``, ``"tiny"`` and ``"cifar"``.
+"""
 
 from noisejax.image._corruptions.blurs import (
     defocus_blur as defocus_blur,
@@ -23,6 +27,8 @@ from noisejax.image._corruptions.noises import (
     shot_noise as shot_noise,
     speckle_noise as speckle_noise,
 )
+from noisejax.image._corruptions.sets import CORRUPTIONS as CORRUPTIONS
+from noisejax.image._corruptions.tables import TABLES as TABLES
 from noisejax.image._corruptions.weather import (
     fog as fog,
     frost as frost,
@@ -38,6 +44,8 @@ from noisejax.image._erasing import (
 )
 
 __all__ = [
+    "CORRUPTIONS",
+    "TABLES",
     "brightness",
     "channel_dropout",
     "coarse_dropout",

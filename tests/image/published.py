@@ -58,7 +58,7 @@ def glass_blur(x, std, reach, passes, right, down):
     return gaussian(grey / GREYS, sigma=std, channel_axis=-1)
 
 
-def motion(x, radius, std, degrees):
+def motion_blur(x, radius, std, degrees):
     taps = 2 * radius + 1
     weights = np.exp(-0.5 * (np.arange(taps) / std) ** 2)
     weights /= weights.sum()
@@ -119,7 +119,7 @@ def snow(x, mean, std, zoom, cut, radius, spread, share, z, degrees):
     layer = enlarged(mean + std * z, zoom)
     layer[layer < cut] = 0
     layer = (np.clip(layer, 0, 1) * GREYS).astype(np.uint8) / GREYS
-    layer = np.round(motion(layer, radius, spread, degrees) * GREYS)[..., None] / GREYS
+    layer = np.round(motion_blur(layer, radius, spread, degrees) * GREYS)[..., None] / GREYS
     grey = cv2.cvtColor(x.astype(np.float32), cv2.COLOR_RGB2GRAY)[..., None]
     return share * x + (1 - share) * np.maximum(x, grey * 1.5 + 0.5) + layer + np.rot90(layer, k=2)
 

@@ -53,10 +53,12 @@ def compressed(x: jax.Array, quality: jax.Array, rounding: Callable = rounded) -
 
 def _chroma(plane: jax.Array, scale: jax.Array, rounding: Callable, size: tuple[int, int]) -> jax.Array:
     height, width = size
-    tall, wide = plane.shape
+    # As in libjpeg: below the picture the last halved row is repeated, and to its right the last column before halving.
+    tall, wide = height + height % 2, plane.shape[1]
     # As in libjpeg: halves go down in every other column, and the remainders differ by column after the doubling.
     lower = np.where(np.arange(wide // 2) % 2 == 0, 0.25, 0).astype(np.float32)[None]
-    small = rounding(plane.reshape(tall // 2, 2, wide // 2, 2).mean((1, 3)) - lower)
+    small = rounding(plane[:tall].reshape(tall // 2, 2, wide // 2, 2).mean((1, 3)) - lower)
+    small = jnp.pad(small, ((0, -(tall // 2) % 8), (0, 0)), mode="edge")
     coded = _blocks(small + 128, _CHROMINANCE, scale, rounding)[: (height + 1) // 2, : (width + 1) // 2] - 128
     odd = np.where(np.arange(width) % 2 == 1, 1 / 16, 0).astype(np.float32)[None]
     return rounding(_doubled(_doubled(coded, 0), 1)[:height, :width] - odd)
