@@ -36,8 +36,8 @@ def brightness(
     Example:
       >>> import jax, jax.numpy as jnp, noisejax as nj
       >>> y = nj.image.brightness(jax.random.key(0), jnp.array([[[0.4, 0.2, 0.0]]]), 2)
-      >>> y.ravel().round(3).tolist()
-      [0.6000000238418579, 0.30000001192092896, 0.0]
+      >>> (100 * y).round().ravel().tolist()
+      [60.0, 30.0, 0.0]
     """
     seen = pictures("brightness", x, severity, where)
     added = between(seen.severity, row("brightness", table), 0)
@@ -70,8 +70,9 @@ def contrast(
 
     Example:
       >>> import jax, jax.numpy as jnp, noisejax as nj
-      >>> nj.image.contrast(jax.random.key(0), jnp.array([[[0.0], [1.0]]]), 1).ravel().round(3).tolist()
-      [0.30000001192092896, 0.699999988079071]
+      >>> y = nj.image.contrast(jax.random.key(0), jnp.array([[[0.0], [1.0]]]), 1)
+      >>> (100 * y).round().ravel().tolist()
+      [30.0, 70.0]
     """
     seen = pictures("contrast", x, severity, where)
     factor = between(seen.severity, row("contrast", table), 1)
@@ -105,8 +106,8 @@ def saturate(
     Example:
       >>> import jax, jax.numpy as jnp, noisejax as nj
       >>> y = nj.image.saturate(jax.random.key(0), jnp.array([[[0.4, 0.3, 0.2]]]), 3)
-      >>> y.ravel().round(3).tolist()
-      [0.4000000059604645, 0.20000000298023224, 0.0]
+      >>> (100 * y).round().ravel().tolist()
+      [40.0, 20.0, 0.0]
     """
     seen = pictures("saturate", x, severity, where)
     value, least = seen.values.max(-1, keepdims=True), seen.values.min(-1, keepdims=True)

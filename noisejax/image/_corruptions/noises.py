@@ -143,7 +143,7 @@ def shot_noise(
     Example:
       >>> import jax, jax.numpy as jnp, noisejax as nj
       >>> y = nj.image.shot_noise(jax.random.key(0), jnp.full((1, 32, 32, 3), 0.5), 5)
-      >>> sorted(set((3 * y).round(3).ravel().tolist()))
+      >>> sorted(set((3 * y).round().ravel().tolist()))
       [0.0, 1.0, 2.0, 3.0]
     """
     seen = pictures("shot_noise", x, severity, where)

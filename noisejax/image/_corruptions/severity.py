@@ -13,6 +13,7 @@ import numpy as np
 from jax import lax
 
 from noisejax import _checks
+from noisejax._checks import Amount, Mask
 from noisejax._contract import saturate
 from noisejax._random.stream import along
 from noisejax.image._corruptions.tables import NAMES, TABLES
@@ -93,8 +94,9 @@ def unit(dtype) -> int:
     return int(jnp.iinfo(dtype).max) if jnp.issubdtype(dtype, jnp.integer) else 1
 
 
-def pictures(name: str, x: jax.Array, severity: jax.Array, where: jax.Array | None) -> Pictures:
+def pictures(name: str, x: jax.Array, severity: Amount, where: Mask) -> Pictures:
     severity = jnp.asarray(severity, jnp.float32)
+    where = None if where is None else jnp.asarray(where)
     if severity.ndim and severity.shape[-3:] != (1, 1, 1):
         raise ValueError(
             f"{name}: severity must be one number, or one per example, of shape (B, 1, 1, 1), got {severity.shape}. "
@@ -132,7 +134,7 @@ def pairs(name: str, table: str) -> Any:
 
 def between(severity: jax.Array, points: np.ndarray, zero: float) -> jax.Array:
     """A parameter at a real severity, on straight lines through its published values and `zero` at severity 0."""
-    knots = np.concatenate([np.float32([zero]), points]).astype(np.float32)
+    knots = np.concatenate([np.full(1, zero), points]).astype(np.float32)
     found = jnp.full_like(severity, knots[0])
     for n in range(LEVELS):
         found = found + (knots[n + 1] - knots[n]) * jnp.clip(severity - n, 0, 1)
@@ -176,7 +178,8 @@ def each(function: Callable, seen: Pictures, *draws: jax.Array, shared: tuple[ja
         return function(x, severity.reshape(()), *draws, *shared)
     lead = x.shape[:-3]
     if len(lead) > 1:
-        x, *draws = (v.reshape(-1, *v.shape[len(lead) :]) for v in (x, *draws))
+        x, *flat = (v.reshape(-1, *v.shape[len(lead) :]) for v in (x, *draws))
+        draws = tuple(flat)
     if seen.scalar:
         mapped, constant = (x, *draws), (severity, *shared)
     else:
@@ -193,12 +196,13 @@ def each(function: Callable, seen: Pictures, *draws: jax.Array, shared: tuple[ja
     def one_by_one(mapped, constant):
         return lax.map(lambda mapped: one(mapped, constant), mapped)
 
-    at_once = jax.vmap(one, (0, None))
+    at_once: Any = jax.vmap(one, (0, None))
     mesh = jax.sharding.get_abstract_mesh()
     if mesh.empty:
         found = lax.platform_dependent(mapped, constant, cpu=one_by_one, default=at_once)
     elif mesh.explicit_axes:  # gathers have no rule for explicit axes
-        found = jax.sharding.auto_axes(at_once, out_sharding=jax.typeof(x).sharding)(mapped, constant)
+        laid_out: Any = jax.sharding.auto_axes(at_once, out_sharding=jax.typeof(x).sharding)
+        found = laid_out(mapped, constant)
     else:
         found = at_once(mapped, constant)
     return found.reshape(*lead, *found.shape[1:])

@@ -6,9 +6,9 @@ pictures of 224, 64 and 32 pixels. A table is named by the caller and never gues
 
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import Any
 
-Level = float | tuple[float, ...]
-Row = tuple[Level, Level, Level, Level, Level]
+Row = tuple[Any, ...]  # a number or a tuple of numbers for each severity
 
 _small_zoom = (7, 12, 16, 21, 26)
 

@@ -113,7 +113,7 @@ def frost(
       >>> nj.image.frost(jax.random.key(0), jnp.full((1, 32, 32, 3), 0.5), 3, textures).shape
       (1, 32, 32, 3)
     """
-    seen = pictures("frost", x, severity, where)
+    seen, textures = pictures("frost", x, severity, where), jnp.asarray(textures)
     if (
         textures.ndim != 4
         or textures.shape[-1] != 3

@@ -12,7 +12,8 @@ def offsets(w: jax.Array, reach: int) -> tuple[jax.Array, jax.Array]:
     """Two whole numbers for each word, uniform on -reach to reach - 1: from its halves."""
     n = np.uint32(2 * reach)
     high, low = w >> np.uint32(16), w & np.uint32(0xFFFF)
-    return tuple((half * n >> np.uint32(16)).astype(jnp.int32) - reach for half in (high, low))
+    down, right = ((half * n >> np.uint32(16)).astype(jnp.int32) - reach for half in (high, low))
+    return down, right
 
 
 def shuffled(x: jax.Array, down: jax.Array, right: jax.Array, reach: int) -> jax.Array:

@@ -1,6 +1,6 @@
 """Blurs of pictures: Gaussian by matrices, disks by prefix sums, and paths by their taps."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -106,8 +106,8 @@ def by_disk(x: jax.Array, radius: float, alias: float) -> jax.Array:
     columns = (jnp.arange(2 * half + 1, dtype=jnp.int32), jnp.asarray(tops))
     disk = lax.scan(add, jnp.zeros((tall, wide * channels), x.dtype), columns)[0].reshape(tall, wide, channels)
     weights = (soft / np.sqrt(area)).astype(np.float32)
-    disk = sum(w * disk[n : n + height] for n, w in enumerate(weights))
-    disk = sum(w * disk[:, n : n + width] for n, w in enumerate(weights))
+    disk = jnp.asarray(sum(w * disk[n : n + height] for n, w in enumerate(weights)))
+    disk = jnp.asarray(sum(w * disk[:, n : n + width] for n, w in enumerate(weights)))
 
     rest = _at_the_ends(radius, soft, edge)
     if not len(rest):
@@ -130,12 +130,14 @@ def _at_the_ends(radius: float, soft: np.ndarray, edge: int) -> np.ndarray:
     disk = (i[:, None] ** 2 + i[None, :] ** 2 <= radius**2).astype(np.float64)
     disk /= disk.sum()
 
-    def softened(mode: str, more: int) -> np.ndarray:
+    def softened(mode: Any, more: int) -> np.ndarray:
         found = np.pad(disk, more)
         for axis in (0, 1):
             widths = [(pad, pad) if axis == n else (0, 0) for n in (0, 1)]
             wide = np.pad(found, widths, mode=mode)
-            found = sum(w * np.take(wide, np.arange(found.shape[axis]) + n, axis) for n, w in enumerate(soft))
+            found = np.asarray(
+                sum(w * np.take(wide, np.arange(found.shape[axis]) + n, axis) for n, w in enumerate(soft))
+            )
         return found
 
     difference = np.pad(softened("reflect", 0), pad) - softened("constant", pad)
