@@ -1,7 +1,7 @@
 """The distance of every corruption from its published definition, with the same draws. Needs their libraries.
 
-``PYTHONPATH=tests python -m image.fidelity [FILE.json]`` prints a table on eight real pictures (one for glass blur, whose
-published loop is slow), five severities and three tables.
+``PYTHONPATH=tests python -m image.fidelity [FILE.json]`` prints a table on eight real pictures, five severities
+and three tables. Glass blur has one picture, since its published loop is slow.
 """
 
 import functools
@@ -120,7 +120,7 @@ def main() -> None:
             levels = [max(difference(name, table, level, x) for x in seen) for level in range(1, 6)]
             found[f"{name} {table}"] = {"levels": levels, "tolerance": tolerance, "pass": max(levels) <= tolerance}
             verdict = "pass" if max(levels) <= tolerance else "FAIL"
-            print(f"{name:18} {table:9} {max(levels):.1e} (tolerance {tolerance:.1e}) {verdict}", flush=True)
+            print(f"{name:18} {table:9} {max(levels):.1e} (tolerance {tolerance:.1e}) {verdict}", flush=True)  # noqa: T201
     for path in sys.argv[1:]:
         pathlib.Path(path).write_text(json.dumps(found, indent=1) + "\n")
 
