@@ -142,13 +142,21 @@ def noises(size: int) -> Iterator[tuple[str, nj.Noise, tuple[int, ...]]]:
             if name.startswith("_") or getattr(getattr(function, "__noise__", None), "kind", None) != "array":
                 continue
             parameters = inspect.signature(function).parameters
-            required = [a for a in function.__noise__.amounts if parameters[a].default is inspect.Parameter.empty]
-            if unknown := [a for a in required if a not in AMOUNTS]:
-                _say(f"{name} is left out: no number is known for {', '.join(unknown)}")
+            if not known(function):
+                _say(f"{name} is left out: no number is known for its amounts")
                 continue
+            required = [a for a in function.__noise__.amounts if parameters[a].default is inspect.Parameter.empty]
             address = name if room is nj else f"{room.__name__.rpartition('.')[2]}.{name}"
             bound = nj.bind(function, **{a: AMOUNTS[a] for a in required}, **OPTIONS.get(name, {}))
             yield address, bound, shape(name, size)
+
+
+def known(function: Callable) -> bool:
+    """Whether there are numbers for all that a noise needs. Faults of tables and images have other benchmarks."""
+    parameters = list(inspect.signature(function).parameters.values())[2:]
+    needed = [p for p in parameters if p.default is p.empty]
+    options = OPTIONS.get(function.__name__, {})
+    return all(p.name in (options if p.kind is p.KEYWORD_ONLY else AMOUNTS) for p in needed)
 
 
 @functools.cache

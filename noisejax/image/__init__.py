@@ -1,5 +1,39 @@
-"""Noise on images: arrays of shape (B, H, W, C), with axes for height, width and channels."""
+"""Noise on images: arrays of shape (B, H, W, C), with axes for height, width and channels.
 
+`CORRUPTIONS` are the fifteen common corruptions in the order of the published tables. `TABLES` has the published
+parameters of each, at severities 1 to 5, for ``table="imagenet"``, ``"tiny"`` and ``"cifar"``.
+"""
+
+from noisejax.image._corruptions.blurs import (
+    defocus_blur as defocus_blur,
+    gaussian_blur as gaussian_blur,
+    glass_blur as glass_blur,
+    motion_blur as motion_blur,
+    zoom_blur as zoom_blur,
+)
+from noisejax.image._corruptions.colours import (
+    brightness as brightness,
+    contrast as contrast,
+    saturate as saturate,
+)
+from noisejax.image._corruptions.digital import (
+    elastic_transform as elastic_transform,
+    jpeg_compression as jpeg_compression,
+    pixelate as pixelate,
+)
+from noisejax.image._corruptions.noises import (
+    gaussian_noise as gaussian_noise,
+    impulse_noise as impulse_noise,
+    shot_noise as shot_noise,
+    speckle_noise as speckle_noise,
+)
+from noisejax.image._corruptions.sets import CORRUPTIONS as CORRUPTIONS
+from noisejax.image._corruptions.tables import TABLES as TABLES
+from noisejax.image._corruptions.weather import (
+    fog as fog,
+    frost as frost,
+    snow as snow,
+)
 from noisejax.image._erasing import (
     channel_dropout as channel_dropout,
     coarse_dropout as coarse_dropout,
@@ -9,4 +43,31 @@ from noisejax.image._erasing import (
     random_erasing as random_erasing,
 )
 
-__all__ = ["channel_dropout", "coarse_dropout", "cutout", "grid_mask", "pixel_dropout", "random_erasing"]
+__all__ = [
+    "CORRUPTIONS",
+    "TABLES",
+    "brightness",
+    "channel_dropout",
+    "coarse_dropout",
+    "contrast",
+    "cutout",
+    "defocus_blur",
+    "elastic_transform",
+    "fog",
+    "frost",
+    "gaussian_blur",
+    "gaussian_noise",
+    "glass_blur",
+    "grid_mask",
+    "impulse_noise",
+    "jpeg_compression",
+    "motion_blur",
+    "pixel_dropout",
+    "pixelate",
+    "random_erasing",
+    "saturate",
+    "shot_noise",
+    "snow",
+    "speckle_noise",
+    "zoom_blur",
+]

@@ -51,6 +51,8 @@ class Case:
     integers: bool = False  # acts on integers and booleans of any kind
     codes: bool = False  # acts on integers from 0 to a few, and leaves others as they are
     images: bool = True  # acts on uint8 images
+    draws: bool = True  # False: the key has no effect
+    unit: bool = False  # white is 1 for floats and 255 for uint8 images
     gathers: bool = False  # takes values of other examples, and so communicates where the batch is sharded
     measures: bool = False  # its draw depends on x, so that laws about x's dtype hold only roughly
     heavy: bool = False  # every program of it takes seconds to compile

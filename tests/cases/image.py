@@ -2,10 +2,17 @@
 
 import functools
 
-import noisejax as nj
-from cases.case import masking, pictures, spectra
+import numpy as np
 
+import noisejax as nj
+from cases.case import masking, pictures, row, spectra
+
+corruption = functools.partial(
+    row, x=pictures, elementwise=False, differentiable=False, unit=True, severity=(2.5, 0.0, 1.0)
+)
 region = functools.partial(masking, x=pictures, elementwise=False)
+
+TEXTURES = np.random.default_rng(9).random((2, 20, 16, 3), np.float32)
 
 CASES = [
     masking(nj.image.channel_dropout),
@@ -15,4 +22,22 @@ CASES = [
     region(nj.image.cutout, "size", (5.0, 0.0, 8.0)),
     region(nj.image.coarse_dropout, "holes", (3.0, 0.0, 5.5), heavy=True),
     region(nj.image.grid_mask, heavy=True),
+    corruption(nj.image.gaussian_noise, "severity"),
+    corruption(nj.image.shot_noise, "severity"),
+    corruption(nj.image.impulse_noise, "severity"),
+    corruption(nj.image.speckle_noise, "severity"),
+    corruption(nj.image.brightness, "severity", draws=False),
+    corruption(nj.image.contrast, "severity", draws=False),
+    corruption(nj.image.saturate, "severity", draws=False),
+    corruption(nj.image.gaussian_blur, "severity", draws=False, heavy=True),
+    corruption(nj.image.defocus_blur, "severity", draws=False, heavy=True),
+    corruption(nj.image.glass_blur, "severity", heavy=True, measures=True),
+    corruption(nj.image.motion_blur, "severity", heavy=True),
+    corruption(nj.image.zoom_blur, "severity", draws=False, heavy=True),
+    corruption(nj.image.fog, "severity", heavy=True),
+    corruption(nj.image.frost, "severity", heavy=True, textures=TEXTURES),
+    corruption(nj.image.snow, "severity", heavy=True),
+    corruption(nj.image.elastic_transform, "severity", heavy=True),
+    corruption(nj.image.pixelate, "severity", draws=False, heavy=True, measures=True),
+    corruption(nj.image.jpeg_compression, "severity", draws=False, heavy=True, measures=True),
 ]

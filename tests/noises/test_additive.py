@@ -269,7 +269,7 @@ def test_colored_amounts_and_bad_input():
     np.testing.assert_allclose(nj.signal.colored(key, x, ramp), expected, rtol=1e-6, atol=1e-7)
     with pytest.raises(ValueError, match="exponent must not vary along axis 1"):
         nj.signal.colored(key, x, 1.0, ramp)
-    with pytest.raises(ValueError, match="axis must be an axis of x, got 3"):
+    with pytest.raises(ValueError, match="axis must be an axis of x, which has 3 axes, got 3"):
         nj.signal.colored(key, x, 1.0, axis=3)
     with pytest.raises(ValueError, match="exponent must be finite"):
         nj.signal.colored(key, x, 1.0, np.inf)

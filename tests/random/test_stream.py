@@ -189,7 +189,7 @@ def test_ids_that_jax_would_cut_are_refused(key):
     for ids in (np.array([1, 2**40]), [1, 2**40], np.array([-1, 2**31])):
         with pytest.raises(ValueError, match="ids must fit into 32 bits unless jax_enable_x64 is set"):
             nj.per_example(noise, ids)
-    with pytest.raises(TypeError, match="ids must be integers"):
+    with pytest.raises(TypeError, match="ids must be an array of integers"):
         nj.per_example(noise, np.array([0.5, 1.0]))
     drawn = nj.per_example(noise, np.array([1, 2**31 + 5]))(key, x)
     np.testing.assert_array_equal(drawn, nj.per_example(noise, jnp.array([1, 2**31 + 5], jnp.uint32))(key, x))

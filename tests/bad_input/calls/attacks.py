@@ -61,7 +61,7 @@ def fields(result):
 
 
 rows = {"classes": ("labels", "targets"), "batch": ("logits", "labels", "targets", "clean_logits", "other")}
-made = {"heads": ("Linf", "L2", "L1", "L0", "eps")}
+made = {"heads": ("Linf", "L2", "L1", "L0", "eps"), "none": ("bounds",)}  # None: x may be any number
 attacking = {
     "batch": ("labels",),
     "classes": ("labels",),

@@ -1,0 +1,15 @@
+"""The set of corruptions that the benchmarks report."""
+
+from noisejax.image._corruptions.blurs import defocus_blur, glass_blur, motion_blur, zoom_blur
+from noisejax.image._corruptions.colours import brightness, contrast
+from noisejax.image._corruptions.digital import elastic_transform, jpeg_compression, pixelate
+from noisejax.image._corruptions.noises import gaussian_noise, impulse_noise, shot_noise
+from noisejax.image._corruptions.weather import fog, frost, snow
+
+# In the order of the published tables: noise, blur, weather, digital.
+CORRUPTIONS = (
+    *(gaussian_noise, shot_noise, impulse_noise),
+    *(defocus_blur, glass_blur, motion_blur, zoom_blur),
+    *(snow, frost, fog, brightness),
+    *(contrast, elastic_transform, pixelate, jpeg_compression),
+)

@@ -1,0 +1,214 @@
+"""Severities: what all corruptions share. 0 is the identity, 1 to 5 are the published levels, and any number between.
+
+Where the parameters of a corruption change evenly, a real severity has the parameters between those of its neighbours
+(`between`). Elsewhere it mixes the two neighbouring results, which come from the same draws (`mixed`).
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from noisejax import _checks
+from noisejax._checks import Amount, Mask
+from noisejax._contract import saturate
+from noisejax._random.stream import along
+from noisejax.image._corruptions.tables import NAMES, TABLES
+
+SEVERITY = _checks.Range(
+    "in [0, 5]", lambda v: (v >= 0) & (v <= 5), "0 is the identity, and 1 to 5 are the published levels."
+)
+LEVELS = 5
+
+
+def settings(name: str, colour: bool = False, least: Callable[[str], int] | None = None) -> dict[str, Any]:
+    """Arguments of `array_noise` for one corruption: its checks, all at trace time or of NumPy pictures."""
+
+    def options(x, table, **_) -> None:
+        _checks.one_of(name, "table", table, NAMES)
+        _check_shape(name, x, (3,) if colour else (1, 3))
+        smallest = 1 if least is None else least(table)
+        if min(x.shape[-3:-1]) < smallest:
+            raise ValueError(
+                f"{name}: height and width must be at least {smallest} for table={table!r}, got shape {x.shape}. "
+                "Resize the pictures first, or use the table of their size."
+            )
+
+    def host(x, where, **_) -> None:
+        check_unit(name, x, where)
+
+    return {"options": options, "host": host, "ranges": {"severity": SEVERITY}, "widen": False}
+
+
+def _check_shape(name: str, x, channels: tuple[int, ...]) -> None:
+    wanted = " or ".join(map(str, channels))
+    if x.ndim < 3 or x.shape[-1] not in channels:
+        hint = (
+            "Move the channels last: jnp.moveaxis(x, -3, -1)."
+            if x.ndim > 2 and x.shape[-3] in channels
+            else (
+                "Split off an alpha channel first."
+                if x.ndim > 2 and x.shape[-1] == 4
+                else "Add or repeat the channel axis."
+            )
+        )
+        raise ValueError(f"{name}: x must be pictures (..., H, W, C) with C = {wanted}, got shape {x.shape}. {hint}")
+
+
+def check_unit(name: str, x: np.ndarray, where: np.ndarray | None = None) -> None:
+    """Refuses floats that are grey levels. Values near [0, 1] pass, as noise may have moved them."""
+    if x.dtype.kind in "ui" or not x.size:
+        return
+    values = np.asarray(x, np.float32)
+    seen = np.isfinite(values) if where is None else np.isfinite(values) & where
+    largest = np.max(np.abs(values), where=seen, initial=0)
+    if largest > 2:
+        raise ValueError(
+            f"{name}: x of {x.dtype} must lie in [0, 1], got {largest:g}. Divide grey levels by 255, or pass uint8."
+        )
+
+
+class Pictures(NamedTuple):
+    """Pictures in float32 in [0, 1], without their padding, and the severity in [0, 5]."""
+
+    given: jax.Array
+    values: jax.Array
+    severity: jax.Array  # a scalar, or of shape (..., 1, 1, 1)
+    where: jax.Array | None
+
+    @property
+    def scalar(self) -> bool:
+        return self.severity.ndim == 0
+
+    def finish(self, values: jax.Array) -> jax.Array:
+        """The result, clipped and rounded once; the pictures themselves at severity 0."""
+        scaled = jnp.clip(values, 0, 1) * np.float32(unit(self.given.dtype))
+        return jnp.where(self.severity > 0, saturate(scaled, self.given.dtype), self.given)
+
+
+def unit(dtype) -> int:
+    """The value of white."""
+    return int(jnp.iinfo(dtype).max) if jnp.issubdtype(dtype, jnp.integer) else 1
+
+
+def pictures(name: str, x: jax.Array, severity: Amount, where: Mask) -> Pictures:
+    severity = jnp.asarray(severity, jnp.float32)
+    where = None if where is None else jnp.asarray(where)
+    if severity.ndim and severity.shape[-3:] != (1, 1, 1):
+        raise ValueError(
+            f"{name}: severity must be one number, or one per example, of shape (B, 1, 1, 1), got {severity.shape}. "
+            "Reshape it: severity.reshape(-1, 1, 1, 1)."
+        )
+    severity = severity.reshape(()) if severity.size == 1 else severity
+    values = x.astype(jnp.float32)
+    if unit(x.dtype) != 1:
+        values = values * np.float32(1 / unit(x.dtype))
+    if where is not None:
+        values = jnp.where(where, values, mean_of(values, where))
+    return Pictures(x, values, jnp.clip(severity, 0, LEVELS), where)
+
+
+def mean_of(values: jax.Array, where: jax.Array | None) -> jax.Array:
+    """The mean of each channel of each picture, over its data."""
+    if where is None:
+        return values.mean(-2, keepdims=True).mean(
+            -3, keepdims=True
+        )  # two short sums are more accurate than a long one
+    where = jnp.broadcast_to(where, values.shape)
+    count = jnp.maximum(where.sum((-3, -2), keepdims=True, dtype=jnp.float32), 1)
+    return jnp.where(where, values, 0).sum((-3, -2), keepdims=True) / count
+
+
+def row(name: str, table: str) -> np.ndarray:
+    """The table of one corruption as an array: one row per severity, one column per parameter."""
+    return np.asarray(TABLES[table][name], np.float32)
+
+
+def pairs(name: str, table: str) -> Any:
+    """The same as tuples of Python numbers, for parameters that decide about whole numbers."""
+    return TABLES[table][name]
+
+
+def between(severity: jax.Array, points: np.ndarray, zero: float) -> jax.Array:
+    """A parameter at a real severity, on straight lines through its published values and `zero` at severity 0."""
+    knots = np.concatenate([np.full(1, zero), points]).astype(np.float32)
+    found = jnp.full_like(severity, knots[0])
+    for n in range(LEVELS):
+        found = found + (knots[n + 1] - knots[n]) * jnp.clip(severity - n, 0, 1)
+    return found
+
+
+def mixed(image: jax.Array, severity: jax.Array, at: Callable[[jax.Array], jax.Array]) -> jax.Array:
+    """(1 - f) at(n) + f at(n + 1) for the scalar severity n + f; at(0) is the picture. It costs one level if f is 0."""
+    low = jnp.floor(severity)
+    share = severity - low
+
+    def add(total, term):
+        level, weight = term
+        found = lax.cond(
+            (weight > 0) & (level > 0), lambda: weight * at(jnp.maximum(level, 1)), lambda: jnp.zeros_like(image)
+        )
+        return total + jnp.where(level > 0, found, weight * image), None
+
+    level = low.astype(jnp.int32)
+    terms = (jnp.stack([level, jnp.minimum(level + 1, LEVELS)]), jnp.stack([1 - share, share]))
+    return lax.scan(add, jnp.zeros_like(image), terms)[0]
+
+
+def branches(functions: Sequence[Callable], level: jax.Array, *args) -> jax.Array:
+    """The function of one level, 1 to 5. Equal entries are compiled once."""
+    unique = list(dict.fromkeys(functions))
+    which = np.array([unique.index(f) for f in functions], np.int32)
+    if len(unique) == 1:
+        return unique[0](*args)
+    return lax.switch(jnp.asarray(which)[jnp.clip(level - 1, 0, LEVELS - 1)], unique, *args)
+
+
+def each(function: Callable, seen: Pictures, *draws: jax.Array, shared: tuple[jax.Array, ...] = ()) -> jax.Array:
+    """``function(picture, severity, *draws, *shared)`` for every picture; draws have the leading axes of the pictures.
+
+    On a CPU the pictures are worked on one after the other, so that one picture stays in the cache, and a severity
+    picks one branch for each. Elsewhere, and where the batch may be sharded over a mesh, they are worked on at once.
+    """
+    x, severity = seen.values, seen.severity
+    if x.ndim == 3:
+        return function(x, severity.reshape(()), *draws, *shared)
+    lead = x.shape[:-3]
+    if len(lead) > 1:
+        x, *flat = (v.reshape(-1, *v.shape[len(lead) :]) for v in (x, *draws))
+        draws = tuple(flat)
+    if seen.scalar:
+        mapped, constant = (x, *draws), (severity, *shared)
+    else:
+        own = jnp.broadcast_to(severity, (*lead, 1, 1, 1)).reshape(-1)
+        mapped, constant = (x, own, *draws), shared
+
+    def one(mapped, constant):
+        if seen.scalar:
+            (image, *draws), (own, *shared) = mapped, constant
+        else:
+            (image, own, *draws), shared = mapped, constant
+        return function(image, own, *draws, *shared)
+
+    def one_by_one(mapped, constant):
+        return lax.map(lambda mapped: one(mapped, constant), mapped)
+
+    at_once: Any = jax.vmap(one, (0, None))
+    mesh = jax.sharding.get_abstract_mesh()
+    if mesh.empty:
+        found = lax.platform_dependent(mapped, constant, cpu=one_by_one, default=at_once)
+    elif mesh.explicit_axes:  # gathers have no rule for explicit axes
+        laid_out: Any = jax.sharding.auto_axes(at_once, out_sharding=jax.typeof(x).sharding)
+        found = laid_out(mapped, constant)
+    else:
+        found = at_once(mapped, constant)
+    return found.reshape(*lead, *found.shape[1:])
+
+
+def of_examples(x: jax.Array, *shape: int) -> dict[str, Any]:
+    """Arguments of `words` for a draw of its own shape for every picture, sharded as the batch is."""
+    like = along(x, range(x.ndim - 3))
+    return {**like, "shape": (*like["shape"][:-3], *(shape or (1, 1, 1)))}

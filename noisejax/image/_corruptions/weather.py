@@ -1,0 +1,201 @@
+"""The corruptions of weather: fog, frost and snow."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from noisejax import _checks
+from noisejax._checks import Amount, Mask
+from noisejax._contract import array_noise
+from noisejax._random import sample
+from noisejax._random.stream import words
+from noisejax.image._corruptions.blurs import path, path_weights
+from noisejax.image._corruptions.severity import (
+    between,
+    branches,
+    each,
+    mixed,
+    of_examples,
+    pairs,
+    pictures,
+    row,
+    settings,
+)
+from noisejax.image._filters.plasma import diamond_square
+from noisejax.image._filters.smoothing import Reach, along_path
+from noisejax.image._filters.zooming import enlarged
+
+
+@array_noise(_checks.images, **settings("fog"))
+def fog(
+    key: jax.Array, x: jax.Array, severity: Amount, *, table: str = "imagenet", where: Mask = None, lengths: Mask = None
+) -> jax.Array:
+    """Fog of the common corruptions: a fractal cloud is added, and the picture is scaled to its former maximum.
+
+    The cloud is a diamond-square fractal. Its weight and its roughness are linear in the severity between the published
+    values; below 1 the weight falls to 0. Padding has the mean of the data.
+
+
+    Args:
+      key: a JAX key.
+      x: pictures (..., H, W, C) of 1 or 3 channels: floats in [0, 1], or uint8/uint16 images.
+      severity: as in `gaussian_noise`.
+      table: `'imagenet'`, `'tiny'` or `'cifar'`. Static.
+      where, lengths: padding; x may also be a `noisejax.Padded`.
+
+    Returns:
+      An array of x's shape and dtype.
+
+    References:
+      Hendrycks and Dietterich, "Benchmarking neural network robustness to common corruptions and perturbations", ICLR
+      2019.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, noisejax as nj
+      >>> nj.image.fog(jax.random.key(0), jnp.full((1, 32, 32, 3), 0.5), 3).shape
+      (1, 32, 32, 3)
+    """
+    seen = pictures("fog", x, severity, where)
+    levels = row("fog", table)
+    height, width = x.shape[-3:-1]
+    size = 2 ** (max(height, width, 2) - 1).bit_length()
+    u = sample.symmetric_uniform(words(key, "image.fog", **of_examples(x, size, size, 1)))
+
+    def foggy(image, severity, u):
+        weight, decay = between(severity, levels[:, 0], 0), between(severity, levels[:, 1], levels[0, 1])
+        cloud = diamond_square(u[..., 0], decay)[:height, :width, None]
+        most = image.max()
+        return (image + weight * cloud) * (most / jnp.maximum(most + weight, np.float32(1e-30)))
+
+    return seen.finish(each(foggy, seen, u))
+
+
+@array_noise(_checks.images, **settings("frost"), tables=("textures",))
+def frost(
+    key: jax.Array,
+    x: jax.Array,
+    severity: Amount,
+    textures: Amount,
+    *,
+    table: str = "imagenet",
+    where: Mask = None,
+    lengths: Mask = None,
+) -> jax.Array:
+    """Frost of the common corruptions: a random piece of a photograph of frost is added to the paler picture.
+
+    The published code has photographs of its own, which are not part of this library. For its numbers, load its first
+    five photographs, scaled by 1 (ImageNet), 0.3 (Tiny ImageNet) or 0.2 (CIFAR). The factors of the picture and of the
+    frost are linear in the severity between the published values.
+
+
+    Args:
+      key: a JAX key.
+      x: pictures (..., H, W, C) of 1 or 3 channels: floats in [0, 1], or uint8/uint16 images.
+      severity: as in `gaussian_noise`.
+      textures: photographs of frost of shape (N, h, w, 3), floats in [0, 1], at least as large as x. One is drawn for
+        each picture.
+      table: `'imagenet'`, `'tiny'` or `'cifar'`. Static.
+      where, lengths: padding; x may also be a `noisejax.Padded`.
+
+    Returns:
+      An array of x's shape and dtype.
+
+    References:
+      Hendrycks and Dietterich, "Benchmarking neural network robustness to common corruptions and perturbations", ICLR
+      2019.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, noisejax as nj
+      >>> textures = jax.random.uniform(jax.random.key(1), (5, 64, 64, 3))
+      >>> nj.image.frost(jax.random.key(0), jnp.full((1, 32, 32, 3), 0.5), 3, textures).shape
+      (1, 32, 32, 3)
+    """
+    seen, textures = pictures("frost", x, severity, where), jnp.asarray(textures)
+    if (
+        textures.ndim != 4
+        or textures.shape[-1] != 3
+        or any(t < n for t, n in zip(textures.shape[1:], x.shape[-3:-1], strict=False))
+    ):
+        raise ValueError(
+            f"frost: textures must have shape (N, h, w, 3), and be no smaller than x of shape {x.shape}, got shape "
+            f"{textures.shape}. Enlarge them, or choose the table of small pictures."
+        )
+    levels = row("frost", table)
+    height, width, channels = x.shape[-3:]
+    u = sample.uniform(words(key, "image.frost", **of_examples(x, 3, 1, 1)))
+
+    def frosted(image, severity, u, textures):
+        ends = (textures.shape[0], textures.shape[1] - height, textures.shape[2] - width)
+        which, top, left = ((u[n, 0, 0] * max(end, 1)).astype(jnp.int32) for n, end in enumerate(ends))
+        piece = lax.dynamic_slice(textures, (which, top, left, 0), (1, height, width, 3))[0]
+        if channels == 1:
+            piece = (piece * np.array([0.2989, 0.5870, 0.1140], np.float32).reshape(1, 1, 3)).sum(-1, keepdims=True)
+        return between(severity, levels[:, 0], 1) * image + between(severity, levels[:, 1], 0) * piece
+
+    return seen.finish(each(frosted, seen, u, shared=(textures,)))
+
+
+@array_noise(_checks.images, **settings("snow"))
+def snow(
+    key: jax.Array, x: jax.Array, severity: Amount, *, table: str = "imagenet", where: Mask = None, lengths: Mask = None
+) -> jax.Array:
+    """Snow of the common corruptions: enlarged specks, moved downwards, on a picture that is paler.
+
+    Specks are cut and truncated to 8 bits before they move, in a direction within 45 degrees of the vertical, and are
+    added once more turned by 180 degrees. Between the levels, the two neighbouring results are mixed. Padding has the
+    mean of the data.
+
+
+    Args:
+      key: a JAX key.
+      x: pictures (..., H, W, C) of 1 or 3 channels: floats in [0, 1], or uint8/uint16 images.
+      severity: as in `gaussian_noise`.
+      table: `'imagenet'`, `'tiny'` or `'cifar'`. Static.
+      where, lengths: padding; x may also be a `noisejax.Padded`.
+
+    Returns:
+      An array of x's shape and dtype.
+
+    References:
+      Hendrycks and Dietterich, "Benchmarking neural network robustness to common corruptions and perturbations", ICLR
+      2019.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, noisejax as nj
+      >>> nj.image.snow(jax.random.key(0), jnp.full((1, 32, 32, 3), 0.5), 3).shape
+      (1, 32, 32, 3)
+    """
+    seen = pictures("snow", x, severity, where)
+    levels = pairs("snow", table)
+    plane = x.shape[-3:-1]
+    z = sample.normal(words(key, "image.snow", **of_examples(x, *plane, 1)))
+    u = sample.uniform(words(key, "image.snow.angle", **of_examples(x)))
+
+    def specks(mean, std, zoom, cut, radius, spread, angle, z):
+        layer = enlarged(mean + std * z, zoom)
+        layer = jnp.floor(jnp.clip(jnp.where(layer < cut, 0, layer), 0, 1) * 255) / 255
+        taps = 2 * int(radius) + 1
+        return along_path(
+            layer, jnp.asarray(path_weights(taps, spread)), *path(taps, angle), Reach(taps, 0, taps, taps)
+        )
+
+    layers = [functools.partial(specks, *level[:6]) for level in levels]
+    shares = np.array([level[6] for level in levels], np.float32)
+    luma = np.array([0.299, 0.587, 0.114], np.float32).reshape(1, 1, 3)
+
+    def snowy(image, severity, z, u):
+        angle = (u.reshape(()) * np.float32(0.5) - np.float32(0.75)) * np.float32(np.pi)
+        grey = (image * luma).sum(-1, keepdims=True) if image.shape[-1] == 3 else image
+        pale = jnp.maximum(image, 1.5 * grey + np.float32(0.5))
+
+        def at(level):
+            layer = branches(layers, level, angle, z)
+            share = jnp.asarray(shares)[level - 1]
+            return jnp.clip(share * image + (1 - share) * pale + layer + layer[::-1, ::-1], 0, 1)
+
+        return mixed(image, severity, at)
+
+    return seen.finish(each(snowy, seen, z, u))

@@ -1,0 +1,1 @@
+"""Filters and resampling of pictures, which the corruptions share."""

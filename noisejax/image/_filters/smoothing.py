@@ -1,0 +1,153 @@
+"""Blurs of pictures: Gaussian by matrices, disks by prefix sums, and paths by their taps."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+EXACT = lax.Precision.HIGHEST
+
+
+def rows_by(matrix: jax.Array, x: jax.Array) -> jax.Array:
+    """A matrix (..., H', H) applied to the rows of (..., H, W, C)."""
+    flat = x.reshape(*x.shape[:-2], -1)
+    return jnp.matmul(matrix, flat, precision=EXACT).reshape(*x.shape[:-3], matrix.shape[-2], *x.shape[-2:])
+
+
+def columns_by(matrix: jax.Array, x: jax.Array) -> jax.Array:
+    """A matrix (..., W', W) applied to the columns of (..., H, W, C)."""
+    turned = jnp.swapaxes(x, -2, -1)
+    return jnp.swapaxes(jnp.matmul(turned, jnp.swapaxes(matrix, -2, -1)[..., None, :, :], precision=EXACT), -2, -1)
+
+
+def gaussian_matrix(n: int, std: jax.Array, most: int, truncate: float = 4.0) -> jax.Array:
+    """The (n, n) matrix of a Gaussian blur cut at ``truncate`` deviations, whose edges are repeated; std is a scalar.
+
+    ``most`` bounds the radius. A standard deviation of 0 is the identity.
+    """
+    reach = jnp.floor(truncate * std + np.float32(0.5))
+    scale = -0.5 / jnp.maximum(std, np.float32(1e-3)) ** 2
+
+    def weight(distance):
+        return jnp.where(distance <= reach, jnp.exp(scale * distance * distance), 0)
+
+    i = np.arange(n, dtype=np.float32)
+    inside = weight(np.abs(i[:, None] - i[None, :]))
+    beyond = np.arange(1, most + 1, dtype=np.float32)
+    total = weight(np.float32(0)) + 2 * weight(beyond).sum()
+    # What lies beyond an edge has the value of the edge.
+    distance = i[:, None] + beyond[None, :]
+    tail = jnp.where(distance <= most, weight(distance), 0).sum(1)
+    inside = inside.at[:, 0].add(tail).at[:, n - 1].add(tail[::-1])
+    return inside / total
+
+
+def gaussian(x: jax.Array, std: jax.Array, most: int, truncate: float = 4.0) -> jax.Array:
+    """A Gaussian blur of one picture (H, W, C) in each channel, with repeated edges; std is a scalar."""
+    height, width = x.shape[0], x.shape[1]
+    vertical = gaussian_matrix(height, std, most, truncate)
+    horizontal = vertical if width == height else gaussian_matrix(width, std, most, truncate)
+    return columns_by(horizontal, rows_by(vertical, x))
+
+
+class Reach(NamedTuple):
+    """How many pixels a filter may read beyond each side."""
+
+    above: int
+    below: int
+    left: int
+    right: int
+
+
+def along_path(x: jax.Array, weights: jax.Array, rows: jax.Array, columns: jax.Array, reach: Reach) -> jax.Array:
+    """The weighted sum of a picture (H, W, C) at offsets (rows[i], columns[i]), downwards and to the right.
+
+    Edges are repeated.
+    """
+    height, width, channels = x.shape
+    padded = jnp.pad(x, ((reach.above, reach.below), (reach.left, reach.right), (0, 0)), mode="edge")
+    flat = padded.reshape(padded.shape[0], -1)
+
+    def add(total, tap):
+        weight, row, column = tap
+        start = (reach.above + row, (reach.left + column) * channels)
+        return total + weight * lax.dynamic_slice(flat, start, (height, width * channels)), None
+
+    total = jnp.zeros((height, width * channels), x.dtype)
+    return lax.scan(add, total, (weights, rows, columns))[0].reshape(x.shape)
+
+
+def by_disk(x: jax.Array, radius: float, alias: float) -> jax.Array:
+    """The blur of one picture (H, W, C) by a disk with a soft edge; the picture is mirrored about its border pixels.
+
+    The disk is a difference of two prefix sums along each of its columns. Its softening mirrors the grid on which the
+    disk is defined, so a few pixels at its ends have weights of their own.
+    """
+    size = 3 if radius <= 8 else 5
+    half, pad = int(radius), size // 2
+    height, width, channels = x.shape
+    edge = half + pad
+    padded = jnp.pad(x, ((edge, edge), (edge, edge), (0, 0)), mode="reflect")
+    soft = small_gaussian(size, alias)
+    offsets = np.arange(-half, half + 1)
+    tops = np.floor(np.sqrt(radius**2 - offsets**2)).astype(np.int32)
+    area = int((2 * tops + 1).sum())
+    tall, wide = height + 2 * pad, width + 2 * pad
+    sums = jnp.pad(jnp.cumsum(padded.reshape(height + 2 * edge, -1), 0), ((1, 0), (0, 0)))
+
+    def add(total, column):
+        across, top = column
+        after = lax.dynamic_slice(sums, (half + top + 1, across * channels), (tall, wide * channels))
+        before = lax.dynamic_slice(sums, (half - top, across * channels), (tall, wide * channels))
+        return total + (after - before), None
+
+    columns = (jnp.arange(2 * half + 1, dtype=jnp.int32), jnp.asarray(tops))
+    disk = lax.scan(add, jnp.zeros((tall, wide * channels), x.dtype), columns)[0].reshape(tall, wide, channels)
+    weights = (soft / np.sqrt(area)).astype(np.float32)
+    disk = jnp.asarray(sum(w * disk[n : n + height] for n, w in enumerate(weights)))
+    disk = jnp.asarray(sum(w * disk[:, n : n + width] for n, w in enumerate(weights)))
+
+    rest = _at_the_ends(radius, soft, edge)
+    if not len(rest):
+        return disk
+    flat = padded.reshape(height + 2 * edge, -1)
+
+    def correct(total, tap):
+        row, column, weight = tap
+        return total + weight * lax.dynamic_slice(flat, (row, column * channels), (height, width * channels)), None
+
+    taps = (*jnp.asarray(rest[:, :2].astype(np.int32)).T, jnp.asarray(rest[:, 2].astype(np.float32)))
+    return lax.scan(correct, disk.reshape(height, -1), taps)[0].reshape(x.shape)
+
+
+def _at_the_ends(radius: float, soft: np.ndarray, edge: int) -> np.ndarray:
+    """By how much the published kernel differs from a softened disk: rows of (row, column, difference)."""
+    pad = len(soft) // 2
+    reach = 8 if radius <= 8 else int(radius)
+    i = np.arange(-reach, reach + 1)
+    disk = (i[:, None] ** 2 + i[None, :] ** 2 <= radius**2).astype(np.float64)
+    disk /= disk.sum()
+
+    def softened(mode: Any, more: int) -> np.ndarray:
+        found = np.pad(disk, more)
+        for axis in (0, 1):
+            widths = [(pad, pad) if axis == n else (0, 0) for n in (0, 1)]
+            wide = np.pad(found, widths, mode=mode)
+            found = np.asarray(
+                sum(w * np.take(wide, np.arange(found.shape[axis]) + n, axis) for n, w in enumerate(soft))
+            )
+        return found
+
+    difference = np.pad(softened("reflect", 0), pad) - softened("constant", pad)
+    rows, columns = np.nonzero(np.abs(difference) > 1e-6)
+    shift = edge - reach - pad
+    return np.stack([rows + shift, columns + shift, difference[rows, columns]], 1)
+
+
+def small_gaussian(size: int, std: float) -> np.ndarray:
+    """The normalized weights of a Gaussian of few taps, as OpenCV has them for a size and a standard deviation."""
+    distance = np.arange(size) - (size - 1) / 2
+    weights = np.exp(-0.5 * (distance / std) ** 2)
+    return weights / weights.sum()
