@@ -74,14 +74,13 @@ def _own_times(x: Any) -> jax.Array:
 
 def _at_times(first: jax.Array, second: jax.Array) -> jax.Array:
     """The times of x at which a second noise reads what a first one made."""
-    if first.ndim != second.ndim or any(
-        1 not in (a, b) and a != b for a, b in zip(first.shape, second.shape, strict=True)
-    ):
+    axis = min(1, first.ndim - 1)
+    # Both have one time for each step, and one or as many channels as x. Time along a different axis does not fit.
+    if first.ndim != second.ndim or first.shape[: axis + 1] != second.shape[: axis + 1]:
         raise TypeError(
             f"moved: the stages of a chain read times of shapes {first.shape} and {second.shape}. Keep time along the "
             "second axis, without the option axis=..."
         )
-    axis = min(1, first.ndim - 1)
     shape = np.broadcast_shapes(first.shape, second.shape)
     first, second = jnp.broadcast_to(first, shape), jnp.broadcast_to(second, shape)
     step = jnp.floor(second)

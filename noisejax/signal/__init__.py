@@ -1,8 +1,10 @@
 """Noise on signals and faults of sensors: series, waveforms and spectrograms, with axes for time and frequency."""
 
+from noisejax.signal._audio import band_limit as band_limit, hum as hum, mix as mix
 from noisejax.signal._events import changepoint as changepoint, drift as drift, spike as spike, stuck as stuck
 from noisejax.signal._gaps import bursts as bursts, packets as packets
 from noisejax.signal._masks import freq_mask as freq_mask, time_mask as time_mask
+from noisejax.signal._reverb import decaying_responses as decaying_responses, reverb as reverb
 from noisejax.signal._sensors import (
     adc as adc,
     bias as bias,
@@ -32,6 +34,7 @@ from noisejax.signal._warps import magnitude_warp as magnitude_warp, time_warp a
 __all__ = [
     "State",
     "adc",
+    "band_limit",
     "bias",
     "bursts",
     "bursts_step",
@@ -39,18 +42,22 @@ __all__ = [
     "clipping",
     "clock_drift",
     "colored",
+    "decaying_responses",
     "drift",
     "drift_step",
     "freq_mask",
     "gain",
     "gaussian_snr",
+    "hum",
     "jitter_time",
     "leakage",
     "magnitude_warp",
+    "mix",
     "moved",
     "packets",
     "permute_segments",
     "polarity",
+    "reverb",
     "rotate3",
     "saturate",
     "spike",

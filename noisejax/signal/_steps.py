@@ -149,7 +149,7 @@ def _stuck(key, state, x, rate, duration, value, *, mode: str, axis: int):
     hit, left = stuck_steps(key, x, rate, duration, mode, axis, state.step, state.count)
     number = positions(x, axis)
     onset = latest(~hit, number, axis) + 1
-    before = (onset == 0) & (state.count > 1)  # stuck since an earlier window
+    before = (onset == 0) & (state.count > 0)  # stuck since an earlier window
     held = jnp.where(before, saturate(state.value, x.dtype), read(x, onset, axis))
     y = jnp.where(hit & (x == x), held if value is None else value.astype(x.dtype), x)
     return _after(state, axis, x, left, held), y

@@ -69,7 +69,8 @@ def displaced(x: jax.Array, shift: jax.Array, number: jax.Array, axis: int, orde
     between = jnp.where(part == 0, here, between)
     time = step.astype(jnp.float32) + part.astype(jnp.float32)
     place = positions(x, axis)
-    return Moved(between, jnp.where(place < number, time, place.astype(jnp.float32)))
+    time = jnp.where(place < number, time, place.astype(jnp.float32))
+    return Moved(between, jnp.broadcast_to(time, tuple(n if a in (0, axis) else 1 for a, n in enumerate(x.shape))))
 
 
 @array_noise(options=_order_options("jitter_time"), ranges={"std": _checks.nonnegative})

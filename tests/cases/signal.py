@@ -15,9 +15,12 @@ def band(function, at, **more):
 # Draws belong to examples, channels and steps. The fast laws run over the first fault of each family.
 sensor = {"x": spectra, "elementwise": False}
 heavy = {**sensor, "heavy": True}
+measured = {**heavy, "measures": True}
 added = functools.partial(additive, reference=None)
 hit = functools.partial(masking, differentiable=False)
 samples = functools.partial(masking, **heavy)
+
+RECORDINGS = np.random.default_rng(11).standard_normal((5, 40)).astype(np.float32)
 
 CASES = [
     additive(nj.signal.gaussian_snr, "snr_db", (10.0, np.inf, 0.0), elementwise=False, measures=True, reference=None),
@@ -51,4 +54,10 @@ CASES = [
     added(nj.signal.magnitude_warp, "std", **heavy),
     row(nj.signal.permute_segments, "rate", rate=(0.9, 0.0, 1.0), segments=3, shortest=2, integers=True, **heavy),
     added(nj.signal.rotate3, "angle", images=False, **heavy),
+    added(nj.signal.hum, "snr_db", (10.0, np.inf, 0.0), rate_hz=500.0, **measured),
+    added(nj.signal.mix, "snr_db", (10.0, np.inf, 0.0), noises=RECORDINGS, **measured),
+    row(
+        nj.signal.band_limit, rate=(1.0, 0.0, 0.5), low=20.0, high=200.0, rate_hz=500.0, taps=9, measures=True, **heavy
+    ),
+    added(nj.signal.reverb, "wet", (1.0, 0.0, 0.5), responses=RECORDINGS[:, :7], **measured),
 ]
