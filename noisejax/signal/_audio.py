@@ -38,16 +38,18 @@ def _hum_options(x, harmonics, **_) -> None:
         raise ValueError(f"hum: harmonics must be a positive integer, got {harmonics!r}.")
 
 
-def _audible(rate_hz, frequency, **_) -> None:
+def _audible(snr_db, rate_hz, frequency=None, **_) -> None:
+    frequency = np.asarray(50.0) if frequency is None else frequency
     if isinstance(rate_hz, np.ndarray) and isinstance(frequency, np.ndarray) and np.any(2 * frequency >= rate_hz):
         raise ValueError(
-            f"hum: frequency must lie below half of rate_hz, which is {rate_hz / 2} Hz, got {frequency}. Both are in Hz."
+            f"hum: frequency must lie below half of rate_hz, which is {rate_hz / 2} Hz, got {frequency}. Both are in "
+            "hertz."
         )
 
 
 @array_noise(
     options=_hum_options,
-    amounts=lambda snr_db, rate_hz, frequency=np.asarray(50.0), **_: _audible(rate_hz, frequency),
+    amounts=_audible,
     ranges={"snr_db": decibels, "rate_hz": _positive, "frequency": _positive},
 )
 def hum(
@@ -318,10 +320,9 @@ def _convolved(series: jax.Array, kernel: jax.Array) -> jax.Array:
     count = tail // _BLOCK
     parts = [lax.slice_in_dim(padded, n, n + blocks, axis=padded.ndim - 2) for n in range(count)]
     # Row i of the matrix is what sample i of the reach gives to the samples of the block.
-    row, column = np.arange(tail)[:, None], np.arange(_BLOCK)[None, :]
-    tap = row - column
-    inside = jnp.asarray((tap >= 0) & (tap < taps))
-    matrix = jnp.take(jnp.flip(kernel, -1), jnp.asarray(np.clip(tap, 0, taps - 1)), axis=-1)
+    tap = lax.broadcasted_iota(jnp.int32, (tail, _BLOCK), 0) - lax.broadcasted_iota(jnp.int32, (tail, _BLOCK), 1)
+    inside = (tap >= 0) & (tap < taps)
+    matrix = jnp.take(jnp.flip(kernel, -1), jnp.clip(tap, 0, taps - 1), axis=-1, mode="clip")
     matrix = jnp.where(inside.reshape((1,) * (kernel.ndim - 1) + inside.shape), matrix, 0)
     if kernel.size == taps:  # one filter for all: a single product
         product = "...bi,ij->...bj"
