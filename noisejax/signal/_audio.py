@@ -275,8 +275,7 @@ def band_limit(
     if x.size == 0:
         return x
     bottom, top = (jnp.clip(jnp.asarray(v, x.dtype) / jnp.asarray(rate_hz, x.dtype), 0, 0.5) for v in (low, high))
-    cuts = [_in_front(v, x, axis) for v in (bottom, top)]
-    kernel = _window_method(*cuts, taps)
+    kernel = _window_method(_in_front(bottom, x, axis), _in_front(top, x, axis), taps)
     finite = jnp.isfinite(x) if where is None else jnp.isfinite(x) & where
     series = jnp.moveaxis(jnp.where(finite, x, 0), axis, -1)
     filtered = jnp.moveaxis(_convolved(series, kernel), -1, axis)

@@ -124,9 +124,8 @@ def decaying_responses(
             raise ValueError(f"decaying_responses: {name} must be a positive integer, got {value!r}.")
     for name, value in (("rt60", rt60), ("rate_hz", rate_hz)):
         _checks.positive("decaying_responses", name, value)
-    key = enter("decaying_responses", key)
     time = lax.iota(jnp.float32, taps)[None] / jnp.asarray(rate_hz, jnp.float32)
     level = jnp.asarray(rt60, jnp.float32).reshape(-1, 1)
-    response = sample.normal(words(key, "signal.decaying_responses", (count, taps)))
+    response = sample.normal(words(enter("decaying_responses", key), "signal.decaying_responses", (count, taps)))
     response = response * jnp.exp(-3 * math.log(10) * time / level)
     return response / jnp.linalg.norm(response, axis=1, keepdims=True)

@@ -40,7 +40,8 @@ def start(x: jax.Array | np.ndarray, *, axis: int | None = None) -> State:
       (2, 1, 3)
     """
     _checks.array("start", x, _checks.floats)
-    one = lax.slice_in_dim(jnp.asarray(x), 0, 1, axis=time_axis("start", x, axis))
+    x = jnp.asarray(x)
+    one = lax.slice_in_dim(x, 0, 1, axis=time_axis("start", x, axis))
     return State(jnp.int32(0), jnp.zeros_like(one, jnp.int32), wide(jnp.zeros_like(one)))
 
 

@@ -117,8 +117,8 @@ def jitter_time(
     draw = one_each("jitter_time", x, axis, "example")
     if x.size == 0:
         return Moved(x, positions(x, axis).astype(jnp.float32))
-    shift = std * sample.normal(words(steps(key, x, axis), "signal.jitter_time", **draw))
-    return displaced(x, shift.astype(jnp.float32), extent(x, axis, where), axis, order)
+    shift = sample.normal(words(steps(key, x, axis), "signal.jitter_time", **draw)) * jnp.asarray(std, jnp.float32)
+    return displaced(x, shift, extent(x, axis, where), axis, order)
 
 
 def _clock_options(x, order, kind, **_) -> None:
@@ -179,7 +179,7 @@ def clock_drift(
     if kind == "uniform":
         draw = one_each("clock_drift", x, axis, "example")
         rate = rate * sample.symmetric_uniform(words(key, "signal.clock_drift", **draw))
-    shift = rate * number.astype(jnp.float32) + jnp.asarray(start, jnp.float32)
+    shift = number.astype(jnp.float32) * rate + jnp.asarray(start, jnp.float32)
     return displaced(x, shift, extent(x, axis, where), axis, order)
 
 

@@ -60,7 +60,7 @@ def spline(values: jax.Array, share: jax.Array, axis: int) -> jax.Array:
     place = jnp.clip(share, 0, 1) * (knots - 1)
     piece = jnp.minimum(place.astype(jnp.int32), knots - 2)
     u = place - piece.astype(jnp.float32)
-    total = jnp.float32(0)
+    curves = []
     for knot in range(knots):
         # Which cubic applies is chosen by comparisons: pieces are few, and a table would be read at each step.
         curve = jnp.float32(0)
@@ -69,6 +69,13 @@ def spline(values: jax.Array, share: jax.Array, axis: int) -> jax.Array:
             for n in range(knots - 1):
                 coefficient = jnp.where(piece == n, table[n, power, knot], coefficient)
             curve = curve * u + coefficient
+        curves.append(curve)
+    if share.size == share.shape[axis]:  # one table of curves for all examples, in a product that computes it once
+        basis = jnp.stack([curve.reshape(-1) for curve in curves])
+        product = jnp.tensordot(jnp.moveaxis(values, axis, -1), basis, 1, precision=lax.Precision.HIGHEST)
+        return jnp.moveaxis(product, -1, axis)
+    total = jnp.float32(0)
+    for knot, curve in enumerate(curves):
         total = total + curve * lax.slice_in_dim(values, knot, knot + 1, axis=axis)
     return total
 
