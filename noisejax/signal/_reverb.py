@@ -79,7 +79,7 @@ def reverb(
         words(key, "signal.reverb", **draw), words(key, "signal.reverb.low", **draw), table.shape[0]
     )
     which = jnp.moveaxis(which, axis, -1)
-    gain = automatic(lambda which: jnp.take(spectra, which[..., 0], axis=0, mode="clip"), which)
+    gain = automatic(lambda which, spectra: jnp.take(spectra, which[..., 0], axis=0, mode="clip"), which, spectra)
     finite = jnp.isfinite(x) if where is None else jnp.isfinite(x) & where
     series = jnp.moveaxis(jnp.where(finite, x, 0), axis, -1).astype(jnp.float32)
     series = lax.pad(series, jnp.float32(0), [(0, 0, 0)] * (x.ndim - 1) + [(0, period - steps, 0)])
