@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from noisejax import _checks
+from noisejax._calls.replay import MOVED
 from noisejax._checks import Amount as Amount, Mask as Mask
 from noisejax._checks.texts import written
 from noisejax._padded import Padded, check_lengths, host_mask, padding
@@ -46,6 +47,16 @@ class Hit(NamedTuple):
     mask: jax.Array | bool
     value: Any
     kept: Any = None  # the value elsewhere; None for x itself, to the bit
+
+
+class Moved(NamedTuple):
+    """The result of the body of a noise that reads x at other times: the values, and the times at which they were read.
+
+    The public function returns an array, like every array noise.
+    """
+
+    value: Any
+    source: jax.Array  # float32, in steps; of x's rank, with one channel
 
 
 @dataclass_transform(frozen_default=True, eq_default=False)
@@ -163,7 +174,7 @@ def array_noise(
     amounts: Callable | None = None,
     host: Callable | None = None,
     widen: bool = True,
-) -> Callable[[Callable[Concatenate[jax.Array, jax.Array, P], jax.Array | Hit]], ArrayNoise[P]]:
+) -> Callable[[Callable[Concatenate[jax.Array, jax.Array, P], jax.Array | Hit | Moved]], ArrayNoise[P]]:
     """Turns ``body(key, x, *amounts, where=None, lengths=None, **options)`` into a public array noise.
 
     The public function has the parameters of the body. The body returns the noisy array, or a `Hit`. It receives x in
@@ -191,7 +202,7 @@ def array_noise(
         parameters = Parameters(body, ranges, like_x=like_x, tables=tables, values=values)
         name, held = parameters.name, (*like_x, *values)
 
-        def compiled(hits, statics, key, x, values, where, lengths):
+        def compiled(replayed, statics, key, x, values, where, lengths):
             mask = padding(name, x, where, lengths)
             if options is not None:
                 options(x, **dict(statics))
@@ -207,14 +218,18 @@ def array_noise(
                 }
                 seen = wide(x) if widen and kinds not in (_checks.numbers, _checks.values) else x
                 result = body(key, seen, **values, **dict(statics), where=mask)
+                if replayed == "moved":
+                    return result.source if isinstance(result, Moved) else MOVED.identity(x)
+                if isinstance(result, Moved):
+                    result = result.value
                 if isinstance(result, Hit):
                     kept = x if result.kept is None else saturate(result.kept, x.dtype)
                     hit, result = result.mask, jnp.where(result.mask, saturate(result.value, x.dtype), kept)
-                elif hits:
+                elif replayed:
                     raise TypeError(f"{name} changes every element. Use nj.changed(x, y) instead of hits.")
                 else:
                     hit, result = True, saturate(result, x.dtype)
-                if hits:
+                if replayed:
                     return jnp.broadcast_to(hit if mask is None else hit & mask, x.shape)
                 return result if mask is None else jnp.where(mask, result, x)
 
@@ -223,7 +238,7 @@ def array_noise(
         compiled.__name__ = name
         compiled = jax.jit(compiled, static_argnums=(0, 1), inline=True)
 
-        def call(hits, key, x, args, where, lengths, keywords):
+        def call(replayed, key, x, args, where, lengths, keywords):
             key = enter(name, key)
             if isinstance(x, Padded):
                 if lengths is not None:
@@ -244,17 +259,21 @@ def array_noise(
                 _checks.layout(name, layout, sees, statics)
             if host is not None and isinstance(x, np.ndarray) and not isinstance(lengths, jax.Array):
                 host(x, host_mask(x, where, lengths), **values, **statics)
-            result = compiled(hits, tuple(statics.items()), key, x, values, where, lengths)
-            return result if padded is None or hits else padded.with_values(result)
+            result = compiled(replayed, tuple(statics.items()), key, x, values, where, lengths)
+            return result if padded is None or replayed else padded.with_values(result)
 
         @functools.wraps(body)
         def noise(key, x, *args, where=None, lengths=None, **keywords):
-            return call(False, key, x, args, where, lengths, keywords)
+            return call(None, key, x, args, where, lengths, keywords)
 
-        def hits(key, x, *, where=None, lengths=None, **keywords):
-            return call(True, key, x, (), where, lengths, keywords)
+        def replay(replayed):
+            def run(key, x, *, where=None, lengths=None, **keywords):
+                return call(replayed, key, x, (), where, lengths, keywords)
 
-        spec = Spec("array", parameters.amounts, ranges, like_x, sees, {"hits": hits})
+            return run
+
+        replays = {name: replay(name) for name in ("hits", "moved")}
+        spec = Spec("array", parameters.amounts, ranges, like_x, sees, replays)
         return published(noise, parameters, spec, jax.Array)
 
     return decorate

@@ -63,4 +63,31 @@ def _union(first: jax.Array, second: jax.Array) -> jax.Array:
     return first | second
 
 
+def _own_times(x: Any) -> jax.Array:
+    shape = np.shape(values_of(x))
+    if not shape:
+        raise TypeError("moved: x must have an axis of time, got a scalar.")
+    axis = min(1, len(shape) - 1)
+    kept = tuple(n if place <= axis else 1 for place, n in enumerate(shape))
+    return jax.lax.broadcasted_iota(jnp.float32, kept, axis)
+
+
+def _at_times(first: jax.Array, second: jax.Array) -> jax.Array:
+    """The times of x at which a second noise reads what a first one made."""
+    axis = min(1, first.ndim - 1)
+    # Both have one time for each step, and one or as many channels as x. Time along a different axis does not fit.
+    if first.ndim != second.ndim or first.shape[: axis + 1] != second.shape[: axis + 1]:
+        raise TypeError(
+            f"moved: the stages of a chain read times of shapes {first.shape} and {second.shape}. Keep time along the "
+            "second axis, without the option axis=..."
+        )
+    shape = np.broadcast_shapes(first.shape, second.shape)
+    first, second = jnp.broadcast_to(first, shape), jnp.broadcast_to(second, shape)
+    step = jnp.floor(second)
+    low = step.astype(jnp.int32)
+    here, after = (jnp.take_along_axis(first, low + n, axis=axis, mode="clip") for n in (0, 1))
+    return here + (second - step) * (after - here)
+
+
+MOVED = Replay("moved", _own_times, _at_times, "Apply it outside of moved.")
 HITS = Replay("hits", _no_hit, _union, "Compare with nj.changed(x, y) instead of hits.")

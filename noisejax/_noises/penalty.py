@@ -54,7 +54,7 @@ def tikhonov_penalty(f: Callable, x: jax.Array, std: Amount, *, loss: str = "squ
       [0.125, 0.125]
     """
     std = _std("tikhonov_penalty", f, x, std, loss)
-    outputs, pull = jax.vjp(f, x)
+    outputs, pull = jax.vjp(_array_of("tikhonov_penalty", f), x)
     _check_outputs("tikhonov_penalty", x, outputs)
     basis = jnp.eye(math.prod(outputs.shape[1:]), dtype=outputs.dtype)
     basis = basis.reshape(-1, 1, *outputs.shape[1:])
@@ -96,7 +96,7 @@ def tikhonov_estimate(
     if not isinstance(probes, int) or probes < 1:
         raise ValueError(f"tikhonov_estimate: probes must be an integer, at least 1, got {probes!r}.")
     std = _std("tikhonov_estimate", f, x, std, loss)
-    outputs, pull = jax.vjp(f, x)
+    outputs, pull = jax.vjp(_array_of("tikhonov_estimate", f), x)
     _check_outputs("tikhonov_estimate", x, outputs)
     # The axis of probes is last, so that an example's probes do not depend on the number of examples.
     sharding = with_axis_names(outputs, axis_names(outputs, outputs.ndim + 1))
@@ -152,6 +152,18 @@ def _std(function: str, f, x, std, loss: str) -> jax.Array:
     # Sums of squares need float32 or wider; strict rank promotion needs std to have the rank of x.
     std = std.astype(jnp.float64 if x.dtype == jnp.float64 else jnp.float32)
     return std.reshape((1,) * (x.ndim - std.ndim) + std.shape)
+
+
+def _array_of(function: str, f: Callable) -> Callable:
+    """f, with an error if it returns no array."""
+
+    def checked(x):
+        outputs = f(x)
+        if not isinstance(outputs, jax.Array):
+            raise TypeError(f"{function}: f must return one array of shape (B, ...), got {_checks.shown(outputs)}.")
+        return outputs
+
+    return checked
 
 
 def _check_outputs(function: str, x, outputs) -> None:

@@ -6,6 +6,7 @@ into a sharded program.
 """
 
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -71,6 +72,23 @@ def bernoulli(w: jax.Array, rate: Amount) -> jax.Array:
     rate = jnp.asarray(rate).astype(jnp.float32)
     threshold = jnp.clip(rate * jnp.float32(2**32), 0, jnp.float32(2**32 - 256)).astype(jnp.uint32)
     return (w < threshold) | (rate >= 1)
+
+
+def gilbert(w: jax.Array, rate: jax.Array, burst: Amount, first: Any) -> jax.Array:
+    """The step of a two-state chain at each word: 1 sets the bad state, 0 the good one, and -1 changes nothing.
+
+    The stationary probability of the bad state is `rate`, and its mean length is `burst`, as Gilbert (1960) has it. The
+    state is that of the last step at which one was set, so a running maximum replaces a scan. The `first` step has the
+    stationary distribution.
+    """
+    # Leaving a burst must be so rare that its mean length is `burst`, and entering one no likelier than never leaving
+    # the good state: otherwise losses are independent.
+    leave = jnp.minimum(1 / jnp.maximum(jnp.asarray(burst, jnp.float32), 1), 1 - rate)
+    enter = jnp.where(rate < 1, rate * leave / jnp.maximum(1 - rate, 2**-24), 1)
+    bad = bernoulli(w, enter)
+    good = bernoulli(~w, leave)  # the largest words, as enter + leave <= 1
+    bad = jnp.where(first, bernoulli(w, rate), bad)
+    return jnp.where(bad, 1, jnp.where(good | first, 0, -1)).astype(jnp.int32)
 
 
 def student_t(w: jax.Array, w2: jax.Array, df: jax.Array) -> jax.Array:

@@ -166,18 +166,22 @@ def positions(x: jax.Array, axis: int) -> jax.Array:
     return lax.broadcasted_iota(jnp.int32, like["shape"], axis % x.ndim, out_sharding=like["sharding"])
 
 
+def numbers_along(key: "jax.Array | Stream", x: jax.Array, axis: int) -> jax.Array:
+    """The index along one axis of x, as `positions` gives it. Inside `jax.shard_map` it is that in the whole array."""
+    layout, axis = stream(key).layout, axis % x.ndim
+    numbers = positions(x, axis)
+    if layout is None or not layout[axis]:
+        return numbers
+    return numbers + (lax.axis_index(layout[axis]) * x.shape[axis]).astype(numbers.dtype)
+
+
 def row_numbers(key: "jax.Array | Stream", x: jax.Array) -> jax.Array:
     """The number of each row of a table (..., rows, columns), int32 of x's rank.
 
     For a part of a table, inside `jax.shard_map` too, it is the number in the whole table.
     """
-    parent = stream(key)
-    if parent.rows is not None and x.ndim == 2:
-        return parent.rows.astype(jnp.int32)[:, None]
-    numbers = positions(x, -2)
-    if parent.layout is None or not parent.layout[-2]:
-        return numbers
-    return numbers + (lax.axis_index(parent.layout[-2]) * x.shape[-2]).astype(numbers.dtype)
+    rows = stream(key).rows
+    return rows.astype(jnp.int32)[:, None] if rows is not None and x.ndim == 2 else numbers_along(key, x, -2)
 
 
 def examples(key: "jax.Array | Stream", n: int) -> jax.Array:

@@ -13,11 +13,11 @@ from noisejax._contract import Amount, Mask, array_noise, wide
 from noisejax._random import sample
 from noisejax._random.stream import along, words, words_like
 
-_decibels = _checks.Range("above -inf", lambda v: v > -math.inf, "It is in decibels; +inf is the identity.")
+decibels = _checks.Range("above -inf", lambda v: v > -math.inf, "It is in decibels; +inf is the identity.")
 _finite = _checks.Range("finite", lambda v: abs(v) < math.inf, "0 is white noise, 1 pink, 2 brown, -1 blue.")
 
 
-@array_noise(ranges={"snr_db": _decibels}, widen=False)
+@array_noise(ranges={"snr_db": decibels}, widen=False)
 def gaussian_snr(
     key: jax.Array,
     x: jax.Array,
@@ -60,7 +60,7 @@ def gaussian_snr(
         axes = tuple(range(min(1, x.ndim - 1), x.ndim)) if x.ndim else ()
     noise = sample.normal(words_like(key, "gaussian_snr", x), into=x.dtype)
     x = wide(x)
-    std = _rms(x, _checks.axes("gaussian_snr", "axes", axes, x.ndim), where) * jnp.exp(snr_db * (-math.log(10) / 20))
+    std = rms(x, _checks.axes("gaussian_snr", "axes", axes, x.ndim), where) * jnp.exp(snr_db * (-math.log(10) / 20))
     return x + std * noise.astype(x.dtype)
 
 
@@ -114,7 +114,7 @@ def colored(
         raise ValueError(f"colored: exponent must not vary along axis {axis}, got shape {exponent.shape}.")
     if x.size == 0:
         return x
-    period = _smooth(x.shape[axis])
+    period = smooth(x.shape[axis])
     _checks.short("colored", (*x.shape[:axis], period), (axis,))  # a period is up to 1 % longer than the axis
     half = period // 2 + 1
     draw = along(x, [a for a in range(x.ndim) if a != axis])
@@ -127,11 +127,11 @@ def colored(
     amplitude = jnp.sqrt(jax.nn.softmax(log_power, axis=axis))  # so that the powers sum to 1
     spectrum = jnp.moveaxis(lax.complex(amplitude * cosine, -amplitude * sine), axis, -1)
     spectrum = jnp.pad(spectrum, [(0, 0)] * (x.ndim - 1) + [(0, period - half)])
-    noise = jnp.moveaxis(_fourier(spectrum).real[..., : x.shape[axis]], -1, axis)
+    noise = jnp.moveaxis(fourier(spectrum).real[..., : x.shape[axis]], -1, axis)
     return x + std * noise.astype(x.dtype)
 
 
-def _rms(x: jax.Array, axes: tuple[int, ...], where: Mask) -> jax.Array:
+def rms(x: jax.Array, axes: tuple[int, ...], where: Mask) -> jax.Array:
     """The root mean square of the finite elements outside padding; 0, with gradient 0, if there are none."""
     valid = jnp.isfinite(x) if where is None else jnp.isfinite(x) & where
     count = jnp.maximum(jnp.sum(valid, axis=axes, keepdims=True, dtype=x.dtype), 1)
@@ -144,7 +144,7 @@ def _rms(x: jax.Array, axes: tuple[int, ...], where: Mask) -> jax.Array:
 
 
 @functools.cache
-def _smooth(n: int) -> int:
+def smooth(n: int) -> int:
     """The smallest number, at least n, without a prime factor above 7."""
     while True:
         rest = n
@@ -156,7 +156,7 @@ def _smooth(n: int) -> int:
         n += 1
 
 
-def _fourier(z: jax.Array) -> jax.Array:
+def fourier(z: jax.Array) -> jax.Array:
     """``sum_k z[k] exp(2 pi i k t / n)`` over the last axis: Cooley and Tukey (1965), as products with small matrices.
 
     `jnp.fft` is not used because jax 0.10 does not partition it: it gathers a sharded batch on every device.
@@ -169,7 +169,7 @@ def _fourier(z: jax.Array) -> jax.Array:
     if radix == n:
         return product("...k,kt->...t", z, matrix)
     # With k = radix * high + low: transform over high, multiply by the twiddle factors of low, transform over low.
-    inner = _fourier(jnp.swapaxes(z.reshape(*z.shape[:-1], n // radix, radix), -1, -2))
+    inner = fourier(jnp.swapaxes(z.reshape(*z.shape[:-1], n // radix, radix), -1, -2))
     low, t = (lax.broadcasted_iota(jnp.int32, (radix, n // radix), axis) for axis in (0, 1))
     angle = (low * t).astype(jnp.float32) * np.float32(2 * np.pi / n)
     inner = inner * lax.complex(jnp.cos(angle), jnp.sin(angle)).reshape((1,) * (z.ndim - 1) + angle.shape)

@@ -122,18 +122,10 @@ class Bursty(Mechanism):
         if x.shape[-2] >= 2**30:
             raise ValueError(f"bursty: x must have fewer than 2**30 rows, got {x.shape[-2]}. Split the table.")
         rate = _rate(rate, x, "bursty")
-        # Leaving a burst must be so rare that its mean length is `burst`, and entering one no likelier than never
-        # leaving the good state: otherwise losses are independent.
-        leave = jnp.minimum(1 / jnp.maximum(jnp.asarray(self.burst, jnp.float32), 1), 1 - rate)
-        enter = jnp.where(rate < 1, rate * leave / jnp.maximum(1 - rate, 2**-24), 1)
-        w = words(key, tag, **draw)
-        bad = sample.bernoulli(w, enter)
-        good = sample.bernoulli(~w, leave)  # the largest words, as enter + leave <= 1
         row = positions(x, -2)
-        first = row == 0
-        bad = jnp.where(first, sample.bernoulli(w, rate), bad)
+        state = sample.gilbert(words(key, tag, **draw), rate, self.burst, row == 0)
         # The state is that of the last row at which one was set: no scan, but a running maximum of row and state.
-        set_at = jnp.where(bad | good | first, 2 * row + bad.astype(jnp.int32), -1)
+        set_at = jnp.where(state >= 0, 2 * row + state, -1)
         return automatic(lambda states: lax.cummax(states, axis=x.ndim - 2) % 2 == 1, set_at)
 
     def __repr__(self):

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 import noisejax as nj
-from noisejax.signal._spectral import _fourier, _smooth
+from noisejax.signal._spectral import fourier, smooth
 
 N = 2**18
 ALPHA = 1e-4
@@ -204,17 +204,17 @@ def test_shot_of_a_uint8_image_saturates():
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 7, 30, 31, 64, 210, 1000, 1024, 2**14])
-def test_fourier_is_the_inverse_transform(n):
-    n = _smooth(n)
+def testfourier_is_the_inverse_transform(n):
+    n = smooth(n)
     rng = np.random.default_rng(n)
     z = rng.standard_normal((2, n)) + 1j * rng.standard_normal((2, n))
     expected = np.fft.ifft(z) * n
-    error = np.abs(np.asarray(jax.jit(_fourier)(z.astype(np.complex64))) - expected)
+    error = np.abs(np.asarray(jax.jit(fourier)(z.astype(np.complex64))) - expected)
     assert error.max() < 3e-6 * np.sqrt(n) * np.log2(n + 1)
 
 
-def test_smooth_lengths():
-    assert [_smooth(n) for n in (1, 2, 7, 8, 11, 13, 121, 499, 10007)] == [1, 2, 7, 8, 12, 14, 125, 500, 10080]
+def testsmooth_lengths():
+    assert [smooth(n) for n in (1, 2, 7, 8, 11, 13, 121, 499, 10007)] == [1, 2, 7, 8, 12, 14, 125, 500, 10080]
 
 
 @pytest.mark.parametrize("exponent", [-1.0, 0.0, 1.0, 2.0])
@@ -241,7 +241,7 @@ def test_colored_has_the_standard_deviation_and_covariance_at_any_length(n, expo
     """Covariances with the first sample over 2**15 series, in standard errors (of 1 / sqrt(2**15) at most 1.5)."""
     series = 2**15 if n < 100 else 2**12
     y = realised(nj.bind(nj.signal.colored, std=1.0, exponent=exponent), jnp.zeros((series, n)))
-    period = _smooth(n)
+    period = smooth(n)
     f = np.arange(period // 2 + 1)
     power = np.maximum(f, 1.0) ** -exponent * np.where((f == 0) | (2 * f == period), 1, 2)
     expected = np.cos(2 * np.pi * np.outer(np.arange(n), f) / period) @ power / power.sum()

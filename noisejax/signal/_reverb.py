@@ -1,0 +1,131 @@
+"""Reverberation, by responses that were measured or drawn."""
+
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from noisejax import _checks
+from noisejax._contract import Amount, Mask, array_noise
+from noisejax._random import sample
+from noisejax._random.stream import enter, words
+from noisejax._sharding import automatic
+from noisejax.signal._axes import one_each, time_axis
+from noisejax.signal._spectral import fourier, smooth
+
+
+@array_noise(tables=("responses",), ranges={"responses": _checks.real, "wet": _checks.nonnegative})
+def reverb(
+    key: jax.Array,
+    x: jax.Array,
+    responses: Amount,
+    wet: Amount = 1.0,
+    *,
+    align: bool = True,
+    axis: int | None = None,
+    where: Mask = None,
+    lengths: Mask = None,
+) -> jax.Array:
+    """Reverberation: the first T samples of the convolution of x with the impulse response of a room.
+
+    A response is drawn for each example. It is not scaled. The result is ``x + wet * (x * h - x)``.
+
+    Args:
+      key: a JAX key.
+      x: floats or uint8/uint16 images: waveforms of shape (B, T), series of shape (B, T, C), or a signal of shape (T,).
+      responses: impulse responses of shape (R, taps), measured or from `decaying_responses`; float32. Coefficients
+        that are later than x is long have no effect.
+      wet: the share of the reverberation, at least 0, broadcastable to x. 0 is the identity.
+      align: whether the largest coefficient of a response counts as its time 0, so that nothing is delayed. Static.
+      axis: the axis of time. None for the second axis, or the only axis of a single signal. Static.
+      where, lengths: padding; x may also be a `noisejax.Padded`. Padding, and values that are not finite, count as 0.
+
+    Returns:
+      An array of x's shape and dtype.
+
+    Raises:
+      ValueError: responses is not of shape (R, taps).
+
+    References:
+      Ko et al., "A study on data augmentation of reverberant speech for robust speech recognition", ICASSP 2017.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, noisejax as nj
+      >>> x = jnp.zeros((1, 6)).at[0, 1].set(1.0)
+      >>> y = nj.signal.reverb(jax.random.key(0), x, jnp.array([[0.0, 1.0, 0.5]]))
+      >>> (abs(y).round(3) + 0.0).tolist()
+      [[0.0, 1.0, 0.5, 0.0, 0.0, 0.0]]
+    """
+    axis = time_axis("reverb", x, axis)
+    table: Any = jnp.asarray(responses)
+    if table.ndim != 2 or 0 in table.shape:
+        raise ValueError(f"reverb: responses must have shape (R, taps), got {table.shape}. One response: h[None].")
+    if x.size == 0:
+        return x
+    steps, taps = x.shape[axis], table.shape[1]
+    period = smooth(steps + taps - 1)
+    if align:  # what comes before the largest coefficient wraps around, to negative times
+        peak = jnp.argmax(jnp.abs(table), axis=1, keepdims=True).astype(jnp.int32)
+        padded = jnp.pad(table, [(0, 0), (0, period - taps)])
+        index = (lax.iota(jnp.int32, period)[None] + peak) % period
+        table = jnp.take_along_axis(padded, index, axis=1, mode="clip")
+    else:
+        table = jnp.pad(table, [(0, 0), (0, period - taps)])
+    spectra = fourier(lax.complex(table, jnp.zeros_like(table)))
+    draw = one_each("reverb", x, axis, "example")
+    which = sample.integers(
+        words(key, "signal.reverb", **draw), words(key, "signal.reverb.low", **draw), table.shape[0]
+    )
+    which = jnp.moveaxis(which, axis, -1)
+    gain = automatic(lambda which, spectra: jnp.take(spectra, which[..., 0], axis=0, mode="clip"), which, spectra)
+    finite = jnp.isfinite(x) if where is None else jnp.isfinite(x) & where
+    series = jnp.moveaxis(jnp.where(finite, x, 0), axis, -1).astype(jnp.float32)
+    series = lax.pad(series, jnp.float32(0), [(0, 0, 0)] * (x.ndim - 1) + [(0, period - steps, 0)])
+    product = fourier(lax.complex(series, jnp.zeros_like(series))) * gain
+    sound = fourier(jnp.conj(product)).real[..., :steps] / period
+    sound = jnp.moveaxis(sound, -1, axis).astype(x.dtype)
+    return jnp.where((wet > 0) & jnp.isfinite(x), x + wet * (sound - x), x)
+
+
+def decaying_responses(
+    key: jax.Array,
+    rt60: Amount,
+    rate_hz: Amount,
+    *,
+    taps: int,
+    count: int = 1,
+) -> jax.Array:
+    """Synthetic responses of rooms for `reverb`: normal noise that decays by 60 dB in the time `rt60`.
+
+    The response is ``n * 10**(-3 * t / rt60)``, scaled to unit energy.
+
+    Args:
+      key: a JAX key.
+      rt60: the reverberation time in seconds, above 0: a number, or one for each response.
+      rate_hz: the sampling rate in hertz.
+      taps: the number of coefficients. Static.
+      count: the number of responses. Static.
+
+    Returns:
+      float32 of shape (count, taps).
+
+    References:
+      Polack, "La transmission de l'energie sonore dans les salles", 1988 (the stochastic model).
+
+    Example:
+      >>> import jax, noisejax as nj
+      >>> nj.signal.decaying_responses(jax.random.key(0), 0.3, 16_000.0, taps=4000, count=5).shape
+      (5, 4000)
+    """
+    for name, value in (("taps", taps), ("count", count)):
+        if not isinstance(value, int) or value < 1:
+            raise ValueError(f"decaying_responses: {name} must be a positive integer, got {value!r}.")
+    for name, value in (("rt60", rt60), ("rate_hz", rate_hz)):
+        _checks.positive("decaying_responses", name, value)
+    time = lax.iota(jnp.float32, taps)[None] / jnp.asarray(rate_hz, jnp.float32)
+    level = jnp.asarray(rt60, jnp.float32).reshape(-1, 1)
+    response = sample.normal(words(enter("decaying_responses", key), "signal.decaying_responses", (count, taps)))
+    response = response * jnp.exp(-3 * math.log(10) * time / level)
+    return response / jnp.linalg.norm(response, axis=1, keepdims=True)
