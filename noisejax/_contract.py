@@ -21,6 +21,7 @@ from noisejax._checks import Amount as Amount, Mask as Mask
 from noisejax._checks.texts import written
 from noisejax._padded import Padded, check_lengths, host_mask, padding
 from noisejax._random.stream import enter, layout_of
+from noisejax._replay import ALIGNMENT, in_place
 
 P = ParamSpec("P")
 if TYPE_CHECKING:
@@ -160,6 +161,7 @@ def array_noise(
     amounts: Callable | None = None,
     host: Callable | None = None,
     widen: bool = True,
+    moves: bool | None = None,
 ) -> Callable[[Callable[Concatenate[jax.Array, jax.Array, P], jax.Array | Hit]], ArrayNoise[P]]:
     """Turns ``body(key, x, *amounts, where=None, lengths=None, **options)`` into a public array noise.
 
@@ -182,6 +184,8 @@ def array_noise(
       host: a function of x, where, the amounts and the options that may read the values of x. It is called if x is a
         NumPy array and the padding is known on the host.
       widen: False for a body that needs x's dtype, which is that of the result. Such a body calls `wide(x)` itself.
+      moves: whether values change places, so that no alignment can be replayed. None for False if it sees elements, and
+        True otherwise.
     """
 
     def decorate(body: Callable) -> Any:
@@ -251,7 +255,10 @@ def array_noise(
         def hits(key, x, *, where=None, lengths=None, **keywords):
             return call(True, key, x, (), where, lengths, keywords)
 
-        spec = Spec("array", parameters.amounts, ranges, like_x, sees, {"hits": hits})
+        replays: dict[str, Callable] = {"hits": hits}
+        if not (sees != "element" if moves is None else moves):
+            replays[ALIGNMENT.name] = in_place
+        spec = Spec("array", parameters.amounts, ranges, like_x, sees, replays)
         return published(noise, parameters, spec, jax.Array)
 
     return decorate
