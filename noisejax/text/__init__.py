@@ -15,6 +15,11 @@ from noisejax.text._characters import (
 )
 from noisejax.text._codes import decode as decode, encode as encode, graphemes as graphemes
 from noisejax.text._graphemes import Graphemes as Graphemes
+from noisejax.text._tokens import (
+    delete_tokens as delete_tokens,
+    mask_tokens as mask_tokens,
+    replace_tokens as replace_tokens,
+)
 
 __all__ = [
     "Alignment",
@@ -22,10 +27,13 @@ __all__ = [
     "alignment",
     "decode",
     "delete",
+    "delete_tokens",
     "encode",
     "graphemes",
     "insert",
+    "mask_tokens",
     "repeat",
+    "replace_tokens",
     "substitute",
     "transpose",
     "typos",
