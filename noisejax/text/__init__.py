@@ -15,6 +15,7 @@ from noisejax.text._characters import (
 )
 from noisejax.text._codes import decode as decode, encode as encode, graphemes as graphemes
 from noisejax.text._graphemes import Graphemes as Graphemes
+from noisejax.text._keyboard import keyboard as keyboard
 from noisejax.text._tokens import (
     delete_tokens as delete_tokens,
     mask_tokens as mask_tokens,
@@ -31,6 +32,7 @@ __all__ = [
     "encode",
     "graphemes",
     "insert",
+    "keyboard",
     "mask_tokens",
     "repeat",
     "replace_tokens",

@@ -52,6 +52,7 @@ TEXT = [
     text(nj.text.insert, MORE),
     text(nj.text.repeat, MORE),
     text(nj.text.transpose, SAME),
+    text(nj.text.keyboard, SAME),
     text(nj.text.mask_tokens, SAME, mask_id=1, vocab_size=200),
     text(nj.text.replace_tokens, SAME, vocab_size=200),
     text(nj.text.delete_tokens, FEWER),
