@@ -11,7 +11,8 @@ def prose(count: int, length: int) -> list[str]:
     pages = sorted(
         page for pattern in ("*.md", "docs/concepts/*.md", "docs/guides/*.md") for page in ROOT.glob(pattern)
     )
-    everything = " ".join(" ".join(page.read_text() for page in pages).split())
+    lines = [line for page in pages for line in page.read_text().splitlines()]
+    everything = " ".join(line.strip() for line in lines if line[:1].isalpha() and not set(line) & set("|=#"))
     starts = range(0, len(everything) - length, length)
     return ["", "a", "ab", *(everything[start : start + length - n % 7] for n, start in enumerate(starts))][:count]
 
