@@ -13,6 +13,7 @@ Modules that need only jax are attributes of this package:
 - `noisejax.image`: images (B, H, W, C): erased boxes, grids, pixels and channels.
 - `noisejax.signal`: series, waveforms and spectrograms: masked bands, colored noise, noise at a signal-to-noise ratio.
 - `noisejax.tabular`: tables of numbers and codes: missing values, outliers, wrong units, digits and categories, drift.
+- `noisejax.text`: code points and token ids: typing errors at a character error rate, masked tokens, alignment.
 - `noisejax.labels`: wrong, missing and softened labels.
 - `noisejax.weights`: noise on parameters: memory faults, analog devices, a sample for each example.
 - `noisejax.robustness`: accuracy under increasing noise, with intervals, reports and plots.
@@ -33,6 +34,7 @@ from noisejax import (
     robustness as robustness,
     signal as signal,
     tabular as tabular,
+    text as text,
     weights as weights,
 )
 from noisejax._choose import choose as choose, sometimes as sometimes

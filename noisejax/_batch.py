@@ -7,13 +7,14 @@ A batch is any pytree of arrays that share a leading axis of examples. `batch_no
 import functools
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any, Concatenate, ParamSpec, Protocol
+from typing import Any, Concatenate, NamedTuple, ParamSpec, Protocol
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from noisejax import _checks
+from noisejax._calls.replay import ALIGNMENT
 from noisejax._contract import PADDING, ArrayNoise, Parameters, Spec, published, saturate
 from noisejax._padded import Padded, check_lengths, is_padded, values_of
 from noisejax._random.stream import enter, is_symbolic, layout_of
@@ -26,6 +27,16 @@ class BatchNoise(Protocol[P]):
     """The type of a noise of a whole batch."""
 
     def __call__(self, key: jax.Array, batch: Any, *args: P.args, **kwargs: P.kwargs) -> Any: ...
+
+
+class Moved(NamedTuple):
+    """The result of the body of a noise that moves entries and knows from where. The public function returns `padded`.
+
+    `source` has an int32 for each entry of the result: its place in x, or -1 for an inserted one and for padding.
+    """
+
+    padded: Padded
+    source: jax.Array
 
 
 def batch_noise(
@@ -77,12 +88,14 @@ def padded_noise(
     ranges: Mapping[str, Callable] = MappingProxyType({}),
     arrays: bool = False,
     options: Callable | None = None,
-) -> Callable[[Callable[Concatenate[jax.Array, Padded, P], Padded]], ArrayNoise[P]]:
+    amounts: Callable | None = None,
+    aligned: bool = False,
+) -> Callable[[Callable[Concatenate[jax.Array, Padded, P], Padded | Moved]], ArrayNoise[P]]:
     """Turns ``body(key, x, *amounts, lengths=None, **options)`` into a public noise that changes lengths or shapes.
 
-    The body receives a `Padded` and returns one. The next noise of a chain sees the new lengths and lost entries. The
-    body draws over the batch axes and the axis that lengths count along, ``range(x.lengths.ndim + 1)``. There is no
-    `where`: entries move, and a mask does not.
+    The body receives a `Padded` and returns one, or a `Moved`. The next noise of a chain sees the new lengths and lost
+    entries. The body draws over the batch axes and the axis that lengths count along, ``range(x.lengths.ndim + 1)``.
+    There is no `where`: entries move, and a mask does not.
 
     Args:
       kinds: the kinds of dtypes that the values may have.
@@ -91,20 +104,25 @@ def padded_noise(
         its entries are then data. Only for noises whose result has no padding either.
       options: a function of the values' shape (batch axes first), the number of batch axes and the options. It is
         called on the host, and raises if they do not fit together.
+      amounts: a function of the amounts, host values as NumPy arrays, and the options. It is called on the host, and
+        raises if they do not fit together.
+      aligned: whether the body returns a `Moved`, so that the alignment can be replayed.
     """
 
     def decorate(body: Callable) -> Any:
         parameters = Parameters(body, ranges)
         name = parameters.name
 
-        def compiled(statics, key, x, values):
-            return body(key, x, **values, **dict(statics))
+        def compiled(replayed, statics, key, x, values):
+            result = body(key, x, **values, **dict(statics))
+            if not aligned:
+                return result
+            return result.source if replayed else result.padded
 
         compiled.__name__ = name
-        compiled = jax.jit(compiled, static_argnums=0, inline=True)
+        compiled = jax.jit(compiled, static_argnums=(0, 1), inline=True)
 
-        @functools.wraps(body)
-        def noise(key, x, *args, lengths=None, **keywords):
+        def call(replayed, key, x, args, lengths, keywords):
             key = enter(name, key)
             if keywords.pop("where", None) is not None:
                 raise TypeError(
@@ -122,10 +140,21 @@ def padded_noise(
                 _checks.layout(name, layout, "example", statics)
             if options is not None:
                 options(padded.values.shape, padded.lengths.ndim, **statics)
-            result = compiled(tuple(statics.items()), key, padded, values)
-            return result if isinstance(x, Padded) else result.values
+            if amounts is not None:
+                amounts(**values, **statics)
+            result = compiled(replayed, tuple(statics.items()), key, padded, values)
+            return result if replayed or isinstance(x, Padded) else result.values
 
-        return published(noise, parameters, Spec("padded", parameters.amounts, ranges, (), "example", {}), jax.Array)
+        @functools.wraps(body)
+        def noise(key, x, *args, lengths=None, **keywords):
+            return call(False, key, x, args, lengths, keywords)
+
+        def alignment(key, x, *, lengths=None, **keywords):
+            return call(True, key, x, (), lengths, keywords)
+
+        replays = {ALIGNMENT.name: alignment} if aligned else {}
+        spec = Spec("padded", parameters.amounts, ranges, (), "example", replays)
+        return published(noise, parameters, spec, jax.Array)
 
     return decorate
 

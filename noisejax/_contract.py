@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from noisejax import _checks
-from noisejax._calls.replay import MOVED
+from noisejax._calls.replay import ALIGNMENT, MOVED, in_place
 from noisejax._checks import Amount as Amount, Mask as Mask
 from noisejax._checks.texts import written
 from noisejax._padded import Padded, check_lengths, host_mask, padding
@@ -174,6 +174,7 @@ def array_noise(
     amounts: Callable | None = None,
     host: Callable | None = None,
     widen: bool = True,
+    moves: bool | None = None,
 ) -> Callable[[Callable[Concatenate[jax.Array, jax.Array, P], jax.Array | Hit | Moved]], ArrayNoise[P]]:
     """Turns ``body(key, x, *amounts, where=None, lengths=None, **options)`` into a public array noise.
 
@@ -196,6 +197,8 @@ def array_noise(
       host: a function of x, where, the amounts and the options that may read the values of x. It is called if x is a
         NumPy array and the padding is known on the host.
       widen: False for a body that needs x's dtype, which is that of the result. Such a body calls `wide(x)` itself.
+      moves: whether values change places, so that no alignment can be replayed. None for False if it sees elements, and
+        True otherwise.
     """
 
     def decorate(body: Callable) -> Any:
@@ -272,7 +275,9 @@ def array_noise(
 
             return run
 
-        replays = {name: replay(name) for name in ("hits", "moved")}
+        replays: dict[str, Callable] = {name: replay(name) for name in ("hits", "moved")}
+        if not (sees != "element" if moves is None else moves):
+            replays[ALIGNMENT.name] = in_place
         spec = Spec("array", parameters.amounts, ranges, like_x, sees, replays)
         return published(noise, parameters, spec, jax.Array)
 

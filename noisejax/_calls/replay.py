@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from noisejax._padded import is_padded, values_of
+from noisejax._padded import Padded, is_padded, values_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,3 +91,33 @@ def _at_times(first: jax.Array, second: jax.Array) -> jax.Array:
 
 MOVED = Replay("moved", _own_times, _at_times, "Apply it outside of moved.")
 HITS = Replay("hits", _no_hit, _union, "Compare with nj.changed(x, y) instead of hits.")
+
+
+def _own_places(x: Any) -> jax.Array | None:
+    """Each data entry of a `Padded` came from its own place, and padding from none. Arrays have no alignment."""
+    if not isinstance(x, Padded):
+        return None
+    mask = x.mask
+    return jnp.where(mask, jax.lax.broadcasted_iota(jnp.int32, mask.shape, mask.ndim - 1), -1)
+
+
+def _through(first: jax.Array, second: jax.Array) -> jax.Array:
+    """The place in the first stage's input of each entry of the second stage's result; -1 for an inserted one."""
+    size = first.shape[-1]
+    if size == 0:
+        return second
+    came = jnp.take_along_axis(first, jnp.clip(second, 0, size - 1), axis=-1, mode="promise_in_bounds")
+    return jnp.where(second >= 0, came, -1)
+
+
+ALIGNMENT = Replay(
+    "alignment",
+    _own_places,
+    _through,
+    "Use noises of noisejax.text, and array noises that change each entry by itself.",
+)
+
+
+def in_place(key: Any, x: Any, **arguments: Any) -> jax.Array | None:
+    """The alignment of a noise that moves nothing."""
+    return _own_places(x)

@@ -6,7 +6,6 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-import pytest
 
 import noisejax as nj
 
@@ -59,7 +58,3 @@ PADDED = [
     PaddedCase(nj.patch_dropout, shortened(0.5, 1), options={"rate": 0.5}),
     PaddedCase(nj.patch_dropout, shortened(0.3, 0), options={"rate": 0.3, "num_prefix_tokens": 0}, note="no-prefix"),
 ]
-
-every_padded = pytest.mark.parametrize(
-    "case", [pytest.param(case, id=case.name, marks=[pytest.mark.slow] * bool(case.note)) for case in PADDED]
-)

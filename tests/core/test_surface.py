@@ -15,13 +15,22 @@ import pytest
 import noisejax as nj
 from cases import CASES
 from cases.padded import PADDED
+from cases.text import TEXT
 
 PACKAGE = pathlib.Path(nj.__file__).parent
 MODULES = ["noisejax"] + [m.name for m in pkgutil.walk_packages([str(PACKAGE)], "noisejax.") if not m.ispkg]
 INIT = ast.parse((PACKAGE / "__init__.py").read_text()).body
 MAPPED = [node for node in INIT if isinstance(node, ast.ImportFrom) and node.module.startswith("noisejax")]
 PUBLIC = sorted(alias.asname for node in MAPPED for alias in node.names)
-ATTRIBUTES = {"image", "labels", "robustness", "signal", "tabular", "weights"}  # public modules that need jax alone
+ATTRIBUTES = {
+    "image",
+    "labels",
+    "robustness",
+    "signal",
+    "tabular",
+    "text",
+    "weights",
+}  # public modules that need jax alone
 ROOMS = ATTRIBUTES | {"adversarial", "frame", "linen", "nnx", "optim"}
 
 # Who may import whom: each floor only those before it. A module that is not named here fails the test.
@@ -33,7 +42,7 @@ FLOORS = [
     ["_batch", "_noise"],
     ["_choose", "_compose", "_levels", "_serialize", "_shard_map"],
     ["_noises", "labels"],
-    ["image", "signal", "tabular", "weights"],
+    ["image", "signal", "tabular", "text", "weights"],
     ["_layers"],
     ["adversarial", "frame", "linen", "nnx", "optim", "robustness"],
 ]
@@ -130,6 +139,8 @@ def test_one_address_per_name():
 
 def test_every_noise_has_its_row():
     tables = {"array": {case.function for case in CASES}, "padded": {case.function for case in PADDED}}
+    for case in TEXT:
+        tables[case.function.__noise__.kind].add(case.function)
     missing = []
     for module in [nj, *(importlib.import_module(f"noisejax.{room}") for room in ROOMS - {"labels"})]:
         # Labels are no features: tests/test_labels.py holds their laws, tests/noises/test_mixing.py those of batches.

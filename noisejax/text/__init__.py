@@ -1,0 +1,42 @@
+"""Faults of text: what people, scanners and tokenizers do to it.
+
+A text is a `noisejax.Padded` of code points or token ids (B, L), made by `encode` from strings. Noises of characters
+are calibrated: their rate is the character error rate. `alignment` says which entry came from where.
+"""
+
+from noisejax.text._alignment import Alignment as Alignment, alignment as alignment
+from noisejax.text._characters import (
+    delete as delete,
+    insert as insert,
+    repeat as repeat,
+    substitute as substitute,
+    transpose as transpose,
+    typos as typos,
+)
+from noisejax.text._codes import decode as decode, encode as encode, graphemes as graphemes
+from noisejax.text._graphemes import Graphemes as Graphemes
+from noisejax.text._keyboard import keyboard as keyboard
+from noisejax.text._tokens import (
+    delete_tokens as delete_tokens,
+    mask_tokens as mask_tokens,
+    replace_tokens as replace_tokens,
+)
+
+__all__ = [
+    "Alignment",
+    "Graphemes",
+    "alignment",
+    "decode",
+    "delete",
+    "delete_tokens",
+    "encode",
+    "graphemes",
+    "insert",
+    "keyboard",
+    "mask_tokens",
+    "repeat",
+    "replace_tokens",
+    "substitute",
+    "transpose",
+    "typos",
+]

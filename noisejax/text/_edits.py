@@ -1,0 +1,150 @@
+"""How the length of a text changes under static shapes: slots for each entry, of which the used ones are compacted."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from noisejax import _checks
+from noisejax._batch import Moved
+from noisejax._contract import Amount
+from noisejax._padded import Padded
+from noisejax._random.stream import multiply_wide, words_like
+
+INTEGERS: tuple[str, ...] = ("integers",)
+
+
+class Slot(NamedTuple):
+    """One place in which each entry of a text may emit an entry of the result, in the order of the slots."""
+
+    used: jax.Array
+    values: jax.Array
+    source: jax.Array | None = None  # the place that the emitted entry came from; None for an inserted one
+
+
+def check_integers(function: str, x: Any) -> None:
+    """Requires integers with no axes after the one that lengths count along."""
+    if not jnp.issubdtype(x.dtype, jnp.integer):
+        raise TypeError(
+            f"{function}: x must hold integers, code points or token ids, got {x.dtype}{list(x.shape)}. "
+            "For strings: nj.text.encode(strings)."
+        )
+
+
+def check_shape(function: str) -> Callable:
+    """The check of the shape of a text, by the name of the function."""
+
+    def check(shape, batch_ndim, **_) -> None:
+        if len(shape) != batch_ndim + 1:
+            raise ValueError(
+                f"{function}: x must have one number for each place, so values of shape (*batch, L), got shape {shape} "
+                f"with {batch_ndim} batch axes."
+            )
+
+    return check
+
+
+def emit(x: Padded, slots: list[Slot]) -> Moved:
+    """The entries of all used slots, one after the other, cut at the capacity of x. Places beyond the length are 0."""
+    capacity, count = x.values.shape[-1], len(slots)
+    own = places(x.values)
+    none = jnp.full_like(own, -1)
+    sources = [none if slot.source is None else slot.source for slot in slots]
+
+    def interleaved(parts):
+        return parts[0] if count == 1 else jnp.stack(parts, axis=-1).reshape(*x.values.shape[:-1], count * capacity)
+
+    used = interleaved([slot.used for slot in slots])
+    total, (values, source) = compact(
+        used, (interleaved([slot.values for slot in slots]), interleaved(sources)), capacity
+    )
+    lengths = jnp.minimum(total, capacity)
+    data = own < lengths[..., None]
+    padded = Padded(jnp.where(data, values, 0), lengths, x.lost + (total - lengths))
+    return Moved(padded, jnp.where(data, source, -1))
+
+
+def compact(used: jax.Array, arrays: tuple[jax.Array, ...], size: int) -> tuple[jax.Array, tuple[jax.Array, ...]]:
+    """The number of used entries along the last axis, and arrays of the used entries alone, in order, cut at `size`.
+
+    Each entry moves left by the number of unused ones before it, one bit of that number at a time and the lowest bit
+    first, so that no two entries meet. There is no gather, scatter or sort, and batch axes stay where they are. Entries
+    beyond the count are arbitrary.
+    """
+    width = used.shape[-1]
+    narrow = jnp.uint16 if width < 2**16 else jnp.uint32
+    kept = lax.cumsum(used.astype(jnp.int32), axis=used.ndim - 1)
+    total = kept[..., -1] if width else jnp.zeros(used.shape[:-1], jnp.int32)
+    shift = jnp.where(used, places(used) + 1 - kept, 0).astype(narrow)
+    for bit in (1 << n for n in range(max(width - 1, 0).bit_length())):
+        coming = _left(shift, bit)
+        moves = (coming & narrow(bit)) != 0
+        arrays = tuple(jnp.where(moves, _left(array, bit), array) for array in arrays)
+        # What an entry leaves behind has a shift of 0: it is overwritten or lies beyond the count, and never moves.
+        shift = jnp.where(moves, coming, jnp.where((shift & narrow(bit)) != 0, narrow(0), shift))
+    return total, tuple(array[..., :size] for array in arrays)
+
+
+def _left(x: jax.Array, n: int) -> jax.Array:
+    """Each entry's n-th neighbour on the right along the last axis; 0 at the end."""
+    return lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0)] * (x.ndim - 1) + [(-n, n, 0)])
+
+
+def following(x: jax.Array) -> jax.Array:
+    """The next entry of each along the last axis; 0 at the end."""
+    return _left(x, 1) if x.shape[-1] else x
+
+
+def preceding(x: jax.Array) -> jax.Array:
+    """The entry before each along the last axis; 0 at the start."""
+    return lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0)] * (x.ndim - 1) + [(1, -1, 0)]) if x.shape[-1] else x
+
+
+def places(x: jax.Array) -> jax.Array:
+    """The index of every entry along the last axis, of x's shape."""
+    return jnp.zeros_like(x, jnp.int32) + lax.broadcasted_iota(jnp.int32, x.shape, x.ndim - 1)
+
+
+def every_other(hit: jax.Array) -> jax.Array:
+    """The first, third, fifth, ... of each run of hits along the last axis: disjoint pairs, from left to right."""
+    place = places(hit)
+    # The last place without a hit, at or before each, by doubling.
+    missed = jnp.where(hit, -1, place)
+    width = hit.shape[-1]
+    for n in (1 << n for n in range(max(width - 1, 0).bit_length())):
+        before = lax.pad(missed, jnp.int32(-1), [(0, 0, 0)] * (hit.ndim - 1) + [(n, -n, 0)])
+        missed = jnp.maximum(missed, before)
+    return hit & ((place - missed) % 2 == 1)
+
+
+def per_text(function: str, name: str, amount: Amount, x: Padded) -> jax.Array:
+    """An amount as float32 of x's rank, or a scalar. It may differ from text to text and from place to place."""
+    value = jnp.asarray(amount, jnp.float32)
+    _checks.broadcastable(function, name, value.shape, x.values.shape)
+    if value.ndim > 1:
+        _checks.unambiguous(function, name, value.shape, x.values.shape)
+    return value.reshape((1,) * (x.values.ndim - value.ndim) + value.shape) if value.ndim else value
+
+
+def other_than(key, tag: str, x: jax.Array, table: tuple[int, ...]) -> tuple[jax.Array, jax.Array]:
+    """One entry of the table for every place, uniformly, and one that differs from x's, uniformly among the others.
+
+    Both come from one word: the high part of its product with n is the index, and the low part chooses how far the
+    index moves if it is that of x's own value.
+    """
+    w, n = words_like(key, tag, x), len(table)
+    values = jnp.asarray(table, x.dtype)
+    low, high = multiply_wide(w, jnp.uint32(n))
+    first = _pick(values, high.astype(jnp.int32))
+    if n == 1:
+        return first, first
+    _, step = multiply_wide(low, jnp.uint32(n - 1))
+    index = (high + step + jnp.uint32(1)).astype(jnp.int32)
+    index = jnp.where(index >= n, index - n, index)
+    return first, jnp.where(first == x, _pick(values, index), first)
+
+
+def _pick(table: jax.Array, index: jax.Array) -> jax.Array:
+    return table.at[index].get(mode="promise_in_bounds")

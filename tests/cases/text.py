@@ -1,0 +1,59 @@
+"""Noises of texts: rows of integers with lengths, and room in which insertions fit."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+import noisejax as nj
+from cases.padded import PaddedCase
+
+
+def between(least: Callable, most: Callable) -> Callable:
+    """The shape stays, padding is 0, and new lengths lie between bounds that follow from the old ones."""
+
+    def check(x: nj.Padded, y: nj.Padded) -> None:
+        n = np.asarray(x.lengths)
+        assert y.values.shape == x.values.shape
+        assert (least(n) <= np.asarray(y.lengths)).all()
+        assert (np.asarray(y.lengths) <= np.minimum(most(n), x.values.shape[1])).all()
+
+    return check
+
+
+class TextCase(PaddedCase):
+    def array(self) -> nj.Padded:
+        values = np.random.default_rng(7).integers(97, 103, self.shape).astype(self.dtype)
+        n = self.shape[1] // 4  # so that two stages that double a text still fit
+        lengths = np.resize(np.array([n, n - 1, n // 2, 2, n, 1, 0], np.int32), self.shape[:1])
+        values[np.arange(self.shape[1]) >= lengths[:, None]] = 0
+        return nj.Padded(jnp.asarray(values), jnp.asarray(lengths), jnp.arange(self.shape[0], dtype=jnp.int32))
+
+    @property
+    def dtype(self) -> Any:
+        return np.uint32
+
+
+SAME = between(lambda n: n, lambda n: n)
+FEWER = between(lambda n: 0 * n, lambda n: n)
+MORE = between(lambda n: n, lambda n: 2 * n)
+ANY = between(lambda n: 0 * n, lambda n: 2 * n)
+
+
+def text(function: Callable, check: Callable, rate: float = 0.4, note: str = "", **options: Any) -> TextCase:
+    return TextCase(function, check, {"rate": rate}, options, shape=(8, 48), note=note)
+
+
+TEXT = [
+    text(nj.text.typos, ANY),
+    text(nj.text.substitute, SAME),
+    text(nj.text.delete, FEWER),
+    text(nj.text.insert, MORE),
+    text(nj.text.repeat, MORE),
+    text(nj.text.transpose, SAME),
+    text(nj.text.keyboard, SAME),
+    text(nj.text.mask_tokens, SAME, mask_id=1, vocab_size=200),
+    text(nj.text.replace_tokens, SAME, vocab_size=200),
+    text(nj.text.delete_tokens, FEWER),
+]
