@@ -8,7 +8,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
+
+from noisejax import _checks
+from noisejax._contract import as_tuple
 
 DENSE = "...i,io->...o"
 
@@ -40,6 +44,22 @@ class Conv:
     kernel_dilation: int | tuple[int, ...] = 1
     feature_group_count: int = 1
 
+    def __post_init__(self):
+        for field in dataclasses.fields(self):
+            value = as_tuple(getattr(self, field.name))
+            named = field.name == "padding" and value in ("SAME", "VALID")
+            least = 0 if field.name == "padding" else 1
+            if not named and not _whole(value, least, pairs=field.name == "padding"):
+                raise TypeError(
+                    f"Conv: {field.name} must be an integer of at least {least}, or one for each spatial axis, got "
+                    f"{_checks.shown(getattr(self, field.name))}. It is static."
+                )
+            object.__setattr__(self, field.name, value)
+        if isinstance(self.padding, str) and np.any(np.asarray(self.input_dilation) != 1):
+            raise ValueError(
+                f"Conv: padding must be numbers with input_dilation={self.input_dilation}, got {self.padding!r}."
+            )
+
     def plan(self, function: str, x: jax.Array, w: jax.Array, precision: Any) -> "_Convolution":
         groups = self.feature_group_count
         if x.ndim != w.ndim or x.ndim < 3:
@@ -50,9 +70,16 @@ class Conv:
         if x.shape[-1] != w.shape[-2] * groups or w.shape[-1] % groups:
             raise ValueError(
                 f"{function}: x has {x.shape[-1]} channels, but the kernel of shape {w.shape} needs {w.shape[-2]} "
-                f"channels in each of {groups} groups."
+                f"channels in each of feature_group_count={groups} groups."
             )
         return _Convolution(self, x.ndim, w.shape, precision)
+
+
+def _whole(value: Any, least: int, pairs: bool = False) -> bool:
+    """Whether this is an integer, or a tuple of integers, or of pairs of them."""
+    if isinstance(value, tuple):
+        return all(_whole(part, least) and (pairs or not isinstance(part, tuple)) for part in value)
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool) and bool(value >= least)
 
 
 def plan(function: str, product: "str | Conv", x: jax.Array, w: jax.Array, precision: Any) -> "_Einsum | _Convolution":

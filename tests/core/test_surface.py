@@ -90,7 +90,7 @@ def test_the_top_of_the_package_holds_few_private_files_and_no_folder_many():
 @pytest.mark.parametrize(
     ("name", "meant"),
     [
-        ("gaussian_noise", "noisejax.gaussian?"),
+        ("gaussain", "noisejax.gaussian?"),
         ("Gaussian", "noisejax.gaussian?"),
         ("cutout", "noisejax.image.cutout?"),
         ("GaussianSNR", "noisejax.signal.gaussian_snr?"),
