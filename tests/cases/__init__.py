@@ -11,13 +11,34 @@ FAMILIES = (additive, numeric, masking, blocks, mixing, image, signal, tabular, 
 CASES = [case for family in FAMILIES for case in family.CASES]
 
 
-def over(slow):
+# Faults of images and signals are many, and their programs take seconds to compile. The laws that need programs of their
+# own run over some of each kind; the others run over all rows.
+CHOSEN = {
+    "gaussian_noise",
+    "fog",
+    "motion_blur",
+    "jpeg_compression",
+    "bias",
+    "stuck",
+    "bursts-hold",
+    "time_warp",
+    "mix",
+}
+LARGE = ("noisejax.image._corruptions", "noisejax.signal._")
+SIGNALS = {"colored", "freq_mask", "gaussian_snr", "time_mask"}
+
+
+def chosen(case) -> bool:
+    return not case.function.__module__.startswith(LARGE) or case.name in CHOSEN | SIGNALS
+
+
+def over(slow, cases=CASES):
     return pytest.mark.parametrize(
-        "case", [pytest.param(case, id=case.name, marks=[pytest.mark.slow] * slow(case)) for case in CASES]
+        "case", [pytest.param(case, id=case.name, marks=[pytest.mark.slow] * slow(case)) for case in cases]
     )
 
 
 # A note is another form of a noise whose laws have run. Programs of a heavy noise are expensive: the fast tests compile
 # one or two of them, those that most laws can share, and the slow tests the rest.
-every = over(lambda case: case.heavy or bool(case.note))
+every = over(lambda case: case.heavy or bool(case.note), [case for case in CASES if chosen(case)])
 every_even_heavy = over(lambda case: bool(case.note))
