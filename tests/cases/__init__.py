@@ -11,8 +11,8 @@ FAMILIES = (additive, numeric, masking, blocks, mixing, image, signal, tabular, 
 CASES = [case for family in FAMILIES for case in family.CASES]
 
 
-# Faults of images and signals are many, and their programs take seconds to compile. The laws that need programs of their
-# own run over some of each kind; the others run over all rows.
+# Faults of images and signals are many, and their programs take seconds to compile. The laws that need programs of
+# their own run over some of each kind; the others run over all rows.
 CHOSEN = {
     "gaussian_noise",
     "fog",
