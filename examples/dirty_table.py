@@ -91,8 +91,8 @@ def flights(folder: Path) -> None:
             judge(found, name, model.predict, clean[test, :3], dirty[test, :3], clean[test, 3])
             if noise is None:
                 imputer = KNNImputer().fit(clean[train, :3])
-                ends = (imputer.transform(t[test, :3]) for t in (clean, dirty))
-                judge(found, "clean rows, KNN imputer in front", model.predict, *ends, clean[test, 3])
+                known, filled = (imputer.transform(t[test, :3]) for t in (clean, dirty))
+                judge(found, "clean rows, KNN imputer in front", model.predict, known, filled, clean[test, 3])
     by_seed = {name: np.array(scores).reshape(SEEDS, FOLDS, 2).mean(1) for name, scores in found.items()}
     show("flights: error of the arrival, in minutes", by_seed)
 

@@ -67,7 +67,7 @@ class Column:
             raise ValueError(f"Column: the flag {self.name!r} must have two classes, got {classes!r}.")
         for name in ("low", "high"):
             if (end := getattr(self, name)) is not None:
-                object.__setattr__(self, name, _checks.scalar("Column", name, end))
+                _checks.scalar("Column", name, end)  # a large integer stays one
         if self.low is not None and self.high is not None and not self.low <= self.high:
             raise ValueError(f"Column: low of {self.name!r} must be at most high, got {self.low!r} and {self.high!r}.")
         plain = tuple(label.item() if isinstance(label, np.generic) else label for label in classes)

@@ -62,7 +62,12 @@ NAMES = {
     "nj": nj, "np": np, "jax": jax, "tanh": jnp.tanh, "ramp": ramp, "shifted": shifted, "doubled": doubled
 }  # fmt: skip
 FUNCTIONS = {"tanh": jnp.tanh, "ramp": ramp, "shifted": shifted, "doubled": doubled}
-FITTED = [case for case in CASES if any(isinstance(value, nj.Fitted) for value in case.amounts.values())]
+# Fitted values and long arrays are described in a repr, and not written out.
+FITTED = [
+    case
+    for case in CASES
+    if any(isinstance(value, nj.Fitted) or np.size(value) > 16 for value in case.amounts.values())
+]
 
 
 def noises(cases):

@@ -99,7 +99,7 @@ def test_wrong_schemas_and_codes():
     with pytest.raises(ValueError, match="x has 10 rows, and like 60"):
         frame.decode(x[:10], schema, like=clean)
     x[7, 2] = 1.5
-    with pytest.raises(ValueError, match=r"the column 'job' must hold the codes 0 to 2 or NaN, got 1.5 in row 7"):
+    with pytest.raises(ValueError, match=r"the column 'job' of x must hold the codes 0 to 2 or NaN, got 1.5 in row 7"):
         frame.decode(x, schema, like=clean)
     with pytest.raises(ValueError, match="max_classes must be an integer of at least 1, got 0"):
         frame.schema(clean, max_classes=0)

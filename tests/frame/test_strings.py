@@ -138,5 +138,5 @@ def test_wrong_arguments():
     for table in tables:
         with pytest.raises(TypeError, match="table must be pairs of a string and its alternatives"):
             frame.misspelt(KEY, ["a"], 0.5, table=table)
-    with pytest.raises(ValueError, match="limit must be an integer of at least 1, got 0"):
+    with pytest.raises(ValueError, match="limit must be an integer, at least 1, got 0"):
         frame.similar(["a", "b"], 0)

@@ -41,7 +41,7 @@ def test_no_two_noises_share_a_tag(monkeypatch):
     owners = {}
     for case in CASES:
         tags = tags_of(case, monkeypatch) - OF_CHAINS
-        assert tags or case.note, f"{case} drew nothing"
+        assert tags or case.note or not case.draws, f"{case} drew nothing"
         for tag in tags:
             assert owners.setdefault(tag, case.function) is case.function, f"{tag!r} of {case} is another noise's"
 
