@@ -17,12 +17,10 @@ CHOSEN = {
     "gaussian_noise",
     "fog",
     "motion_blur",
-    "jpeg_compression",
     "bias",
     "stuck",
     "bursts-hold",
     "time_warp",
-    "mix",
 }
 LARGE = ("noisejax.image._corruptions", "noisejax.signal._")
 SIGNALS = {"colored", "freq_mask", "gaussian_snr", "time_mask"}
