@@ -37,18 +37,17 @@ from noisejax import (
     text as text,
     weights as weights,
 )
-from noisejax._choose import choose as choose, sometimes as sometimes
-from noisejax._compose import (
+from noisejax._calls.fitted import Fitted as Fitted
+from noisejax._combinators.choose import choose as choose, sometimes as sometimes
+from noisejax._combinators.compose import (
     chain as chain,
-    changed as changed,
-    clip as clip,
-    hits as hits,
-    keyless as keyless,
     on_columns as on_columns,
     on_entries as on_entries,
     per_example as per_example,
 )
-from noisejax._contract import Fitted as Fitted
+from noisejax._combinators.deterministic import clip as clip, keyless as keyless
+from noisejax._combinators.masks import changed as changed, hits as hits
+from noisejax._combinators.shards import in_shard_map as in_shard_map
 from noisejax._levels import (
     Adaptive as Adaptive,
     AdaptiveState as AdaptiveState,
@@ -90,7 +89,6 @@ from noisejax._noises.penalty import tikhonov_estimate as tikhonov_estimate, tik
 from noisejax._padded import Padded as Padded
 from noisejax._random.keys import key as key
 from noisejax._serialize import from_dict as from_dict
-from noisejax._shard_map import in_shard_map as in_shard_map
 
 __version__ = "0.1.0"
 

@@ -7,7 +7,7 @@ A batch is any pytree of arrays that share a leading axis of examples. `batch_no
 import functools
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any, Concatenate, NamedTuple, ParamSpec, Protocol
+from typing import Any, Concatenate, ParamSpec, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +15,7 @@ import numpy as np
 
 from noisejax import _checks
 from noisejax._calls.replay import ALIGNMENT
-from noisejax._contract import PADDING, ArrayNoise, Parameters, Spec, published, saturate
+from noisejax._contract import PADDING, ArrayNoise, Moved, Parameters, Spec, published, saturate
 from noisejax._padded import Padded, check_lengths, is_padded, values_of
 from noisejax._random.stream import enter, is_symbolic, layout_of
 from noisejax._sharding import automatic
@@ -27,16 +27,6 @@ class BatchNoise(Protocol[P]):
     """The type of a noise of a whole batch."""
 
     def __call__(self, key: jax.Array, batch: Any, *args: P.args, **kwargs: P.kwargs) -> Any: ...
-
-
-class Moved(NamedTuple):
-    """The result of the body of a noise that moves entries and knows from where. The public function returns `padded`.
-
-    `source` has an int32 for each entry of the result: its place in x, or -1 for an inserted one and for padding.
-    """
-
-    padded: Padded
-    source: jax.Array
 
 
 def batch_noise(
@@ -117,7 +107,7 @@ def padded_noise(
             result = body(key, x, **values, **dict(statics))
             if not aligned:
                 return result
-            return result.source if replayed else result.padded
+            return result.source if replayed else result.value
 
         compiled.__name__ = name
         compiled = jax.jit(compiled, static_argnums=(0, 1), inline=True)

@@ -6,17 +6,17 @@ and leaves padding unchanged. The backward pass recomputes draws instead of savi
 dispatch.
 """
 
-import dataclasses
 import functools
 import inspect
-from collections.abc import Callable, Hashable, Mapping
-from typing import TYPE_CHECKING, Any, Concatenate, NamedTuple, ParamSpec, Protocol, TypeVar, dataclass_transform
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Concatenate, NamedTuple, ParamSpec, Protocol, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from noisejax import _checks
+from noisejax._calls.arguments import arithmetic, as_tuple, host_amount, option
 from noisejax._calls.replay import ALIGNMENT, MOVED, in_place
 from noisejax._checks import Amount as Amount, Mask as Mask
 from noisejax._checks.texts import written
@@ -50,52 +50,15 @@ class Hit(NamedTuple):
 
 
 class Moved(NamedTuple):
-    """The result of the body of a noise that reads x at other times: the values, and the times at which they were read.
+    """The result of the body of a noise that moves what it is given, and knows from where.
 
-    The public function returns an array, like every array noise.
+    The public function returns the value. For an array noise, which reads x at other times, the source is in steps:
+    float32 of x's rank, with one channel. For a noise that changes lengths, the value is a `Padded`, and the source has
+    an int32 for each of its entries: the place in x, or -1 for an inserted entry and for padding.
     """
 
     value: Any
-    source: jax.Array  # float32, in steps; of x's rank, with one channel
-
-
-@dataclass_transform(frozen_default=True, eq_default=False)
-class Fitted:
-    """Base class of values that are fitted to data once and passed to a noise as an amount.
-
-    A subclass declares its fields as a dataclass does. It automatically becomes a frozen dataclass and a pytree. Its
-    leaves are all fields except those made by ``dataclasses.field(metadata={"static": True})``. `per_example` shares a
-    fitted value among all examples, and `on_columns` does not change its shape.
-
-    Example:
-      >>> import jax, jax.numpy as jnp, noisejax as nj
-      >>> class Means(nj.Fitted):
-      ...     mean: jax.Array
-      >>> def shrink(key, x, means):
-      ...     return (x + means.mean) / 2
-      >>> noise = nj.per_example(nj.bind(shrink, means=Means(jnp.array([[2.0, 4.0]]))))
-      >>> noise(jax.random.key(0), jnp.zeros((3, 2)))[0].tolist()
-      [1.0, 2.0]
-    """
-
-    def __init_subclass__(cls, **keywords: Any):
-        super().__init_subclass__(**keywords)
-        dataclasses.dataclass(frozen=True, eq=False, repr="__repr__" not in vars(cls))(cls)
-        static = {field.name for field in fields_of(cls) if field.metadata.get("static")}
-        data = [field.name for field in fields_of(cls) if field.name not in static]
-        jax.tree_util.register_dataclass(cls, data_fields=data, meta_fields=sorted(static))
-
-    def __init__(self, *args: Any, **fields: Any):  # the dataclass decorator writes that of a subclass
-        raise TypeError("Fitted: this is a base class. Define a subclass with fields, and instantiate that.")
-
-
-def fields_of(fitted: Any) -> tuple[dataclasses.Field, ...]:
-    """The fields of a `Fitted`, or of its class."""
-    return dataclasses.fields(fitted)
-
-
-def is_fitted(value: Any) -> bool:
-    return isinstance(value, Fitted)
+    source: jax.Array
 
 
 class Spec(NamedTuple):
@@ -291,78 +254,6 @@ def published(noise: Callable, parameters: Parameters, spec: Spec, returns: Any)
     public.__annotations__ = {**noise.__annotations__, "return": returns}
     public.__noise__ = spec
     return public
-
-
-def host_amount(function: str, name: str, value: Any, inside: Callable | None, like_x: bool = False) -> Any:
-    """A host number, checked and made a strong float32, so that no Python float is static. Others are unchanged."""
-    value = _checks.number(function, name, value, like_x)
-    if value is None and inside is not None:
-        raise TypeError(f"{function}: {name} must be a number or an array, got None.")
-    if like_x and isinstance(value, complex):
-        value = np.asarray(value)
-    if not isinstance(value, (bool, int, float, np.number, np.ndarray)):
-        return value
-    if inside is not None:
-        inside(function, name, value)
-    if like_x:
-        return np.asarray(value)
-    return _as_float32(function, name, value, inside)
-
-
-def _as_float32(function: str, name: str, value: Any, inside: Callable | None) -> np.ndarray:
-    """The value in the dtype in which it is used, where it may have left its range."""
-    given = np.asarray(value)
-    if given.dtype == object:  # Python integers beyond 64 bits
-        given = np.asarray(np.clip(given, -(10**300), 10**300), np.float64)
-    with np.errstate(over="ignore"):
-        used = given.astype(np.float32)
-    if given.dtype == np.float32 or given.dtype.kind in "bui":
-        return used
-    used = np.where(np.abs(used) < np.finfo(np.float32).tiny, np.float32(0), used)  # devices flush subnormal numbers
-    if np.any(beyond := np.isinf(used) & np.isfinite(given)):
-        raise ValueError(
-            f"{function}: {name} must lie in the range of float32, in which it is used, got {given[beyond].flat[0]}. "
-            f"The largest is {np.finfo(np.float32).max:.3g}."
-        )
-    if isinstance(inside, _checks.Range) and not np.all(inside.inside(used)):
-        worst = given[~np.asarray(inside.inside(used))].flat[0]
-        raise ValueError(f"{function}: {name} must be {inside.text}, got {worst}, which is 0 in float32. {inside.hint}")
-    return used
-
-
-def arithmetic(function: str, name: str, value: Any, none_too: bool) -> None:
-    """Requires that an amount of a noise of this library is an array, a fitted value, or None where that is allowed."""
-    if (value is None and none_too) or isinstance(value, (jax.Array, np.ndarray, np.generic)) or is_fitted(value):
-        return
-    raise TypeError(f"{function}: {name} must be a number or an array, got {value!r}.")
-
-
-def arithmetic_amount(function: str, name: str, value: Any, inside: Callable | None) -> Any:
-    """A checked amount of a function that is no noise: always an array."""
-    value = host_amount(function, name, value, inside)
-    arithmetic(function, name, value, False)
-    return value
-
-
-def option(function: str, name: str, value: Any) -> Hashable:
-    """An option, if it can be static."""
-    try:
-        if not isinstance(value, jax.Array):
-            hash(value)
-            return value
-    except TypeError:
-        pass
-    raise TypeError(
-        f"{function}: {name} is an option: it is static and must be hashable, got {type(value).__name__} {value!r}. "
-        "Use Python numbers and tuples."
-    )
-
-
-def as_tuple(value: Any) -> Any:
-    """Lists and NumPy arrays, the value of an option, as tuples."""
-    if isinstance(value, np.ndarray):
-        value = value.tolist()
-    return tuple(map(as_tuple, value)) if isinstance(value, list) or type(value) is tuple else value
 
 
 def wide(x: jax.Array) -> jax.Array:

@@ -11,7 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from noisejax import _checks
-from noisejax._contract import Amount, arithmetic_amount
+from noisejax._calls.arguments import arithmetic_amount
+from noisejax._contract import Amount
 from noisejax._noise import Noise, Schedule
 
 

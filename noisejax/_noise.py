@@ -12,9 +12,10 @@ import numpy as np
 from jax.core import Tracer
 
 from noisejax._calls import dispatch
+from noisejax._calls.arguments import arithmetic, as_tuple, host_amount, option as option, same
 from noisejax._calls.replay import Replay, pick_examples
 from noisejax._checks.texts import address, written
-from noisejax._contract import PADDING, arithmetic, as_tuple, host_amount, option as option
+from noisejax._contract import PADDING
 from noisejax._padded import Padded, padding_of, values_of, with_lengths, without_lengths
 from noisejax._random.stream import enter, jax_key
 
@@ -92,7 +93,7 @@ class Noise:
         if not isinstance(other, Noise):
             return NotImplemented
         (ours, structure), (theirs, other_structure) = jax.tree.flatten(self), jax.tree.flatten(other)
-        return structure == other_structure and all(map(_same, ours, theirs))
+        return structure == other_structure and all(map(same, ours, theirs))
 
     def __hash__(self):
         # The hash of JAX's tree structures leaves out what a node says of itself.
@@ -367,24 +368,6 @@ def stages(function: str, noises: Sequence[Callable]) -> tuple:
     return tuple(out)
 
 
-def reads_batch(noise: Any) -> str | None:
-    """The part of a noise, as a user wrote it, that reads neighbouring examples; None if each example is separate."""
-    if not isinstance(noise, Noise):
-        return None
-    name, spec = address(noise.function), getattr(noise.function, "__noise__", None)
-    if spec is not None and spec.sees == "batch":
-        return name
-    if dict(noise.options).get("exact") is True:
-        return f"{name} with exact=True"
-    for value in noise.amounts.values():
-        if getattr(value, "sees", None) == "batch":
-            return f"{name} with {value!r}"
-        for inside in jax.tree.leaves(value, is_leaf=is_noise) if not isinstance(value, Noise) else (value,):
-            if found := reads_batch(inside):
-                return found
-    return None
-
-
 def is_noise(value: Any) -> bool:
     return isinstance(value, Noise)
 
@@ -415,21 +398,3 @@ def _stopped(amount: Any) -> Any:
 
 def _stop(leaf):
     return jax.lax.stop_gradient(leaf) if isinstance(leaf, Tracer) else leaf  # a nested noise decides for itself
-
-
-def _same(a: Any, b: Any) -> bool:
-    if a is b:
-        return True
-    if isinstance(a, Tracer) or isinstance(b, Tracer):
-        return False
-    arrays = (jax.Array, np.ndarray, np.generic)
-    if not (isinstance(a, arrays) and isinstance(b, arrays)):
-        return bool(a == b)
-    if a.dtype != b.dtype or a.shape != b.shape:
-        return False
-    inexact = jnp.issubdtype(a.dtype, jnp.inexact)
-    return (
-        np.array_equal(np.asarray(a, np.float64), np.asarray(b, np.float64), equal_nan=True)
-        if inexact
-        else bool(np.array_equal(np.asarray(a), np.asarray(b)))
-    )

@@ -13,8 +13,8 @@ import numpy as np
 from jax.core import Tracer
 from jax.sharding import PartitionSpec
 
+from noisejax._calls.fitted import Fitted, fields_of
 from noisejax._checks.texts import address
-from noisejax._contract import Fitted, fields_of
 from noisejax._noise import Combinator, Noise, Schedule, is_noise
 
 VERSION = 1

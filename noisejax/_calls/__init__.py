@@ -1,1 +1,1 @@
-"""How combinators call noises: what a call can replay, and eager calls as one compiled dispatch."""
+"""What a call of a noise is made of: its arguments, what it can replay, and eager calls as one compiled dispatch."""

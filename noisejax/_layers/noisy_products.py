@@ -10,8 +10,8 @@ import numpy as np
 from jax import lax
 
 from noisejax import _checks, weights
+from noisejax._calls.arguments import arithmetic_amount
 from noisejax._checks import Range, one_of
-from noisejax._contract import arithmetic_amount
 from noisejax._padded import is_padded
 from noisejax._random import sample
 from noisejax._random.stream import words

@@ -6,7 +6,8 @@ import numpy as np
 from jax import lax
 
 from noisejax import _checks
-from noisejax._contract import Amount, Fitted, Hit, Mask, array_noise, wide
+from noisejax._calls.fitted import Fitted
+from noisejax._contract import Amount, Hit, Mask, array_noise, wide
 from noisejax._random import sample
 from noisejax._random.stream import all_but, along, fold, positions, words, words_like
 

@@ -9,7 +9,8 @@ import numpy as np
 
 from noisejax import _batch, _checks
 from noisejax._batch import batch_noise
-from noisejax._contract import Amount, Hit, Mask, arithmetic_amount, array_noise
+from noisejax._calls.arguments import arithmetic_amount
+from noisejax._contract import Amount, Hit, Mask, array_noise
 from noisejax._random import sample
 from noisejax._random.stream import along, enter, fold, is_symbolic, words
 from noisejax._sharding import automatic, computed_once, one_per_example

@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 
 from noisejax import _checks
-from noisejax._contract import Amount, arithmetic_amount
+from noisejax._calls.arguments import arithmetic_amount
+from noisejax._contract import Amount
 from noisejax._random.stream import enter, words
 from noisejax._sharding import axis_names, with_axis_names
 

@@ -11,7 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from noisejax import _checks
-from noisejax._noise import Noise, Run, reads_batch
+from noisejax._combinators.compose import reads_batch
+from noisejax._noise import Noise, Run
 from noisejax._random import host
 from noisejax._random.stream import Stream
 from noisejax.frame._corrupt import Faults, Table

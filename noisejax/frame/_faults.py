@@ -8,8 +8,10 @@ from typing import Any
 import jax
 import numpy as np
 
-from noisejax import _noise, tabular
-from noisejax._contract import is_fitted
+from noisejax import tabular
+from noisejax._calls.fitted import is_fitted
+from noisejax._checks.texts import address
+from noisejax._combinators.compose import reads_batch
 from noisejax._noise import Combinator, Noise
 from noisejax._random import host
 from noisejax._random.stream import Stream
@@ -204,13 +206,13 @@ def joint(noise: Noise) -> bool:
 
 def needs_all_rows(noise: Noise) -> str | None:
     """The part of a noise that needs the whole table, as users write it; None if each row is separate."""
-    if (reader := _noise.reads_batch(noise)) is not None:
+    if (reader := reads_batch(noise)) is not None:
         return reader
     for part in _walk(noise):
         if isinstance(part, Noise) and not hasattr(part.function, "__strings__"):
             known = isinstance(part.function, Combinator) or hasattr(part.function, "__noise__")
             if not known or getattr(part.function, "name", "") == "keyless":
-                return f"the function {_noise.address(dict(part.options).get('function', part.function))}"
+                return f"the function {address(dict(part.options).get('function', part.function))}"
     return None
 
 

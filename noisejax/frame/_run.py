@@ -10,9 +10,9 @@ from typing import Any
 import jax
 import numpy as np
 
+from noisejax._calls.fitted import is_fitted
 from noisejax._calls.replay import HITS
-from noisejax._compose import changed
-from noisejax._contract import is_fitted
+from noisejax._combinators.masks import changed
 from noisejax._noise import Noise, Run
 from noisejax._random.stream import Stream
 from noisejax.frame._faults import On

@@ -10,8 +10,8 @@ import jax
 import numpy as np
 
 from noisejax import _checks
+from noisejax._calls.arguments import arithmetic_amount
 from noisejax._checks import Amount
-from noisejax._contract import arithmetic_amount
 from noisejax._random import host
 from noisejax._random.stream import enter
 from noisejax.tabular import Mechanism
@@ -245,9 +245,9 @@ def _typed(stream, strings: list[str], lengths: np.ndarray, numbers: np.ndarray,
     source = source + (transpose[:, None] & (column == at_place)) - (transpose[:, None] & (column == at_place + 1))
     result = np.take_along_axis(text, np.clip(source, 0, width - 1), axis=1)
     row = np.arange(m)
-    beside = text[row, np.maximum(place - insert, 0)]
+    meant = text[row, np.maximum(place - insert, 0)]
     typed = insert | substitute
-    letter = _beside(beside, host.words(stream, "frame.mistyped.letter", numbers))
+    letter = _neighbouring(meant, host.words(stream, "frame.mistyped.letter", numbers))
     result[row[typed], place[typed]] = letter[typed]
     new = lengths + insert - delete
     result[column >= new[:, None]] = 0
@@ -257,7 +257,7 @@ def _typed(stream, strings: list[str], lengths: np.ndarray, numbers: np.ndarray,
     return done, [v if len(v) == n else v + "\0" * (n - len(v)) for v, n in zip(values, new, strict=True)]
 
 
-def _beside(code: np.ndarray, w: np.ndarray) -> np.ndarray:
+def _neighbouring(code: np.ndarray, w: np.ndarray) -> np.ndarray:
     """The character of a key next to that of each character."""
     ascii_too = code < 128
     known = np.where(ascii_too, code, 0)

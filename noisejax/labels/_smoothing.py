@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from noisejax import _checks
-from noisejax._contract import Amount, arithmetic_amount
+from noisejax._calls.arguments import arithmetic_amount
+from noisejax._contract import Amount
 
 _MISSING = "mark the others with where=labels >= 0, or where=labels != 255 if 255 is the missing one."
 

@@ -9,7 +9,8 @@ from flax.linen.attention import dot_product_attention_weights
 from flax.linen.dtypes import promote_dtype
 
 from noisejax import _checks
-from noisejax._contract import Amount, arithmetic, host_amount
+from noisejax._calls.arguments import arithmetic, host_amount
+from noisejax._contract import Amount
 from noisejax._layers import activations
 from noisejax.linen._layer import NoiseModule
 

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from noisejax import _checks, _noise
-from noisejax._contract import arithmetic
+from noisejax._calls.arguments import arithmetic
 
 
 class NoiseModule(nn.Module):

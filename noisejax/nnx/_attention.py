@@ -9,7 +9,7 @@ from flax.nnx.nn.attention import dot_product_attention_weights
 from flax.nnx.nn.dtypes import promote_dtype
 
 from noisejax import _checks
-from noisejax._contract import arithmetic, host_amount
+from noisejax._calls.arguments import arithmetic, host_amount
 from noisejax._layers import activations
 from noisejax.nnx._layer import NoiseLayer, Streams
 

@@ -10,7 +10,8 @@ from flax import nnx
 from jax.core import Tracer
 
 from noisejax import _checks, _noise
-from noisejax._contract import X, arithmetic
+from noisejax._calls.arguments import arithmetic
+from noisejax._contract import X
 
 Streams = nnx.Rngs | nnx.RngStream | jax.Array | None
 

@@ -11,7 +11,8 @@ import numpy as np
 import optax
 
 from noisejax import _checks
-from noisejax._contract import Amount, host_amount
+from noisejax._calls.arguments import host_amount
+from noisejax._contract import Amount
 from noisejax._noise import Noise
 from noisejax._random.stream import Stream, fold, stage, stream
 from noisejax.weights._perturb import fixed_amounts

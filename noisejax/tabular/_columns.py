@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from noisejax._calls.fitted import Fitted
 from noisejax._checks import native
-from noisejax._contract import Fitted
 from noisejax.tabular._schema import Schema
 
 

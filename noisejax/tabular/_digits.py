@@ -15,8 +15,8 @@ from noisejax.tabular._probability import Mechanism
 OPERATIONS = ("transpose", "drop", "repeat", "replace")
 _MOST = 9  # digits of the largest int32 that may all be 9
 # The keys next to each key of a numeric keypad, 789 / 456 / 123 / 0, left, right, above and below.
-_BESIDE = {0: (1, 2), 1: (0, 2, 4), 2: (0, 1, 3, 5), 3: (2, 6), 4: (1, 5, 7), 5: (2, 4, 6, 8), 6: (3, 5, 9)}
-_BESIDE |= {7: (4, 8), 8: (5, 7, 9), 9: (6, 8)}
+_ADJACENT = {0: (1, 2), 1: (0, 2, 4), 2: (0, 1, 3, 5), 3: (2, 6), 4: (1, 5, 7), 5: (2, 4, 6, 8), 6: (3, 5, 9)}
+_ADJACENT |= {7: (4, 8), 8: (5, 7, 9), 9: (6, 8)}
 
 
 def _digit_options(x, kind, decimals, **shared) -> None:
@@ -131,7 +131,7 @@ def _candidates(size: jax.Array, w: jax.Array, kind: str):
             yield value, exists & fits & (value != size)
         else:
             # The low bits of the word: its high bits choose the place.
-            table = np.array([[_BESIDE[d][n % len(_BESIDE[d])] for n in range(12)] for d in range(10)])
+            table = np.array([[_ADJACENT[d][n % len(_ADJACENT[d])] for n in range(12)] for d in range(10)])
             which = (w & jnp.uint32(0xFFF)).astype(jnp.int32) * 12 >> 12  # uniform on 2, 3 and 4 neighbours alike
-            beside = jnp.asarray(table, jnp.int32).reshape(-1).at[digit * 12 + which].get(mode="promise_in_bounds")
-            yield size + (beside - digit) * unit, exists
+            other = jnp.asarray(table, jnp.int32).reshape(-1).at[digit * 12 + which].get(mode="promise_in_bounds")
+            yield size + (other - digit) * unit, exists

@@ -4,7 +4,8 @@ import jax
 import jax.numpy as jnp
 
 from noisejax import _checks
-from noisejax._contract import Amount, Hit, Mask, arithmetic_amount, array_noise, saturate
+from noisejax._calls.arguments import arithmetic_amount
+from noisejax._contract import Amount, Hit, Mask, array_noise, saturate
 from noisejax._random import sample
 from noisejax._random.stream import all_but, row_numbers, words
 from noisejax.tabular._cells import NUMBERS, real

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from noisejax import _checks
+from noisejax._calls.arguments import arithmetic_amount
 from noisejax._checks import Amount
-from noisejax._contract import arithmetic_amount
 from noisejax.tabular._columns import Columns
 from noisejax.tabular._probability import Bursty, Copula, Logistic, Mechanism, Window
 

@@ -9,8 +9,8 @@ import numpy as np
 from jax import lax
 from jax.scipy.special import ndtri
 
+from noisejax._calls.fitted import Fitted
 from noisejax._checks import Amount
-from noisejax._contract import Fitted
 from noisejax._random import sample
 from noisejax._random.stream import all_but, layout_of, positions, words
 from noisejax._sharding import automatic

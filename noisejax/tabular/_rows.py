@@ -9,7 +9,8 @@ import numpy as np
 from jax import lax
 
 from noisejax import _checks
-from noisejax._contract import Amount, Hit, Mask, array_noise, saturate
+from noisejax._calls.arguments import arithmetic_amount
+from noisejax._contract import Amount, Hit, Mask, Spec, array_noise, saturate
 from noisejax._random import sample
 from noisejax._random.stream import all_but, enter, words, words_like
 from noisejax._sharding import automatic, computed_once
@@ -329,16 +330,22 @@ def imbalance(key: jax.Array, batch: Any, shares: Amount) -> Any:
             f"{list(np.shape(y))}."
         )
     size = _checks.batch_size("imbalance", (x, y))
-    if isinstance(shares, (list, tuple, np.ndarray)):
-        given = np.asarray(shares, np.float32)
-        if given.ndim != 1 or not given.size or np.any(~(given >= 0)) or not 0 < given.sum() < np.inf:
-            raise ValueError(f"imbalance: shares must be at least 0, one per class, and not all 0, got {shares!r}.")
-        shares = given
-    elif not isinstance(shares, jax.Array) or shares.ndim != 1:
-        raise TypeError(f"imbalance: shares must have shape (K,), one share per class, got {shares!r}.")
-    classes = shares.shape[0]
+    shares = arithmetic_amount("imbalance", "shares", shares, _shares)
+    if jnp.ndim(shares) != 1:
+        raise TypeError(f"imbalance: shares must have shape (K,), one share per class, got {jnp.shape(shares)}.")
+    classes = np.shape(shares)[0]
     _checks.labels("imbalance", "y", y, classes, missing="remove them first.")
     return _redrawn(stream, x, y, jnp.asarray(shares, jnp.float32), size)
+
+
+def _shares(function: str, name: str, value: Any) -> None:
+    value = np.asarray(value)
+    if np.any(~(value >= 0)) or not 0 < value.sum() < np.inf:
+        raise ValueError(f"{function}: {name} must be at least 0, one per class, and not all 0, got {value.tolist()}.")
+
+
+# Combinators need to know that it is a noise of a batch, which draws from their streams.
+vars(imbalance)["__noise__"] = Spec("batch", ("shares",), {"shares": _shares}, (), "batch", {})
 
 
 @functools.partial(jax.jit, static_argnames="size")

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from noisejax import _checks
-from noisejax._batch import Moved, padded_noise
-from noisejax._contract import Amount, Hit, Mask, array_noise
+from noisejax._batch import padded_noise
+from noisejax._contract import Amount, Hit, Mask, Moved, array_noise
 from noisejax._padded import Padded
 from noisejax._random import sample
 from noisejax._random.stream import words_like

@@ -8,8 +8,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from noisejax import _checks
-from noisejax._batch import Moved
-from noisejax._contract import Amount
+from noisejax._contract import Amount, Moved
 from noisejax._padded import Padded
 from noisejax._random.stream import multiply_wide, words_like
 

@@ -15,7 +15,8 @@ import numpy as np
 from jax import lax
 
 from noisejax import _checks
-from noisejax._contract import Amount, arithmetic_amount
+from noisejax._calls.arguments import arithmetic_amount
+from noisejax._contract import Amount
 from noisejax._random import sample
 from noisejax._random.stream import along, enter, words, words_like
 from noisejax.weights._product import DENSE, Conv, plan

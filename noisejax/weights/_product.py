@@ -12,7 +12,7 @@ import numpy as np
 from jax import lax
 
 from noisejax import _checks
-from noisejax._contract import as_tuple
+from noisejax._calls.arguments import as_tuple
 
 DENSE = "...i,io->...o"
 

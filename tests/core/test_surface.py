@@ -40,7 +40,7 @@ FLOORS = [
     ["_calls", "_random", "_statistics"],
     ["_contract"],
     ["_batch", "_noise"],
-    ["_choose", "_compose", "_levels", "_serialize", "_shard_map"],
+    ["_combinators", "_levels", "_serialize"],
     ["_noises", "labels"],
     ["image", "signal", "tabular", "text", "weights"],
     ["_layers"],

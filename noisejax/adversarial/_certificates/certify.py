@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from noisejax import _checks
-from noisejax._contract import is_fitted
+from noisejax._calls.fitted import is_fitted
 from noisejax._noise import Noise
 from noisejax._noises.additive import gaussian, laplace, uniform
 from noisejax._noises.masking import mask

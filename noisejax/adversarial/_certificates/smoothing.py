@@ -14,7 +14,7 @@ import numpy as np
 from jax.core import Tracer
 
 from noisejax import _checks, _noise
-from noisejax._compose import per_example
+from noisejax._combinators.compose import per_example
 from noisejax._random.stream import fold, stage
 from noisejax._statistics import binomial_tail, check_alpha
 from noisejax.adversarial._health import depends_on_batch

@@ -8,7 +8,8 @@ import numpy as np
 from jax.core import Tracer
 
 from noisejax import _checks
-from noisejax._contract import Amount, arithmetic_amount, straight_through
+from noisejax._calls.arguments import arithmetic_amount
+from noisejax._contract import Amount, straight_through
 from noisejax._random import sample
 from noisejax._random.stream import Stream, examples, fold, one_example, stage, words, words_like
 from noisejax._sharding import like_examples

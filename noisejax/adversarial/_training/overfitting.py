@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 
 from noisejax import _checks
-from noisejax._contract import Amount, arithmetic_amount
+from noisejax._calls.arguments import arithmetic_amount
+from noisejax._contract import Amount
 from noisejax.adversarial._inputs import check_attack
 from noisejax.adversarial._threats.balls import Threat, as_column, divide_or, max_abs
 

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from noisejax._contract import Fitted
+from noisejax._calls.fitted import Fitted
 from noisejax.tabular._schema import Schema
 
 

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from noisejax import _checks
-from noisejax._contract import Fitted
+from noisejax._calls.fitted import Fitted
 from noisejax._random.stream import Stream, enter, fold, words
 from noisejax.tabular._learnt import latent
 from noisejax.tabular._learnt.edits import Edit, applied, edits_of, is_missing, shape

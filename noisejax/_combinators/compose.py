@@ -1,6 +1,5 @@
 """Combinators. Each takes `Noise` values or any functions ``(key, x) -> x`` and returns a `Noise`."""
 
-import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -9,10 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from noisejax import _checks, _noise
-from noisejax._calls.replay import HITS
-from noisejax._contract import Amount, is_fitted
+from noisejax._calls.fitted import is_fitted
+from noisejax._checks.texts import address
 from noisejax._noise import Combinator, Noise, Run, combinator
-from noisejax._padded import Padded, first_array, padding, padding_of, values_of, with_lengths
+from noisejax._padded import first_array, padding, values_of
 from noisejax._random.stream import examples, fold, one_example, stage
 from noisejax._sharding import computed_once, like_examples, own_loop_on_cpus
 
@@ -203,7 +202,7 @@ def per_example(noise: Callable, ids: jax.Array | np.ndarray | None = None) -> N
       True
     """
     (noise,) = _noise.stages("per_example", (noise,))
-    if (reader := _noise.reads_batch(noise)) is not None:
+    if (reader := reads_batch(noise)) is not None:
         raise TypeError(
             f"per_example: {reader} reads the other examples of a batch, and here each example is alone. Apply it to "
             "the whole batch, outside of per_example."
@@ -255,135 +254,22 @@ def _per_example(run: Run, key, x, noises, ids=None):
     return jax.vmap(one, in_axes=(0, 0, in_axes))(streams, x, mapped)
 
 
-def clip(low: Amount | None = None, high: Amount | None = None) -> Noise:
-    """Clips to [low, high], as a stage of a chain. Noises do not clip by themselves.
-
-    Args:
-      low, high: the ends, in the units of x: numbers, or arrays broadcastable to x, traced or not. None for no end.
-
-    Example:
-      >>> import jax, jax.numpy as jnp, noisejax as nj
-      >>> noise = nj.chain(nj.bind(nj.gaussian, std=0.5), nj.clip(0, 1))
-      >>> y = noise(jax.random.key(0), jnp.ones(8))
-      >>> bool(y.max() <= 1)
-      True
-    """
-    return Noise(_clip, {name: _bound(name, end) for name, end in (("low", low), ("high", high))})
-
-
-def _bound(name: str, end: Any) -> Any:
-    return None if end is None else _noise.amount("clip", name, end, _checks.real, like_x=True)
-
-
-@combinator(lambda noise: ([noise.amounts["low"], noise.amounts["high"]], {}))
-def _clip(run: Run, key, x, low, high):
-    def clipped(values):
-        _checks.array("clip", values, _checks.numbers)
-        values = jnp.asarray(values)  # in the dtype that JAX gives it
-        for name, end in (("low", low), ("high", high)):
-            _checks.holds("clip", name, end, values.dtype)
-        ends = (None if b is None else jnp.asarray(b).astype(values.dtype) for b in (low, high))
-        return jnp.clip(values, *ends)
-
-    return _on_values("clip", run, x, clipped)
-
-
-def keyless(function: Callable, **arguments: Any) -> Noise:
-    """Turns a deterministic function ``f(x, amount, ..., *, option=...) -> x`` into a noise that ignores its key.
-
-    As in `bind`, the positional parameters after x are amounts, and the keyword-only parameters are options.
-
-    Example:
-      >>> import jax, jax.numpy as jnp, noisejax as nj
-      >>> nj.keyless(jnp.tanh)(jax.random.key(0), jnp.zeros(2)).tolist()
-      [0.0, 0.0]
-    """
-    if not callable(function):
-        raise TypeError(f"keyless: function must be a function f(x), got {function!r}.")
-    name, options = getattr(function, "__name__", repr(function)), _options_of(function)
-    amounts = {n: _argument(n, v) for n, v in sorted(arguments.items()) if n not in options}
-    static = {n: _noise.option(name, n, v) for n, v in arguments.items() if n in options}
-    return Noise(_keyless, amounts, tuple(sorted({"function": function, **static}.items())))
-
-
-def _argument(name: str, value: Any) -> Any:
-    if value is None or isinstance(value, jax.Array):  # kept unchanged, for instance a table of integers
-        return value
-    return _noise.amount("keyless", name, value, None)
-
-
-def _keyless_spelled(noise: Noise) -> tuple[list, dict]:
-    options = dict(noise.options)
-    return [options.pop("function")], {**noise.amounts, **options}
-
-
-@combinator(_keyless_spelled)
-def _keyless(run: Run, key, x, *, function, **arguments):
-    name = getattr(function, "__name__", repr(function))
-    return _on_values(name, run, x, lambda values: function(values, **arguments))
-
-
-def _on_values(name: str, run: Run, x: Any, function: Callable) -> tuple[Any, Any]:
-    """Applies a function to an array or to the values of a `Padded`, and restores padding. It hits nothing."""
-    values = values_of(x)
-    result = function(values)
-    if isinstance(x, Padded) and getattr(result, "shape", None) != values.shape:
-        raise ValueError(
-            f"keyless: {name} must keep the shape {values.shape} of a Padded's values, got "
-            f"{getattr(result, 'shape', type(result))}. For a function of a Padded, write f(key, padded) -> padded."
-        )
-    if isinstance(x, Padded):
-        mask = padding_of(name, x, run.where)
-        return x.with_values(jnp.where(mask, result, values)), run.unchanged(x)
-    return _noise.restored(name, x, result, run.where), run.unchanged(x)
-
-
-def _options_of(function: Callable) -> set[str]:
-    try:
-        parameters = inspect.signature(function).parameters.values()
-    except (TypeError, ValueError):  # some functions written in C have no signature
-        return set()
-    return {p.name for p in parameters if p.kind is p.KEYWORD_ONLY}
-
-
-def hits(noise: Callable) -> Callable:
-    """The mask of the elements that an element-hitting noise hits: ``hits(noise)(key, x)``, replayed from the key.
-
-    This is the drawn mask: it includes elements that are hit but happen to keep their value. It works through the
-    combinators; for a chain it is the union. For the elements that actually differ, use `changed`.
-
-    Example:
-      >>> import jax, jax.numpy as jnp, noisejax as nj
-      >>> key, x, noise = jax.random.key(0), jnp.ones(6), nj.bind(nj.mask, rate=0.5)
-      >>> bool((nj.hits(noise)(key, x) == (noise(key, x) == 0)).all())
-      True
-    """
-
-    def replay(key: jax.Array, x: Any, *, where=None, lengths=None) -> Any:
-        x = x if lengths is None else with_lengths("hits", x, lengths)
-        return Run(where, HITS)(noise, key, x)[1]
-
-    return replay
-
-
-def changed(x: jax.Array, y: jax.Array) -> jax.Array:
-    """The mask of the elements in which x and y differ. NaN equals NaN.
-
-    Example:
-      >>> import jax.numpy as jnp, noisejax as nj
-      >>> nj.changed(jnp.array([1.0, jnp.nan, 2.0]), jnp.array([1.0, jnp.nan, jnp.nan])).tolist()
-      [False, False, True]
-    """
-    for name, value in (("x", x), ("y", y)):
-        _checks.array("changed", value, _checks.values, name)
-    if x.shape != y.shape:
-        raise ValueError(f"changed: y must have the shape of x, got x of {x.shape} and y of {y.shape}.")
-    try:
-        return (x != y) & ~((x != x) & (y != y))
-    except (TypeError, ValueError):  # JAX promotes no pair of dtypes implicitly that loses values
-        raise TypeError(
-            f"changed: y must have the dtype of x, or one that JAX promotes, got {y.dtype} for {x.dtype}. Cast it."
-        ) from None
+def reads_batch(noise: Any) -> str | None:
+    """The part of a noise, as a user wrote it, that reads neighbouring examples; None if each example is separate."""
+    if not isinstance(noise, Noise):
+        return None
+    name, spec = address(noise.function), getattr(noise.function, "__noise__", None)
+    if spec is not None and spec.sees == "batch":
+        return name
+    if dict(noise.options).get("exact") is True:
+        return f"{name} with exact=True"
+    for value in noise.amounts.values():
+        if getattr(value, "sees", None) == "batch":
+            return f"{name} with {value!r}"
+        for inside in jax.tree.leaves(value, is_leaf=_noise.is_noise) if not isinstance(value, Noise) else (value,):
+            if found := reads_batch(inside):
+                return found
+    return None
 
 
 def _entry(padding: Any, name: Any) -> Any:

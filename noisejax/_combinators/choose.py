@@ -8,8 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from noisejax import _checks, _noise
+from noisejax._calls.arguments import host_amount
 from noisejax._calls.replay import pick_examples
-from noisejax._contract import Amount, host_amount
+from noisejax._contract import Amount
 from noisejax._noise import Noise, Run, Schedule, combinator
 from noisejax._padded import first_array
 from noisejax._random import sample

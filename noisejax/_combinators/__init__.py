@@ -1,0 +1,1 @@
+"""Combinators: functions that make a `Noise` of noises, and of functions."""
