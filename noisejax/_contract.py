@@ -278,6 +278,12 @@ def saturate(value: Any, dtype) -> jax.Array:
     return jnp.where(jnp.isnan(value), 0, value).astype(dtype)
 
 
+def fault(x: jax.Array, mask: Any, value: Any) -> Hit:
+    """A fault of real data: of the cells that are drawn, those are hit that change. Missing values stay missing."""
+    value = saturate(value, x.dtype)
+    return Hit(mask & (value != x) & (x == x), value)
+
+
 @jax.custom_jvp
 def straight_through(y: jax.Array, x: jax.Array) -> jax.Array:
     """The value of y to the bit, with the derivatives of x: in forward and reverse mode, and to any order."""

@@ -13,7 +13,7 @@ from jax import lax
 
 from noisejax import _checks
 from noisejax._checks import Amount
-from noisejax._contract import Hit, Mask, saturate
+from noisejax._contract import Mask
 from noisejax._random import sample
 from noisejax._random.stream import Stream, along, fold, numbers_along, positions, words
 from noisejax._sharding import automatic, computed_once
@@ -76,12 +76,6 @@ def extent(x: jax.Array, axis: int, where: Mask) -> jax.Array:
         return jnp.int32(x.shape[axis])
     valid = jnp.any(where, axis=channel_axes(x, axis), keepdims=True)
     return jnp.max(jnp.where(valid, positions(x, axis) + 1, 0), axis=axis, keepdims=True, initial=0)
-
-
-def fault(x: jax.Array, mask: Any, value: Any) -> Hit:
-    """A fault of samples: hits are those that change. Missing values stay missing."""
-    value = saturate(value, x.dtype)
-    return Hit(mask & (value != x) & (x == x), value)
 
 
 def latest(mask: jax.Array, number: jax.Array, axis: int) -> jax.Array:

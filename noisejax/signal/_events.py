@@ -7,12 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from noisejax import _checks
-from noisejax._contract import Amount, Hit, Mask, array_noise, wide
+from noisejax._contract import Amount, Hit, Mask, array_noise, fault, wide
 from noisejax._random import sample
 from noisejax._random.stream import positions, words
 from noisejax.signal._axes import (
     extent,
-    fault,
     latest,
     one_each,
     read,

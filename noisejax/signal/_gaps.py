@@ -8,12 +8,12 @@ import numpy as np
 from jax import lax
 
 from noisejax import _checks
-from noisejax._contract import Amount, Hit, Mask, array_noise, wide
+from noisejax._contract import Amount, Hit, Mask, array_noise, fault, wide
 from noisejax._random import sample
 from noisejax._random.stream import fold, positions, words
 from noisejax._sharding import automatic
 from noisejax.signal import _axes
-from noisejax.signal._axes import extent, fault, latest, one_each, read, same_at_all_times, steps, time_axis
+from noisejax.signal._axes import extent, latest, one_each, read, same_at_all_times, steps, time_axis
 
 FILLS = ("hold", "linear", "value")
 

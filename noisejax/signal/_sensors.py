@@ -6,10 +6,10 @@ import numpy as np
 from jax import lax
 
 from noisejax import _checks
-from noisejax._contract import Amount, Hit, Mask, array_noise, straight_through, wide
+from noisejax._contract import Amount, Hit, Mask, array_noise, fault, straight_through, wide
 from noisejax._random import sample
 from noisejax._random.stream import along, words
-from noisejax.signal._axes import chosen, fault, one_each, same_at_all_times, time_axis
+from noisejax.signal._axes import chosen, one_each, same_at_all_times, time_axis
 
 
 @array_noise(ranges={"std": _checks.nonnegative})

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 
 from noisejax import _checks
 from noisejax._calls.arguments import arithmetic_amount
-from noisejax._contract import Amount, Hit, Mask, array_noise, saturate
+from noisejax._contract import Amount, Hit, Mask, array_noise, fault
 from noisejax._random import sample
 from noisejax._random.stream import all_but, row_numbers, words
 from noisejax.tabular._cells import NUMBERS, real
@@ -144,5 +144,4 @@ def drift(
     else:
         value = new
         drawn = sample.bernoulli(words(key, "tabular.drift", **all_but(x, (-1,))), weight)
-    value = saturate(value, x.dtype)
-    return Hit(drawn & (value != x) & (x == x), value)
+    return fault(x, drawn, value)
