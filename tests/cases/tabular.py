@@ -34,6 +34,7 @@ def imitating(note, **more):
         model=model,
         elementwise=False,
         images=False,
+        heavy=True,
     )
 
 

@@ -90,6 +90,7 @@ def test_labels_on_the_host_are_checked_by_value(key):
             noise(key, np.array([0, 1, 3]))
 
 
+@pytest.mark.slow
 @made
 def test_transformations_pass_through(make, key):
     noise = make(nj.bind(nj.speckle, std=0.5))

@@ -43,6 +43,7 @@ def exported(noise, x, *axes):
     return export.export(run)(jax.ShapeDtypeStruct((2,), jnp.uint32), jax.tree.map(symbolic, x))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", WORKING)
 def test_the_number_of_examples_may_be_symbolic(name):
     noise, x = WORKING[name]

@@ -97,6 +97,7 @@ def two_processes(tmp_path_factory):
     pytest.fail("\n".join(errors))
 
 
+@pytest.mark.slow
 def test_two_processes_draw_what_one_draws(two_processes):
     key, (x, y) = jax.random.key(7), batch_on_device()
     expected = {name: np.asarray(jax.jit(f)(key, x, y)) for name, f in hosts_worker.noises().items()}

@@ -172,7 +172,13 @@ def test_public_names_are_documented_with_an_example(name):
         assert ">>> " in value.__doc__, f"nj.{name} has no example"
 
 
-@pytest.mark.parametrize("name", MODULES)
+# Examples of the modules at the top compile little; those of a domain or a door take seconds each.
+LONG = tuple(f"noisejax.{room}." for room in ROOMS - {"labels"})
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * name.startswith(LONG)) for name in MODULES]
+)
 def test_docstring_examples_run(name):
     module = importlib.import_module(name)
     assert module.__doc__ or name == "noisejax", f"{name} does not say what it is"

@@ -23,6 +23,7 @@ def made_up(rows=500, classes=3) -> _tables.Table:
     return _tables.Table("made up", frame, target, classes, (0, 1, 1, 1, 2), (0, 4))
 
 
+@pytest.mark.slow
 def test_the_rule_in_the_simulation_is_that_of_the_library():
     """Two implementations, the same draws: the same levels but for rounding at a threshold."""
     written = adaptive_simulation.RULES | {"written": lambda step: adaptive_simulation.Means(step, 0.25, 1.0, 8, 4)}
@@ -52,6 +53,7 @@ def test_figures_of_levels_that_are_known():
     assert found["false back-offs"] == pytest.approx(0.1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("classes", [3, 0])
 def test_every_recipe_is_measured_on_the_same_rows(classes):
     small = {"seeds": 2, "sizes": (200, 100, 150), "epochs": 6}

@@ -96,6 +96,7 @@ class Small(nnx.Module):
         return self.norm(self.dropout(self.linear(x)))
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_flax_dropout_is_restored_into_ours(tmp_path):
     """By the recipe of docs/guides/layers.md: the amounts are all that the checkpoint does not hold."""
 

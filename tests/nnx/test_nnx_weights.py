@@ -85,6 +85,7 @@ PRODUCTS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PRODUCTS)
 def test_per_example_noise_is_the_function_of_the_layers_product(name, key):
     make, x, product = PRODUCTS[name]

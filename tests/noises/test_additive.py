@@ -258,6 +258,7 @@ def test_colored_axis(axis):
     assert sorted(rough)[1] > 1.5  # independent along the others
 
 
+@pytest.mark.slow
 def test_colored_amounts_and_bad_input():
     x, key = jnp.zeros((4, 60, 2)), jax.random.key(0)
     exponent = jnp.array([0.0, 1.0, 2.0, 3.0]).reshape(4, 1, 1)

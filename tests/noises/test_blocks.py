@@ -23,6 +23,7 @@ def blocks(x, **arguments):
 # --- drop_block
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("sizes", "block_size"),
     [((20,), 3), ((20,), 4), ((9, 14), 3), ((9, 14), 4), ((6, 15), (2, 5)), ((5, 6, 7), 2), ((6, 6), 1), ((4, 9), 6)],

@@ -63,6 +63,7 @@ def test_parts_of_the_batch_mix_without_a_collective(name, axis_type, key):
         np.testing.assert_allclose(a, b, atol=2e-6)
 
 
+@pytest.mark.slow
 @axis_types
 @pytest.mark.parametrize("name", ["mixup, rolled", "swap"])
 def test_global_pairs_are_those_of_one_device(name, axis_type, key):

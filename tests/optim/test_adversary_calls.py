@@ -230,6 +230,7 @@ def micro_batches(at):
     return jax.value_and_grad(lambda w: losses(w, X[at], Y[at]).mean())
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("as_optax_needs")
 @pytest.mark.parametrize("wrap", [sam, asam, gsam, awp])
 def test_accumulated_gradients_are_averaged_at_the_perturbed_weights(wrap):

@@ -32,6 +32,7 @@ def train(optimizer, params, key, steps=20):
     return params
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NOISES)
 @pytest.mark.parametrize(
     "inner",

@@ -216,6 +216,7 @@ IMPOSSIBLE_LEVELS = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("level_to_noise", "levels", "match"), IMPOSSIBLE_LEVELS.values(), ids=IMPOSSIBLE_LEVELS)
 def test_levels_outside_the_range_of_an_amount(level_to_noise, levels, match):
     for _ in range(2):  # also when the program is already compiled

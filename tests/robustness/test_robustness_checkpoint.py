@@ -71,6 +71,7 @@ def test_other_levels_and_families_are_measured(tmp_path):
     assert sorted(Report.from_json(path.read_text()).levels) == ["a", "b", "c", "d"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "what"),
     [
@@ -139,6 +140,7 @@ class TestTrainMode:
                 x = layer(x)
             return x
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("layer", ["dropout", "statistics", "noise"])
     @pytest.mark.parametrize("closure", [False, True])
     def test_a_model_in_train_mode(self, layer, closure):

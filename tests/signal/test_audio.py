@@ -90,6 +90,7 @@ def test_bands_are_those_of_firwin(low, high, taps, key):
     np.testing.assert_allclose(signal.band_limit(key, X, rows, high, 8000.0, taps=taps), expected, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_no_limit_is_the_identity_and_padding_counts_as_silence(key):
     np.testing.assert_array_equal(signal.band_limit(key, X, 0.0, np.inf, 8000.0), X)
     y = np.asarray(signal.band_limit(key, X, 300.0, 2000.0, 8000.0, lengths=LENGTHS))

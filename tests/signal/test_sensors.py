@@ -28,6 +28,7 @@ FAULTS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [np.float32, jnp.bfloat16])
 @pytest.mark.parametrize("name", FAULTS)
 def test_hits_are_the_samples_that_change(name, dtype, key):

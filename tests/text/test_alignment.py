@@ -81,6 +81,7 @@ def test_batches_have_an_alignment_for_each_text(key):
     assert nj.text.alignment(inner)(key, text).source.shape == text.values.shape
 
 
+@pytest.mark.slow
 def test_spans_follow_their_characters(key):
     strings = prose(30, 60)
     text = nj.text.encode(strings, length=120)

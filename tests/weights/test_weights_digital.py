@@ -173,6 +173,7 @@ def test_only_the_chosen_bits_flip(dtype, bits, expected, key):
     assert set(np.flatnonzero(flipped_bits(x, bit_flips(key, x, 0.5, bits=bits)).any(0))) == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("dtype", "bits", "expected"),
     [

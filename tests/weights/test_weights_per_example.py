@@ -164,6 +164,7 @@ def test_batch_mode_is_one_weight_for_the_call(function, key):
         np.testing.assert_allclose(twice, 2 * y, rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_a_std_of_any_shape_means_the_same_as_the_full_one(function, key):
     _, x, w, _ = arrays("heads")
@@ -173,6 +174,7 @@ def test_a_std_of_any_shape_means_the_same_as_the_full_one(function, key):
         np.testing.assert_allclose(call(std), call(jnp.broadcast_to(std, w.shape)), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_contract(function, key):
     call, (_, x, w, std) = FUNCTIONS[function], arrays("tokens")
@@ -234,6 +236,7 @@ def test_the_backward_pass_saves_no_draw(function, scalar, key):
     assert sorted(a.shape for a, _ in saved if a.size > 1) == sorted(arguments)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("axis_type", [AxisType.Auto, AxisType.Explicit], ids=["auto", "explicit"])
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_a_sharded_batch_draws_the_same_without_a_collective(function, axis_type, key):

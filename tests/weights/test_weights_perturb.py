@@ -78,6 +78,7 @@ FLIPS = nj.bind(nj.weights.bit_flips, rate=0.5)
 QUANTIZED = ("int8", "uint8", "int4", "uint4", "int2", "float8_e4m3fn", "float8_e5m2", "float4_e2m1fn")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", QUANTIZED)
 @pytest.mark.parametrize(
     "noise", [FLIPS, nj.chain(FLIPS, nj.sometimes(FLIPS, 0.9, mode="batch"))], ids=["flips", "a chain"]

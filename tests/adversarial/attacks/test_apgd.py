@@ -63,6 +63,7 @@ AGREED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("norm", AGREED)
 def test_the_official_code_finds_the_same(norm, key):
     threat, (loss, args), start, robust, best = AGREED[norm]

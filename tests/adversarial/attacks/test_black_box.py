@@ -47,6 +47,7 @@ def compiled(**options):
     return quick(run)
 
 
+@pytest.mark.slow
 @every
 def test_what_is_far_inside_the_ball_is_found_and_what_is_outside_is_not(norm, key):
     order = {"linf": 1, "l2": 2, "l1": np.inf}[norm]

@@ -55,6 +55,7 @@ def threat_of(name, bounds=(0, 1)):
     return L2(0.25, bounds) if name in ("cw", "ddn") else Linf(0.25, bounds)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ATTACKS)
 def test_an_example_outside_its_bounds_is_an_error_or_nan(name):
     attack = ATTACKS[name]
@@ -118,6 +119,7 @@ def test_losses_that_are_not_finite_are_warned_about(name):
         ATTACKS[name](X, threat_of(name), fragile)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "model",
     [
@@ -147,6 +149,7 @@ def test_autoattack_counts_clean_nan_logits_as_wrong():
     assert not found.robust[0] and found.accuracy["clean"] == pytest.approx(2 / 3)
 
 
+@pytest.mark.slow
 def test_evaluate_counts_losses_that_are_not_finite():
     def evaluate(model):
         loss, held = adversarial.untargeted(model), adversarial.misclassified(model)
@@ -186,6 +189,7 @@ def test_vanished_gradients_are_warned_about():
         adversarial.deepfool(KEY, steps, X, Y, Linf(0.01, (0, 1)))
 
 
+@pytest.mark.slow
 def test_a_model_that_draws_noise_gives_no_cause_to_doubt_its_batches():
     """Its draws belong to places in the batch: they change with the order, which is no fault."""
 

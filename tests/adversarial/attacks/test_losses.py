@@ -124,6 +124,7 @@ def test_log_odds_are_those_of_the_softmax():
         adversarial.log_odds(logits, labels + 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scale", [1, 1000, 1e6])
 @pytest.mark.parametrize("name", ["fgsm", "bim", "pgd", "mi_fgsm", "ni_fgsm", "apgd", "ddn"])
 def test_the_scale_of_the_logits_hides_no_gradient(key, name, scale):

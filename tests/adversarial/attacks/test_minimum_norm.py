@@ -79,6 +79,7 @@ def fewest():
     return best
 
 
+@pytest.mark.slow
 @every
 def test_linear_models(case, key):
     norm = ATTACKS[case][1]

@@ -155,6 +155,7 @@ def test_the_short_run_fools_those_that_the_whole_one_does(key, monkeypatch):
     assert short.evaluations["apgd-ce"] < whole.evaluations["apgd-ce"] == 32 * 102
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("last", [-1.0, -np.inf])
 def test_one_program_of_auto_pgd_climbs_each_loss(last):
     logits = jnp.array([[2.0, 1.0, 0.5, last]])
@@ -304,6 +305,7 @@ def test_it_is_no_part_of_a_compiled_function(key):
         jax.jit(lambda x: adversarial.autoattack(key, predict, x, Y, Linf(0.1, (0, 1))).x)(X)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "model",
     [

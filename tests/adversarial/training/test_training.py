@@ -274,6 +274,7 @@ class Normed(nnx.Module):
         return self.last(self.dropout(nnx.relu(self.norm(self.first(x)))))
 
 
+@pytest.mark.slow
 def test_a_model_in_train_mode_changes_its_statistics_on_clean_and_adversarial_examples_alone(key):
     model = Normed(nnx.Rngs(0))
     model.train()
