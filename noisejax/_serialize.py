@@ -207,7 +207,7 @@ def from_dict(document: Mapping[str, Any], functions: Mapping[str, Callable] | N
     """
     if not isinstance(document, Mapping) or "noisejax" not in document or "noise" not in document:
         raise ValueError(f"from_dict: document must be the result of noise.to_dict(), got {document!r}.")
-    if document["noisejax"] != VERSION:
+    if not isinstance(document["noisejax"], int) or document["noisejax"] != VERSION:
         raise ValueError(
             f"from_dict: the document has version {document['noisejax']!r}, but this noisejax reads version {VERSION}."
         )

@@ -7,6 +7,7 @@ from typing import Any, Literal, TypedDict
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
 from noisejax import _checks
 from noisejax.adversarial._health import host_value
@@ -57,6 +58,11 @@ positive = _checks.Range("above 0 and finite", lambda v: (v > 0) & (v < np.inf),
 decay = _checks.Range("in [0, 1)", lambda v: (v >= 0) & (v < 1), "It is the share of the past that is kept.")
 share = _checks.Range("in (0, 1]", lambda v: (v > 0) & (v <= 1), "")
 real = _checks.Range("a finite number", lambda v: (v == v) & (abs(v) < np.inf), "")
+
+
+def check_transform(function: str, tx: Any) -> None:
+    if not isinstance(tx, optax.GradientTransformation):
+        raise TypeError(f"{function}: tx must be an optax transform such as optax.sgd(0.1), got {_checks.shown(tx)}.")
 
 
 def check_amount(function: str, name: str, value: Any, inside: Callable = nonnegative) -> None:

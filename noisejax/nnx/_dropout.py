@@ -1,15 +1,22 @@
 """Layers that drop elements, channels, blocks, patches or whole branches."""
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import jax
+import numpy as np
 from flax import nnx
 
 from noisejax import _checks
 from noisejax._contract import X
 from noisejax._noises import blocks, masking
 from noisejax.nnx._layer import ArrayNoiseLayer, NoiseLayer, RateLayer, Streams
+
+
+def _axes(layer: nnx.Module, value: Any) -> tuple[int, ...]:
+    if not isinstance(value, (tuple, list)) or not all(isinstance(axis, (int, np.integer)) for axis in value):
+        raise TypeError(f"{type(layer).__name__}: broadcast_dims must be a tuple of axes, got {_checks.shown(value)}.")
+    return tuple(value)
 
 
 class Dropout(ArrayNoiseLayer, nnx.Dropout):
@@ -55,7 +62,7 @@ class Dropout(ArrayNoiseLayer, nnx.Dropout):
         rngs: Streams = None,
     ):
         NoiseLayer.__init__(self, deterministic=deterministic, rng_collection=rng_collection, rngs=rngs)
-        self.broadcast_dims = tuple(broadcast_dims)
+        self.broadcast_dims = _axes(self, broadcast_dims)
         self._add(rate=rate)
 
 
@@ -208,7 +215,7 @@ class DropBlock(ArrayNoiseLayer):
     ):
         super().__init__(deterministic=deterministic, rng_collection=rng_collection, rngs=rngs)
         self.block_size = tuple(block_size) if isinstance(block_size, (list, tuple)) else block_size
-        self.broadcast_dims = tuple(broadcast_dims)
+        self.broadcast_dims = _axes(self, broadcast_dims)
         self.axes = None if axes is None else tuple(axes)
         self.scale_by_keep = scale_by_keep
         self._add(rate=rate)

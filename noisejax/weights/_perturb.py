@@ -96,9 +96,9 @@ def _selection(function: str, tree: Any, only: Any, widest: int) -> list[bool]:
         for (name, variable), leaf, fixed in zip(named, leaves, fixed_amounts(tree), strict=True)
     ]
     if leaves and patterns is not None and not callable(only) and not any(chosen):
+        names = ", ".join(name for name, _ in named[:8]) + (", ..." if len(named) > 8 else "")
         raise ValueError(
-            f"{function}: only={only!r} selects no floating-point leaf of {', '.join(name for name, _ in named[:8])}"
-            f"{', ...' if len(named) > 8 else ''}."
+            f"{function}: only={only!r} selects no floating-point leaf of the tree; its leaves are {names}."
         )
     return chosen
 

@@ -1,6 +1,6 @@
 """Draws spoilt calls, judges them and counts outcomes by module."""
 
-import random
+import hashlib
 from collections import Counter
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -31,7 +31,8 @@ def everything(seed: int = 0, only: str = "", few: int | None = None) -> list[tu
     """Every spoilt call, or those of a few right ones whose programs compile in a moment."""
     found, chosen = [], [call for call in calls.every() if only in call.name]
     if few is not None:
-        chosen = random.Random(seed).sample([call for call in chosen if not call.expensive], few)
+        cheap = [call for call in chosen if not call.expensive]
+        chosen = sorted(cheap, key=lambda call: _rank(seed, call.name))[:few]
     for call in chosen:
         for name in call.spoilt:
             found += [(call, name, mutation) for mutation in mutations.mutations(call, name)]
@@ -43,8 +44,13 @@ def everything(seed: int = 0, only: str = "", few: int | None = None) -> list[tu
 def drawn(number: int, seed: int, **which) -> list[tuple[Call, str, Mutation]]:
     """A pseudo-random choice of spoilt calls, in an order in which calls of one callable share compiled programs."""
     pool = everything(seed, **which)
-    chosen = random.Random(seed).sample(range(len(pool)), min(number, len(pool)))
-    return [pool[i] for i in sorted(chosen)]
+    ranks = sorted((_rank(seed, f"{c.name}, {name}: {mutation.name}"), i) for i, (c, name, mutation) in enumerate(pool))
+    return [pool[i] for i in sorted(i for _, i in ranks[:number])]
+
+
+def _rank(seed: int, text: str) -> bytes:
+    """A pseudo-random order in which a new callable does not change what is drawn of the others."""
+    return hashlib.blake2b(f"{seed} {text}".encode()).digest()
 
 
 def outcomes(chosen: list[tuple[Call, str, Mutation]]) -> Iterator[tuple[Call, str, Mutation, judge.Outcome]]:

@@ -113,7 +113,9 @@ def test_quantized_weights_and_a_noise_of_floats(dtype, key):
 
 
 def test_errors(key):
-    with pytest.raises(ValueError, match=r"only='\*/kernl' selects no floating-point leaf of a/bias, a/kernel"):
+    with pytest.raises(
+        ValueError, match=r"only='\*/kernl' selects no floating-point leaf of the tree; its leaves are a/bias, a/kernel"
+    ):
         perturb(key, tree(), NOISE, only="*/kernl")
     with pytest.raises(TypeError, match="only must be a pattern"):
         perturb(key, tree(), NOISE, only=["*"])

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from noisejax import _checks
 from noisejax._random import sample
 from noisejax._random.stream import stage
 from noisejax.adversarial._attacks.driver import choose_examples, run_attack
@@ -125,7 +126,7 @@ def apgd(
     run = functools.partial(
         run_attack, "apgd", loss=climbed(loss, eot), x=x, args=args, random_start=random_start, eot=eot
     )
-    if not shrinking:
+    if not _checks.flag("apgd", "shrinking", shrinking):
         tx = transform(steps, 0.2 if drawn else None)
         return run(key, tx, threat=threat, steps=steps, start=first, restarts=restarts, **options)
     part = math.ceil(0.3 * steps)

@@ -13,7 +13,7 @@ from noisejax import _checks
 from noisejax._random.stream import fold, keys, stage
 from noisejax.adversarial._health import doubt
 from noisejax.adversarial._inputs import check_attack, without_outside
-from noisejax.adversarial._options import check_amount
+from noisejax.adversarial._options import check_amount, check_transform
 from noisejax.adversarial._threats.balls import Threat, as_column
 
 # The time to compile unrolled steps grows with their number. With 100 of them, a small convnet gains in its first run
@@ -155,8 +155,7 @@ def run_attack(
     """`attack` on behalf of the function `name`, which heads its errors and warnings."""
     x = check_attack(name, key, loss, x, threat, args, steps=steps, restarts=restarts, eot=eot)
     random_start = _checks.flag(name, "random_start", random_start)
-    if not isinstance(tx, optax.GradientTransformation):
-        raise TypeError(f"{name}: tx must be an optax transform such as optax.sgd(0.1), got {_checks.shown(tx)}.")
+    check_transform(name, tx)
     for what, function in (("success", success), ("lookahead", lookahead)):
         if function is not None:
             _checks.function(name, what, function, "of the arguments that the documentation shows")

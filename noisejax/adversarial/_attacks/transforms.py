@@ -13,7 +13,7 @@ import optax
 
 from noisejax import _checks
 from noisejax._contract import Amount
-from noisejax.adversarial._options import check_amount, check_number
+from noisejax.adversarial._options import check_amount, check_number, check_transform
 from noisejax.adversarial._threats.balls import Threat, as_column, divide_or, fit_to_rank, max_abs
 from noisejax.adversarial._threats.sparse import L1
 
@@ -35,11 +35,8 @@ def for_each_example(tx: optax.GradientTransformation) -> optax.GradientTransfor
       >>> tx.update(grads, tx.init(grads))[0].tolist()
       [[0.0, -1.0], [0.5, 0.0]]
     """
+    check_transform("for_each_example", tx)
     tx = optax.with_extra_args_support(tx)
-    if not isinstance(tx, optax.GradientTransformation):
-        raise TypeError(
-            f"for_each_example: tx must be an optax transform such as optax.sgd(0.1), got {_checks.shown(tx)}."
-        )
 
     def single(leaf):
         return leaf[None]

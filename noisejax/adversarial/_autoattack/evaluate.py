@@ -24,6 +24,7 @@ from noisejax.adversarial._attacks.driver import (
 from noisejax.adversarial._attacks.transforms import for_each_example
 from noisejax.adversarial._health import doubt, host_value
 from noisejax.adversarial._inputs import check_attack, is_outside, without_outside
+from noisejax.adversarial._options import check_transform
 from noisejax.adversarial._threats.balls import Threat, as_column, check_ids
 
 
@@ -120,6 +121,7 @@ def evaluate(
       [0, 0, 0, 1, 1, 1, 0, 0, 0]
     """
     x = check_attack("evaluate", key, loss, x, threat, args, steps=steps, restarts=restarts, eot=eot)
+    check_transform("evaluate", tx)
     _checks.count("evaluate", "slots", slots, 1, "It is static.")
     random_start = _checks.flag("evaluate", "random_start", random_start)
     _checks.function("evaluate", "success", success, "success(x, *args) -> (B,) booleans")
