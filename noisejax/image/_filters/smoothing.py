@@ -75,7 +75,8 @@ def along_path(x: jax.Array, weights: jax.Array, rows: jax.Array, columns: jax.A
         start = (reach.above + row, (reach.left + column) * channels)
         return total + weight * lax.dynamic_slice(flat, start, (height, width * channels)), None
 
-    total = jnp.zeros((height, width * channels), x.dtype)
+    # Zeros of x rather than of its shape: inside shard_map they vary over the mesh as x does.
+    total = jnp.zeros_like(x).reshape(height, width * channels)
     return lax.scan(add, total, (weights, rows, columns))[0].reshape(x.shape)
 
 
@@ -104,7 +105,7 @@ def by_disk(x: jax.Array, radius: float, alias: float) -> jax.Array:
         return total + (after - before), None
 
     columns = (jnp.arange(2 * half + 1, dtype=jnp.int32), jnp.asarray(tops))
-    disk = lax.scan(add, jnp.zeros((tall, wide * channels), x.dtype), columns)[0].reshape(tall, wide, channels)
+    disk = lax.scan(add, jnp.zeros_like(padded[:tall, :wide]).reshape(tall, -1), columns)[0].reshape(tall, wide, channels)
     weights = (soft / np.sqrt(area)).astype(np.float32)
     disk = jnp.asarray(sum(w * disk[n : n + height] for n, w in enumerate(weights)))
     disk = jnp.asarray(sum(w * disk[:, n : n + width] for n, w in enumerate(weights)))

@@ -50,7 +50,7 @@ def rounded(tx):
 
 
 def loss(params, x):
-    return jnp.mean((x @ params["kernel"] + params["bias"]) ** 2)
+    return jnp.mean((x @ params["kernel"] + params["bias"][None]) ** 2)
 
 
 def noisy_gradients(function):
