@@ -83,7 +83,7 @@ def show(report: "Report", confidence: float) -> None:
         from rich.console import Console
         from rich.table import Table
     except ImportError as error:
-        raise ImportError("print needs rich: pip install rich. print(report) shows plain text.") from error
+        raise ImportError("print needs rich: pip install 'noisejax[report]'. print(report) shows plain text.") from error
     console = Console()
     console.print(f"[bold]{report!r}[/bold]", highlight=False)
     for metric, _, higher, _ in report.metrics:

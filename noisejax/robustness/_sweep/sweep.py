@@ -203,7 +203,7 @@ def _bar(shown: bool, total: int) -> Iterator[Callable[[], None]]:
     try:
         from rich.progress import Progress
     except ImportError as error:
-        raise ImportError("sweep: progress=True needs rich: pip install 'noisejax[rich]'.") from error
+        raise ImportError("sweep: progress=True needs rich: pip install 'noisejax[report]'.") from error
     with Progress() as bar:
         task = bar.add_task("sweep", total=total)
         yield lambda: bar.advance(task)
