@@ -111,7 +111,7 @@ def crossed_interval(
         missing = np.full(scores.shape[:-2], np.nan)
         return missing, missing, missing
     share = counts / total
-    by_model, by_unit = (scores * share).sum(-1), scores.mean(-2)
+    by_model, by_unit = (scores * counts).sum(-1) / total, scores.mean(-2)
     mean = by_model.mean(-1)
     level = 0.5 + confidence / 2
     z = special.ndtri(level)

@@ -105,7 +105,8 @@ def by_column(name: str, noise: Callable[..., Any], columns: Sequence[str] | int
         def hit(key, x):
             if x.ndim != 2 or x.shape[1] != len(names):
                 raise ValueError(f"by_column: x must have {len(names)} columns, got shape {tuple(x.shape)}.")
-            return jnp.where(jnp.arange(len(names)) == column, noise(key, x), x)
+            hit_here = jnp.arange(len(names)) == jnp.asarray(column, jnp.float32).astype(jnp.int32)
+            return jnp.where(hit_here[None], noise(key, x), x)
 
         return hit
 

@@ -76,9 +76,14 @@ def impossible(outputs: Any, y: Any) -> Any:
     return xp.any(negative if known is None else negative | (y >= known))
 
 
+def _lifted(y: Any, like: Any) -> Any:
+    """y with as many axes as the outputs of several models have."""
+    return y.reshape((1,) * (like.ndim - y.ndim) + y.shape)
+
+
 def accuracy(outputs, y):
-    n = y.shape[0]
-    return classes(outputs, n).astype(int) == labels(outputs, y).astype(int)
+    found = classes(outputs, y.shape[0])
+    return found.astype(int) == _lifted(labels(outputs, y).astype(int), found)
 
 
 def _rows(outputs: Any, y: Any, metric: str) -> tuple[Any, Any]:
@@ -90,8 +95,9 @@ def _rows(outputs: Any, y: Any, metric: str) -> tuple[Any, Any]:
             f"sweep: for {metric}, predict must return logits or probabilities of shape (..., {n}, classes), got {got}."
         )
     if _is_float(y) and y.ndim == 2:
-        return outputs, y
-    return outputs, (labels(outputs, y, metric)[:, None] == xp.arange(outputs.shape[-1])).astype(outputs.dtype)
+        return outputs, _lifted(y, outputs)
+    known = labels(outputs, y, metric)[:, None] == xp.arange(outputs.shape[-1])[None]
+    return outputs, _lifted(known.astype(outputs.dtype), outputs)
 
 
 def log_loss(outputs, y):
@@ -122,11 +128,13 @@ def numbers(outputs: Any, y: Any, metric: str) -> Any:
 
 
 def squared_error(outputs, y):
-    return (numbers(outputs, y, "squared_error") - y) ** 2
+    found = numbers(outputs, y, "squared_error")
+    return (found - _lifted(y, found)) ** 2
 
 
 def absolute_error(outputs, y):
-    return abs(numbers(outputs, y, "absolute_error") - y)
+    found = numbers(outputs, y, "absolute_error")
+    return abs(found - _lifted(y, found))
 
 
 def ndcg(outputs, y):
@@ -140,9 +148,11 @@ def ndcg(outputs, y):
             f"{getattr(outputs, 'shape', type(outputs).__name__)} and {tuple(y.shape)}."
         )
     xp = _of(outputs)
-    discount = 1 / xp.log2(xp.arange(2, y.shape[1] + 2))
+    y = _lifted(y, outputs)
+    discount = _lifted(1 / xp.log2(xp.arange(2, y.shape[-1] + 2)), outputs)
     order = xp.argsort(-outputs, axis=-1)
     gains = xp.take_along_axis(xp.broadcast_to(y, outputs.shape), order, axis=-1)
     ideal = (-xp.sort(-y, axis=-1) * discount).sum(-1)
     found = (gains * discount).sum(-1)
+    ideal = xp.broadcast_to(ideal, found.shape)
     return xp.where(ideal > 0, found / xp.where(ideal > 0, ideal, 1), 1.0)

@@ -83,7 +83,7 @@ def show(report: "Report", confidence: float) -> None:
         from rich.console import Console
         from rich.table import Table
     except ImportError as error:
-        raise ImportError("print needs rich: pip install 'noisejax[report]'. print(report) shows plain text.") from error
+        raise ImportError("print needs rich: pip install 'noisejax[report]'. print(report) needs nothing.") from error
     console = Console()
     console.print(f"[bold]{report!r}[/bold]", highlight=False)
     for metric, _, higher, _ in report.metrics:
@@ -229,6 +229,12 @@ def _fields(data: dict[str, Any], max_bytes: int) -> dict[str, Any]:
     problems = {name: {int(i): str(t) for i, t in data["problems"].get(name, {}).items()} for name in levels}
     shown = {name: _list(data["shown"][name], object, len(levels.get(name, [0]))) for name in ("", *levels)}
     shift = {name: _list(data["shift"].get(name, [None] * len(at)), object, len(at)) for name, at in levels.items()}
+    for moved in (of for cells_ in shift.values() for of in cells_ if of is not None):
+        _require(isinstance(moved, dict) and set(moved) == {"column", "ks", "wasserstein", "psi"}, "a shift is not one")
+        size = len(_list(moved["column"], str))
+        _require(size > 0, "a shift has no column")
+        for kind in ("ks", "wasserstein", "psi"):
+            _list(moved[kind], (int, float, type(None)), size)
     pairing = data["pairing"]
     _require(isinstance(pairing, str) and len(pairing) == 16 and set(pairing) <= set("0123456789abcdef"), "pairing")
     return {

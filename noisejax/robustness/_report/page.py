@@ -104,15 +104,17 @@ def _example(rows: Any) -> dict[str, Any]:
         array = np.asarray(values, np.float64)
     except (TypeError, ValueError):
         array = np.zeros(0)
-    if array.ndim == 3 or (array.ndim == 4 and array.shape[-1] in (1, 3)):
-        if max(array.shape[1:3]) <= 256 and min(array.shape[1:3]) >= 4:
-            return {"pictures": [_picture(picture) for picture in array]}
+    pictures = array.ndim == 3 or (array.ndim == 4 and array.shape[-1] in (1, 3))
+    if pictures and max(array.shape[1:3]) <= 256 and min(array.shape[1:3]) >= 4:
+        return {"pictures": [_picture(picture) for picture in array]}
     if not isinstance(values, list):
         return {"table": []}
+    names = rows.get("columns")
+    columns = [str(name) for name in names] if isinstance(names, list) else []
     cells = [row if isinstance(row, list) else [row] for row in values]
     flat = [np.asarray(row, object).reshape(-1).tolist()[:_MOST_COLUMNS] for row in cells]
     table = [[f"{v:.4g}" if isinstance(v, float) else str(v)[:60] for v in row] for row in flat]
-    return {"table": table, "columns": rows.get("columns", [])[:_MOST_COLUMNS]}
+    return {"table": table, "columns": columns[:_MOST_COLUMNS]}
 
 
 def _picture(values: np.ndarray) -> str:

@@ -376,7 +376,7 @@ class Report:
         return self._at(family, level, metric).combined(1.0, other._at(family, level, metric), -1.0)
 
     def _paired(self, other: "Report") -> bool:
-        return self.pairing == other.pairing and self.models == other.models
+        return (self.pairing, self.models, self.examples) == (other.pairing, other.models, other.examples)
 
     def _check_paired(self, function: str, other: "Report") -> None:
         if not self._paired(other):

@@ -12,13 +12,16 @@ from noisejax._noise import Combinator, Noise, is_noise
 from noisejax.robustness._families import Family, is_traced
 
 
-def check(family: Family, host: bool) -> None:
-    """Requires noises whose amounts are within their ranges at every level, as `bind` does of numbers."""
+def check(family: Family, host: bool) -> bool:
+    """Requires noises whose amounts are within their ranges at every level, as `bind` does of numbers.
+
+    Returns whether a noise hides its amounts, so that it has to be asked.
+    """
     if not is_traced(family, host):
         for level in family.levels:
             made = _within(family, level, family.noise_at, float(level))
             _checks.function("sweep", f"noise_at of {family.name!r} at {level:g}", made, _FORM[family.on])
-        return
+        return False
     found: dict[str, Any] = {}
 
     def amounts(level):
@@ -40,6 +43,7 @@ def check(family: Family, host: bool) -> None:
         for (function, name, inside), both in zip(found["names"], ends, strict=True):
             for value in np.asarray(both):
                 _within(family, level, inside, function, name, float(value))
+    return bool(found["opaque"]) and family.on != "attack"
 
 
 _FORM = {
@@ -64,10 +68,6 @@ def ask(family: Family, key: Any, x: Any, y: Any) -> None:
             raise ValueError(f"sweep: the level {level:g} of {family.name!r} is not valid. {error}") from None
         except Exception:
             pass
-
-
-def is_opaque(noise: Any) -> bool:
-    return None in _amounts(noise)
 
 
 def acts_in_parts(noise: Any, n: int) -> bool:

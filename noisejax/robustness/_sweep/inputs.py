@@ -133,7 +133,7 @@ def problem(faults: int) -> str:
     return {
         0: "",
         run.NOT_FINITE: "predict or the metric returned values that are not finite",
-        run.IMPOSSIBLE: "the noise made labels that are not classes of predict; fix its num_classes",
+        run.IMPOSSIBLE: "the noise made labels that are not classes of the model; fix its num_classes",
     }[faults]
 
 

@@ -102,7 +102,8 @@ def sweep(
     host = inputs.runs_on_host(predict, x, names) if host is None else host
     batch = min(n, batch_size or inputs.batch_of(x, n))
     for family in families:
-        amounts.check(family, host)
+        if amounts.check(family, host) and not host:
+            amounts.ask(family, key, x, y)
     parts = inputs.parts_of(y, groups, names, n, any(KNOWN.get(m.name) is m and m.name in CLASSES for m in measures))
     setup = Setup(measures, n, parts, resamples)
     plan = run.Plan(measures, head=min(n, run.COMPARED if shift else run.SHOWN))
@@ -165,15 +166,12 @@ def sweep(
 
 def _measured(family, runs, setup, kept, of_family, draws, columns, failures, advance) -> list[dict[str, Any]]:
     """The levels of one family: arrays, the problem if there is one, first rows, and the shift of columns."""
-    found, program, draw_keys, asked = [], None, None, False
+    found, program, draw_keys = [], None, None
     for level in family.levels:
         cell = kept.cell(family.name, float(level))
         if cell is None:
             program = program or runs.program(family)
             draw_keys = keys_of(of_family, jnp.arange(draws)) if draw_keys is None else draw_keys
-            if not asked and not runs.host and family.on in ("x", "batch"):
-                asked = True
-                amounts.ask(family, jax.random.key(0), runs.x, runs.y)
             cell = {"arrays": {}, "problem": "", "shown": None, "shift": None}
             collected, first = Cell(setup), None
             try:
