@@ -175,8 +175,8 @@ def show(console, table, reports, levels, axes):
     text = (
         f"Passes: the noise level up to which a model keeps {SHARE:.0%} of the baseline's clean accuracy "
         f"({threshold:.3f}; always predicting the larger class gives {majority:.3f}). ± and brackets: 95 % intervals "
-        "over seeds and test rows. Notes: paired accuracy difference from the baseline, in points, where it is significant "
-        "at 5 % (corrected for the number of comparisons by Holm's method). Final level of the adaptive mixture, by seed: "
+        "over seeds and test rows. Notes: paired accuracy difference from the baseline, in points, where it is "
+        "significant at 5 % after Holm's correction. Final level of the adaptive mixture, by seed: "
         f"{', '.join(f'{level:.2f}' for level in levels[:, -1])}.\n"
     )
     console.print(text, highlight=False)
