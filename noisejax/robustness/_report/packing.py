@@ -19,7 +19,7 @@ def unpacked(where: str, value: Any, max_bytes: float = math.inf) -> np.ndarray:
     Raises:
       ValueError: it is none, is damaged, or is larger than max_bytes.
     """
-    shape = value.get("shape") if isinstance(value, dict) else None
+    shape: Any = value.get("shape") if isinstance(value, dict) else None
     text = value.get("float32") if isinstance(value, dict) else None
     whole = isinstance(shape, list) and all(type(n) is int and 0 <= n < 2**40 for n in shape) and len(shape) <= 8
     if not whole or not isinstance(text, str):

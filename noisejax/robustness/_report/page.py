@@ -117,7 +117,7 @@ def _example(rows: Any) -> dict[str, Any]:
     return {"table": table, "columns": columns[:_MOST_COLUMNS]}
 
 
-def _picture(values: np.ndarray) -> str:
+def _picture(values: Any) -> str:
     """A PNG as a data address. Values are taken as 0 to 1, or as 0 to 255 if one exceeds 1.5."""
     if not np.isfinite(values).all():
         values = np.nan_to_num(values)

@@ -407,8 +407,8 @@ class Report:
     def _passes(self, family: str, curve: Interval, sign: float, threshold: float) -> Passes:
         levels = self.levels[family]
         bounds = (curve.mean, *((curve.lower, curve.upper) if sign > 0 else (curve.upper, curve.lower)))
-        found = (_crossing(levels, sign * np.asarray(bound), threshold) for bound in bounds)
-        return Passes(*found, float(levels[0]), float(levels[-1]))
+        mean, lower, upper = (_crossing(levels, sign * np.asarray(bound), threshold) for bound in bounds)
+        return Passes(mean, lower, upper, float(levels[0]), float(levels[-1]))
 
 
 def _numbers(sample: Any) -> dict[str, np.ndarray]:

@@ -24,9 +24,11 @@ def shift_of(before: Any, after: Any) -> dict[str, list] | None:
         found["column"].append(name)
         found["psi"].append(round(psi(a, b), 6))
         if not len(known) or not len(noisy):
-            found["ks"].append(None), found["wasserstein"].append(None)
+            found["ks"].append(None)
+            found["wasserstein"].append(None)
             continue
-        found["ks"].append(round(float(stats.ks_2samp(known, noisy, method="asymp").statistic), 6))
+        test: Any = stats.ks_2samp(known, noisy, method="asymp")
+        found["ks"].append(round(float(test.statistic), 6))
         spread = float(known.std()) or 1.0
         found["wasserstein"].append(round(float(stats.wasserstein_distance(known, noisy)) / spread, 6))
     return found

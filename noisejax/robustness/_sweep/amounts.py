@@ -5,7 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
+from jax.core import Tracer, eval_jaxpr
 
 from noisejax import _checks
 from noisejax._noise import Combinator, Noise, is_noise
@@ -39,7 +39,7 @@ def check(family: Family, host: bool) -> bool:
 
     program = jax.make_jaxpr(amounts)(jnp.float32(0))
     for level in family.levels:
-        ends = jax.core.eval_jaxpr(program.jaxpr, program.consts, jnp.float32(level))
+        ends = eval_jaxpr(program.jaxpr, program.consts, jnp.float32(level))
         for (function, name, inside), both in zip(found["names"], ends, strict=True):
             for value in np.asarray(both):
                 _within(family, level, inside, function, name, float(value))

@@ -19,7 +19,7 @@ class Cell:
         self.setup = setup
         self.sums: dict[str, Any] = {}
         self.parts: dict[str, Any] = {}
-        self.outputs: list[list[Any]] = []  # by draw, by part of the examples
+        self.outputs: list[tuple[Any, Any]] = []  # by draw: outputs (models, n, ...) and y
 
     def add(self, start: int, scores: dict[str, np.ndarray]) -> None:
         """Scores of examples from `start`, averaged over draws: (models, n) by metric."""
@@ -122,8 +122,9 @@ class Setup:
             rows = []
             for number in range(first, min(first + at_once, self.resamples)):
                 index = np.arange(n, dtype=np.uint64) + np.uint64(number) * np.uint64(n)
-                words = (host.words(stream, tag, index) for tag in ("resample", "resample.2"))
-                rows.append(np.bincount(host.integers(*words, n), minlength=n).astype(np.uint16))
+                first_word, second = (host.words(stream, tag, index) for tag in ("resample", "resample.2"))
+                drawn = host.integers(first_word, second, n)
+                rows.append(np.bincount(drawn, minlength=n).astype(np.uint16))
             yield np.stack(rows)
         parts = min(n, LEFT_OUT)
         part = np.arange(n) % parts

@@ -97,7 +97,7 @@ class TrainMode(ValueError):
     """A model in train mode, which no sweep can measure."""
 
 
-def applied(family: Family, noise: Any, key: Any, predict: Callable, x: Any, y: Any) -> tuple[Any, Any]:
+def applied(family: Any, noise: Any, key: Any, predict: Callable, x: Any, y: Any) -> tuple[Any, Any]:
     """The noisy (x, y)."""
     if family.on == "attack":
         return noise(key, predict, (x, y)), y
@@ -113,7 +113,8 @@ class Program:
     """The compiled program of one family; without a family, of clean examples."""
 
     def __init__(self, plan: Plan, family: Family | None, fixed: Any = None):
-        self.plan, self.family, self.fixed = plan, family, fixed
+        self.plan, self.fixed = plan, fixed
+        self.family: Any = family
         self.run = jax.jit(self._run)
         self.noisy = jax.jit(self._noisy)
 

@@ -121,7 +121,7 @@ def sweep(
     clean = clean_cell.finish()
     report = Report(
         levels={family.name: family.levels for family in families},
-        labels={family.name: family.labels for family in families if family.labels is not None},
+        labels={family.name: tuple(family.labels) for family in families if family.labels is not None},
         metrics=tuple((m.name, m.over, m.higher_is_better, m.best) for m in measures),
         draws=draws,
         examples=n,
