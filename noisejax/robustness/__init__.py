@@ -1,17 +1,23 @@
-"""Model accuracy under increasing noise: a sweep over levels, a report with intervals, and plots of both."""
+"""How robust a model is: scores under growing noise with intervals, comparisons, tolerated levels and pages."""
 
-from noisejax.robustness._compare import Comparison as Comparison, compare as compare
+from noisejax.robustness._families import Family as Family, by_column as by_column
+from noisejax.robustness._metrics.metric import Metric as Metric
 from noisejax.robustness._plot import plot as plot, plot_features as plot_features
-from noisejax.robustness._report import Interval as Interval, Passes as Passes, Report as Report
-from noisejax.robustness._sweep import on_batch as on_batch, sweep as sweep
+from noisejax.robustness._report.compare import Comparison as Comparison, compare as compare
+from noisejax.robustness._report.report import Passes as Passes, Report as Report, Sensitivity as Sensitivity
+from noisejax.robustness._report.samples import Interval as Interval
+from noisejax.robustness._sweep.sweep import sweep as sweep
 
 __all__ = [
     "Comparison",
+    "Family",
     "Interval",
+    "Metric",
     "Passes",
     "Report",
+    "Sensitivity",
+    "by_column",
     "compare",
-    "on_batch",
     "plot",
     "plot_features",
     "sweep",

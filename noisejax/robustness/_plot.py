@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 
 from noisejax import _checks
-from noisejax.robustness._report import Report, check_reports, check_share
+from noisejax.robustness._report.compare import check_reports
+from noisejax.robustness._report.report import Report, check_share
 
 
 def plot(
@@ -37,7 +38,7 @@ def plot(
       >>> import jax, jax.numpy as jnp, noisejax as nj
       >>> from noisejax import robustness
       >>> x = nj.gaussian(jax.random.key(0), jnp.zeros((200, 2)), 1.0)
-      >>> families = {"gaussian": (lambda std: nj.bind(nj.gaussian, std=std), [0.0, 0.5, 1.0])}
+      >>> families = [robustness.Family("gaussian", lambda std: nj.bind(nj.gaussian, std=std), [0.0, 0.5, 1.0])]
       >>> report = robustness.sweep(jax.random.key(1), lambda x: x[:, 0] > 0, (x, x[:, 0] > 0), families)
       >>> figure = robustness.plot({"threshold at 0": report}, threshold=0.95)
       >>> len(figure.axes)
@@ -53,7 +54,9 @@ def plot(
     confidence = check_share("plot", "confidence", confidence)
     if not isinstance(faint, (list, tuple, set, frozenset)) or not all(isinstance(name, str) for name in faint):
         raise TypeError(f"plot: faint must be the names of models, such as ('a', 'b'), got {_checks.shown(faint)}.")
-    families = list(next(iter(reports.values())).levels)
+    families = next(iter(reports.values()))._ordered()
+    if not families:
+        raise ValueError("plot: reports must have a family whose levels are amounts. sensitivity() has columns.")
     if axes is None:
         _, axes = pyplot.subplots(
             1, len(families), figsize=(1 + 3.2 * len(families), 3.2), sharey=True, squeeze=False, layout="constrained"

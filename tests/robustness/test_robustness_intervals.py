@@ -23,9 +23,9 @@ def by_hand(scores):
         for i in range(models)
         for j in range(examples)
     ) / ((models - 1) * (examples - 1))
-    z = stats.norm.ppf(0.975)
+    t = stats.t.ppf(0.975, examples - 1)
     a = stats.t.ppf(0.975, models - 1) * stats.sem(scores.mean(1))
-    b, c = z * stats.sem(scores.mean(0)), z * np.sqrt(error / scores.size)
+    b, c = t * stats.sem(scores.mean(0)), t * np.sqrt(error / scores.size)
     return np.sqrt(a**2 + max(b**2 - c**2, 0))
 
 

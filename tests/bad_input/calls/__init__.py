@@ -33,6 +33,7 @@ WITHOUT = {
     "robustness.Interval": RECORD,
     "robustness.Passes": RECORD,
     "robustness.Report": RECORD,
+    "robustness.Sensitivity": RECORD,
     "tabular.Columns": "made by fit, which checks",
     "tabular.ErrorModel": "made by fit_errors, which checks",
     "tabular.Finding": RECORD,

@@ -58,7 +58,8 @@ def noisy_gradients(function):
 
 
 def scored(report):
-    return {"levels": report.levels, "scores": report.scores, "clean": report.clean_scores}
+    scores = {family: report.scores(family) for family in report.levels}
+    return {"levels": report.levels, "scores": scores, "clean": report.scores(None)}
 
 
 def predict(x):
@@ -69,7 +70,7 @@ def at(std):
     return nj.bind(nj.gaussian, std=std)
 
 
-FAMILIES = {"gaussian": (at, [0.0, 0.1])}
+FAMILIES = [robustness.Family("gaussian", at, [0.0, 0.1])]
 
 
 def reports():
@@ -192,20 +193,30 @@ def calls() -> list[Call]:
                 "predict": predict,
                 "data": (X, LABELS),
                 "families": FAMILIES,
+                "metrics": "accuracy",
                 "draws": 1,
                 "batch_size": 2,
-                "metric": "accuracy",
+                "resamples": 100,
             },
-            heads=("gaussian", "on_batch"),
-            slow=("draws", "batch_size"),
+            heads=("gaussian", "Family"),
+            slow=("draws", "batch_size", "resamples"),
             expensive=True,
         ),
         call(
-            "robustness.on_batch",
-            lambda n: robustness.sweep(KEY, predict, (X, LABELS), {"a": (lambda level: n, [0.1])}).scores,
-            a={"noise": _moved},
-            heads=("sweep",),
-            expensive=True,
+            "robustness.Family",
+            lambda family: [family.name, family.levels],
+            a={"name": "a", "noise_at": at, "levels": [0.0, 0.1], "on": "x"},
+        ),
+        call(
+            "robustness.by_column",
+            lambda family: [family.name, family.labels],
+            a={"name": "a", "noise": GAUSSIAN, "columns": ["a", "b", "c"]},
+        ),
+        call(
+            "robustness.Metric",
+            lambda metric: [metric.name, metric.best],
+            a={"name": "a", "function": differences, "over": "set", "higher_is_better": True, "best": 1.0},
+            signed=("best",),
         ),
         call(
             "robustness.compare",
@@ -261,7 +272,3 @@ def calls() -> list[Call]:
             )
         )
     return found
-
-
-def _moved(key, batch):
-    return nj.gaussian(key, jnp.asarray(batch[0]), 0.1), batch[1]

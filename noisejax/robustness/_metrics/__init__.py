@@ -1,0 +1,1 @@
+"""Scores of predictions: of each example, or of a whole set with resampling."""

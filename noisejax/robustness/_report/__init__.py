@@ -1,0 +1,1 @@
+"""What is read from a sweep: intervals, comparisons, tables, pictures and files."""

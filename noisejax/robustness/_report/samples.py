@@ -1,0 +1,142 @@
+"""Measured scores and what is linear in them. Intervals of means, differences, areas and ratios come from here."""
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from noisejax._statistics import bca_interval, crossed_interval
+
+
+class Interval(NamedTuple):
+    """A mean and the bounds of its confidence interval: numbers, or arrays with one entry per level."""
+
+    mean: Any
+    lower: Any
+    upper: Any
+
+    def scaled(self, factor: float) -> "Interval":
+        """In different units: ``interval.scaled(100)`` is an accuracy in percent or a difference in points."""
+        return Interval(*(factor * value for value in self))
+
+    def excludes(self, value: float) -> Any:
+        """Whether a value lies outside the interval."""
+        return (value < self.lower) | (value > self.upper)
+
+    def __format__(self, spec: str) -> str:
+        """``f"{interval:.3f}"`` gives ``0.861 ± 0.007``; the longer side is shown."""
+        spec = spec or ".4f"
+        half = max(self.upper - self.mean, self.mean - self.lower)
+        return f"{self.mean:{spec}} ± {half:{spec.replace('+', '')}}"
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Units:
+    """Scores of examples: (..., models, units). A unit is an example, or the mean of several in large sets."""
+
+    values: np.ndarray
+    counts: np.ndarray  # the number of examples in each unit
+    shares: int = 0  # over how many draws each score is a share of successes; 0 for other numbers
+
+    def at(self, level: Any) -> "Units":
+        return dataclasses.replace(self, values=self.values[level])
+
+    def mean(self) -> Any:
+        total = self.counts.sum()
+        if not total:
+            return np.full(self.values.shape[:-2], np.nan)
+        return (np.where(self.counts > 0, self.values, 0) * self.counts).sum(-1).mean(-1, dtype=float) / total
+
+    def combined(self, own: Any, other: "Units | None" = None, of_other: Any = 0.0) -> "Units":
+        """``own * self + of_other * other``, by model and unit."""
+        values = own * np.asarray(self.values, np.float64)
+        return Units(values if other is None else values + of_other * other.values, self.counts)
+
+    def over_levels(self, weights: np.ndarray) -> "Units":
+        return Units(np.tensordot(weights, np.asarray(self.values, np.float64), 1), self.counts)
+
+    def over(self, other: "Units") -> "Units":
+        """The ratio of two means: its value and, for the interval, its linearization."""
+        below = other.mean()[..., None, None]
+        ratio = self.mean()[..., None, None] / below
+        return Units(ratio + (self.values - ratio * other.values) / below, self.counts)
+
+    def interval(self, confidence: float) -> Interval:
+        return Interval(*crossed_interval(self.values, confidence, self.shares, self.counts))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Resampled:
+    """Scores of a whole set: (..., models), in R resamples and without each of J parts of the set."""
+
+    values: np.ndarray
+    replicates: np.ndarray
+    left_out: np.ndarray
+
+    def _all(self, function, *others: "Resampled") -> "Resampled":
+        parts = zip(*((o.values[..., None], o.replicates, o.left_out) for o in (self, *others)), strict=True)
+        value, *rest = (function(*(np.asarray(p, np.float64) for p in part)) for part in parts)
+        return Resampled(value[..., 0], *rest)
+
+    def at(self, level: Any) -> "Resampled":
+        return Resampled(self.values[level], self.replicates[level], self.left_out[level])
+
+    def mean(self) -> Any:
+        return self.values.mean(-1, dtype=float)
+
+    def combined(self, own: Any, other: "Resampled | None" = None, of_other: Any = 0.0) -> "Resampled":
+        if other is None:
+            return self._all(lambda a: own * a)
+        return self._all(lambda a, b: own * a + of_other * b, other)
+
+    def over_levels(self, weights: np.ndarray) -> "Resampled":
+        return self._all(lambda a: np.tensordot(weights, a, 1))
+
+    def over(self, other: "Resampled") -> "Resampled":
+        def ratio(a, b):
+            with np.errstate(divide="ignore", invalid="ignore"):
+                return a.mean(-2, keepdims=True) / b.mean(-2, keepdims=True) + 0 * a
+
+        return self._all(ratio, other)
+
+    def interval(self, confidence: float) -> Interval:
+        """BCa over examples; over models, Student's t interval is added as in `Units`."""
+        from scipy import special
+
+        value, drawn, left = self.values.mean(-1, dtype=float), self.replicates.mean(-2), self.left_out.mean(-2)
+        lower, upper = bca_interval(value, drawn, left, confidence)
+        models = self.values.shape[-1]
+        if models > 1:
+            z = special.ndtri(0.5 + confidence / 2)
+            t = special.stdtrit(models - 1, 0.5 + confidence / 2)
+            seeds = t**2 * self.values.var(-1, ddof=1) / models
+            each = _variance(self.replicates).mean(-1)
+            shared = z**2 * np.maximum(each - _variance(drawn), 0) / (models - 1)
+            lower, upper = (
+                value + sign * np.sqrt(seeds + np.maximum((bound - value) ** 2 - shared, 0))
+                for sign, bound in ((-1, lower), (1, upper))
+            )
+        return Interval(value, lower, upper)
+
+
+def _variance(values: np.ndarray) -> np.ndarray:
+    known = np.isfinite(values)
+    n = np.maximum(known.sum(-1), 1)
+    filled = np.where(known, values, 0)
+    mean = filled.sum(-1) / n
+    return np.where(known, (filled - mean[..., None]) ** 2, 0).sum(-1) / np.maximum(n - 1, 1)
+
+
+def p_value(sample: Any) -> float:
+    """The two-sided p-value of no difference: one minus the confidence at which the interval meets 0."""
+    low, high = 0.0, 1.0
+    mean = float(sample.mean())
+    if not np.isfinite(mean):
+        return 1.0
+    for _ in range(40):
+        middle = (low + high) / 2
+        if 1e-12 < middle < 1 - 1e-12 and bool(sample.interval(middle).excludes(0)):
+            low = middle
+        else:
+            high = middle
+    return float(min(1.0, max(1 - low, 1e-12)))

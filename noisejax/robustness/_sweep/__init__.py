@@ -1,0 +1,1 @@
+"""How a sweep runs: programs for JAX predictors, calls of host predictors, resampling and checkpoints."""
