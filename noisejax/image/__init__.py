@@ -42,10 +42,13 @@ from noisejax.image._erasing import (
     pixel_dropout as pixel_dropout,
     random_erasing as random_erasing,
 )
+from noisejax.image._learnt.model import SensorModel as SensorModel, fit_sensor as fit_sensor
+from noisejax.image._learnt.sensor import sensor as sensor
 
 __all__ = [
     "CORRUPTIONS",
     "TABLES",
+    "SensorModel",
     "brightness",
     "channel_dropout",
     "coarse_dropout",
@@ -53,6 +56,7 @@ __all__ = [
     "cutout",
     "defocus_blur",
     "elastic_transform",
+    "fit_sensor",
     "fog",
     "frost",
     "gaussian_blur",
@@ -66,6 +70,7 @@ __all__ = [
     "pixelate",
     "random_erasing",
     "saturate",
+    "sensor",
     "shot_noise",
     "snow",
     "speckle_noise",
