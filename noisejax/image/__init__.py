@@ -28,6 +28,7 @@ from noisejax.image._corruptions.noises import (
     speckle_noise as speckle_noise,
 )
 from noisejax.image._corruptions.sets import CORRUPTIONS as CORRUPTIONS
+from noisejax.image._corruptions.spatters import spatter as spatter
 from noisejax.image._corruptions.tables import TABLES as TABLES
 from noisejax.image._corruptions.weather import (
     fog as fog,
@@ -73,6 +74,7 @@ __all__ = [
     "sensor",
     "shot_noise",
     "snow",
+    "spatter",
     "speckle_noise",
     "zoom_blur",
 ]
