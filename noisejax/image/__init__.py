@@ -1,6 +1,7 @@
 """Noise on images: arrays of shape (B, H, W, C), with axes for height, width and channels.
 
-`CORRUPTIONS` are the fifteen common corruptions in the order of the published tables. `TABLES` has the published
+`CORRUPTIONS` are the fifteen common corruptions in the order of the published tables, and `VALIDATION` the four for
+choosing methods and amounts, so that the fifteen stay unseen. `TABLES` has the published
 parameters of each, at severities 1 to 5, for ``table="imagenet"``, ``"tiny"`` and ``"cifar"``.
 """
 
@@ -27,11 +28,13 @@ from noisejax.image._corruptions.noises import (
     shot_noise as shot_noise,
     speckle_noise as speckle_noise,
 )
-from noisejax.image._corruptions.sets import CORRUPTIONS as CORRUPTIONS
+from noisejax.image._corruptions.sets import CORRUPTIONS as CORRUPTIONS, VALIDATION as VALIDATION
+from noisejax.image._corruptions.spatters import spatter as spatter
 from noisejax.image._corruptions.tables import TABLES as TABLES
 from noisejax.image._corruptions.weather import (
     fog as fog,
     frost as frost,
+    frost_like as frost_like,
     snow as snow,
 )
 from noisejax.image._erasing import (
@@ -42,10 +45,14 @@ from noisejax.image._erasing import (
     pixel_dropout as pixel_dropout,
     random_erasing as random_erasing,
 )
+from noisejax.image._learnt.model import SensorModel as SensorModel, fit_sensor as fit_sensor
+from noisejax.image._learnt.sensor import sensor as sensor
 
 __all__ = [
     "CORRUPTIONS",
     "TABLES",
+    "VALIDATION",
+    "SensorModel",
     "brightness",
     "channel_dropout",
     "coarse_dropout",
@@ -53,8 +60,10 @@ __all__ = [
     "cutout",
     "defocus_blur",
     "elastic_transform",
+    "fit_sensor",
     "fog",
     "frost",
+    "frost_like",
     "gaussian_blur",
     "gaussian_noise",
     "glass_blur",
@@ -66,8 +75,10 @@ __all__ = [
     "pixelate",
     "random_erasing",
     "saturate",
+    "sensor",
     "shot_noise",
     "snow",
+    "spatter",
     "speckle_noise",
     "zoom_blur",
 ]

@@ -10,10 +10,10 @@ from jax import lax
 from noisejax import _checks
 from noisejax._contract import Amount, Mask, array_noise
 from noisejax._random import sample
+from noisejax._random.fourier import fourier, smooth
 from noisejax._random.stream import enter, words
 from noisejax._sharding import automatic
 from noisejax.signal._axes import one_each, time_axis
-from noisejax.signal._spectral import fourier, smooth
 
 
 @array_noise(tables=("responses",), ranges={"responses": _checks.real, "wet": _checks.nonnegative})

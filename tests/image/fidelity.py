@@ -37,6 +37,7 @@ TOLERANCES = {
     "zoom_blur": 1e-5,
     "snow": 2 / 255,
     "frost": 1 / 255,
+    "spatter": 4 / 255,
     "fog": 1e-5,
     "brightness": 1e-5,
     "contrast": 1e-6,
@@ -76,6 +77,8 @@ def _arguments(name: str, table: str, level: int, points: tuple, x: np.ndarray) 
     if name == "snow":
         z = np.asarray(sample.normal(draw(name, height, width, 1)))[..., 0]
         return (*points, z, float(sample.uniform(draw("snow.angle", 1, 1, 1)).reshape(())) * 90 - 135)
+    if name == "spatter":
+        return (*points, np.asarray(sample.normal(draw(name, height, width, 1)), np.float64)[..., 0])
     if name == "frost":
         ends = (len(TEXTURES), TEXTURES.shape[1] - height, TEXTURES.shape[2] - width)
         u = np.asarray(sample.uniform(draw(name, 3, 1, 1))).reshape(3)

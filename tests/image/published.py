@@ -124,6 +124,23 @@ def snow(x, mean, std, zoom, cut, radius, spread, share, z, degrees):
     return share * x + (1 - share) * np.maximum(x, grey * 1.5 + 0.5) + layer + np.rot90(layer, k=2)
 
 
+def spatter(x, mean, std, blur, cut, strength, mud, z):
+    """As published: OpenCV finds the relief of the drops."""
+    layer = gaussian(mean + std * z, sigma=blur)
+    layer[layer < cut] = 0
+    if mud:
+        mask = gaussian((layer > cut).astype(np.float32), sigma=strength)
+        mask[mask < 0.8] = 0
+        return x * (1 - mask[..., None]) + np.array([63, 42, 20]) / GREYS * mask[..., None]
+    layer = (layer * GREYS).astype(np.uint8)
+    away = cv2.distanceTransform(GREYS - cv2.Canny(layer, 50, 150), cv2.DIST_L2, 5)
+    away = cv2.equalizeHist(cv2.blur(np.minimum(away, 20), (3, 3)).astype(np.uint8))
+    away = cv2.filter2D(away, cv2.CV_8U, np.array([[-2, -1, 0], [-1, 1, 1], [0, 1, 2]]))
+    mask = layer * cv2.blur(away, (3, 3)).astype(np.float32)
+    mask = strength * mask / max(mask.max(), 1)
+    return x + mask[..., None] * np.array([175, 238, 238]) / GREYS
+
+
 def pixelate(x, share):
     height, width = x.shape[:2]
     small = Image.fromarray(np.uint8(np.round(x * GREYS))).resize((int(width * share), int(height * share)), Image.BOX)

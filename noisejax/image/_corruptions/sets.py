@@ -1,9 +1,10 @@
-"""The set of corruptions that the benchmarks report."""
+"""The two sets of corruptions: those that the benchmarks report, and those for validation."""
 
-from noisejax.image._corruptions.blurs import defocus_blur, glass_blur, motion_blur, zoom_blur
-from noisejax.image._corruptions.colours import brightness, contrast
+from noisejax.image._corruptions.blurs import defocus_blur, gaussian_blur, glass_blur, motion_blur, zoom_blur
+from noisejax.image._corruptions.colours import brightness, contrast, saturate
 from noisejax.image._corruptions.digital import elastic_transform, jpeg_compression, pixelate
-from noisejax.image._corruptions.noises import gaussian_noise, impulse_noise, shot_noise
+from noisejax.image._corruptions.noises import gaussian_noise, impulse_noise, shot_noise, speckle_noise
+from noisejax.image._corruptions.spatters import spatter
 from noisejax.image._corruptions.weather import fog, frost, snow
 
 # In the order of the published tables: noise, blur, weather, digital.
@@ -13,3 +14,6 @@ CORRUPTIONS = (
     *(snow, frost, fog, brightness),
     *(contrast, elastic_transform, pixelate, jpeg_compression),
 )
+
+# For the choice of methods and amounts, so that the reported ones stay unseen.
+VALIDATION = (speckle_noise, gaussian_blur, spatter, saturate)

@@ -24,6 +24,7 @@ from noisejax.image._corruptions.severity import (
     row,
     settings,
 )
+from noisejax.image._filters import crystals
 from noisejax.image._filters.plasma import diamond_square
 from noisejax.image._filters.smoothing import Reach, along_path
 from noisejax.image._filters.zooming import enlarged
@@ -136,6 +137,63 @@ def frost(
         return between(severity, levels[:, 0], 1) * image + between(severity, levels[:, 1], 0) * piece
 
     return seen.finish(each(frosted, seen, u, shared=(textures,)))
+
+
+@array_noise(_checks.images, **settings("frost_like"))
+def frost_like(
+    key: jax.Array, x: jax.Array, severity: Amount, *, table: str = "imagenet", where: Mask = None, lengths: Mask = None
+) -> jax.Array:
+    """Frost without photographs: as `frost`, with a procedural layer of clouds and ridges.
+
+    It is not the published corruption. The layer has the means, the deviations and the radial power spectrum of the
+    five published photographs, to about 10 %, but neither their shapes nor their sharp crystals. Use `frost` with the
+    photographs for published numbers.
+
+    Args:
+      key: a JAX key.
+      x: pictures (..., H, W, C) of 1 or 3 channels: floats in [0, 1], or uint8/uint16 images.
+      severity: as in `gaussian_noise`.
+      table: `'imagenet'`, `'tiny'` or `'cifar'`. Static.
+      where, lengths: padding; x may also be a `noisejax.Padded`.
+
+    Returns:
+      An array of x's shape and dtype.
+
+    References:
+      Hendrycks and Dietterich, "Benchmarking neural network robustness to common corruptions and perturbations", ICLR
+      2019.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, noisejax as nj
+      >>> nj.image.frost_like(jax.random.key(0), jnp.full((1, 32, 32, 3), 0.5), 3).shape
+      (1, 32, 32, 3)
+    """
+    seen = pictures("frost_like", x, severity, where)
+    if x.size == 0:
+        return x
+    levels = row("frost", table)
+    scale = _FROST_SCALE[table]
+    sides = tuple(crystals.torus(n) for n in x.shape[-3:-1])
+    real, imaginary = (
+        sample.normal(words(key, f"image.frost_like.{part}", **of_examples(x, 2, *sides)))
+        for part in ("real", "imaginary")
+    )
+    u = sample.symmetric_uniform(words(key, "image.frost_like.mean", **of_examples(x, 2, 1, 1)))
+    shift = np.float32(3**0.5) * u  # of unit variance
+    found = crystals.fields(real, imaginary, scale)[..., : x.shape[-3], : x.shape[-2]]
+    layer = crystals.crystals(found[..., 0, :, :], found[..., 1, :, :])[..., None]
+    common, own = shift[..., :1, :, :], shift[..., 1:, :, :]
+    of_red = np.sqrt(1 - crystals.TINT**2)
+    piece = crystals.MEAN + crystals.BETWEEN * (of_red * common + crystals.TINT * own) + crystals.WITHIN * layer
+    piece = jnp.clip(jnp.minimum(piece, piece[..., 2:]), 0, 1)  # frost is never reddish
+    if x.shape[-1] == 1:
+        piece = (piece * np.array([0.2989, 0.5870, 0.1140], np.float32)).sum(-1, keepdims=True)
+    return seen.finish(
+        between(seen.severity, levels[:, 0], 1) * seen.values + between(seen.severity, levels[:, 1], 0) * piece
+    )
+
+
+_FROST_SCALE = {"imagenet": 1.0, "tiny": 0.3, "cifar": 0.2}  # of the photographs, as published
 
 
 @array_noise(_checks.images, **settings("snow"))

@@ -1,0 +1,76 @@
+"""The corruption of a splashed lens: drops of water, and mud."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from noisejax import _checks
+from noisejax._checks import Amount, Mask
+from noisejax._contract import array_noise
+from noisejax._random import sample
+from noisejax._random.stream import words
+from noisejax.image._corruptions.severity import branches, each, mixed, of_examples, pairs, pictures, settings
+from noisejax.image._filters.edges import drops
+from noisejax.image._filters.smoothing import gaussian
+
+_LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+_WATER, _MUD = (np.array(colour, np.float32) / 255 for colour in ((175, 238, 238), (63, 42, 20)))
+
+
+@array_noise(_checks.images, **settings("spatter", least=lambda table: 2))
+def spatter(
+    key: jax.Array, x: jax.Array, severity: Amount, *, table: str = "imagenet", where: Mask = None, lengths: Mask = None
+) -> jax.Array:
+    """Spatter of the common corruptions: drops of water on the lens at low severities, and mud at high ones.
+
+    Both grow from smoothed normal noise above a threshold. The relief of the drops is found as the published code finds
+    it: edges of Canny, the distance to them, histogram equalization and a small filter. Between the levels, the two
+    neighbouring results are mixed. With one channel, the colours become grey.
+
+    Args:
+      key: a JAX key.
+      x: pictures (..., H, W, C) of 1 or 3 channels: floats in [0, 1], or uint8/uint16 images.
+      severity: as in `gaussian_noise`.
+      table: `'imagenet'`, `'tiny'` or `'cifar'`. Static.
+      where, lengths: padding; x may also be a `noisejax.Padded`.
+
+    Returns:
+      An array of x's shape and dtype.
+
+    References:
+      Hendrycks and Dietterich, "Benchmarking neural network robustness to common corruptions and perturbations", ICLR
+      2019; Canny, "A computational approach to edge detection", IEEE TPAMI 8(6), 1986; Borgefors, "Distance
+      transformations in digital images", Computer Vision, Graphics, and Image Processing 34(3), 1986.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, noisejax as nj
+      >>> nj.image.spatter(jax.random.key(0), jnp.full((1, 32, 32, 3), 0.5), 4).shape
+      (1, 32, 32, 3)
+    """
+    seen = pictures("spatter", x, severity, where)
+    levels = pairs("spatter", table)
+    z = sample.normal(words(key, "image.spatter", **of_examples(x, *x.shape[-3:-1], 1)))
+    most = int(4 * max(level[2] for level in levels) + 0.5)
+    most_mud = int(4 * max(level[4] for level in levels) + 0.5)
+
+    def splashed(mean, std, blur, cut, strength, mud, image, z):
+        layer = gaussian(mean + std * z, np.float32(blur), most)
+        colour = _MUD if mud else _WATER
+        colour = (_LUMA * colour).sum(keepdims=True) if image.shape[-1] == 1 else colour
+        if mud:
+            mask = gaussian((layer > cut).astype(jnp.float32), np.float32(strength), most_mud)
+            mask = jnp.where(mask < 0.8, 0, mask)
+            return jnp.clip(image * (1 - mask) + colour.reshape(1, 1, -1) * mask, 0, 1)
+        grey = jnp.floor(jnp.where(layer < cut, 0, layer) * 255).astype(jnp.int32) % 256
+        mask = (grey * drops(grey[..., 0])[..., None]).astype(jnp.float32)
+        mask = mask * (np.float32(strength) / jnp.maximum(mask.max(), 1))
+        return jnp.clip(image + colour.reshape(1, 1, -1) * mask, 0, 1)
+
+    layers = [functools.partial(splashed, *level) for level in levels]
+
+    def wet(image, severity, z):
+        return mixed(image, severity, lambda level: branches(layers, level, image, z))
+
+    return seen.finish(each(wet, seen, z))

@@ -1,0 +1,102 @@
+"""Edges of a grey picture and the distance to them, in the whole numbers in which OpenCV computes them."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+_FAR = np.int32(2**24)
+_UNIT = 2**16  # distances have 16 bits behind the point
+_ACROSS, _DIAGONAL, _KNIGHT = (np.int32(round(length * _UNIT)) for length in (1, 1.4, 2.1969))
+
+
+def neighbours(x: jax.Array, mode: Any = "reflect") -> list[list[jax.Array]]:
+    """The nine neighbours of each pixel (H, W), with the border mirrored about the border pixels, or padded."""
+    height, width = x.shape
+    more = {} if mode == "constant" else {"mode": mode if min(x.shape) > 1 else "edge"}
+    padded = jnp.pad(x, 1, **more)
+    return [[padded[i : i + height, j : j + width] for j in range(3)] for i in range(3)]
+
+
+def canny(grey: jax.Array, low: int, high: int) -> jax.Array:
+    """The edges of Canny (1986) of whole grey levels (H, W), with Sobel's derivatives and the sum of their sizes."""
+    n = neighbours(grey, "edge")
+    dx = (n[0][2] + 2 * n[1][2] + n[2][2]) - (n[0][0] + 2 * n[1][0] + n[2][0])
+    dy = (n[2][0] + 2 * n[2][1] + n[2][2]) - (n[0][0] + 2 * n[0][1] + n[0][2])
+    size = jnp.abs(dx) + jnp.abs(dy)
+    around = neighbours(size, "constant")
+    x, y = jnp.abs(dx).astype(jnp.float32), jnp.abs(dy).astype(jnp.float32)
+    flat, steep = y < np.float32(np.tan(np.pi / 8)) * x, y > np.float32(np.tan(3 * np.pi / 8)) * x
+    along = (size > around[1][0]) & (size >= around[1][2])
+    across = (size > around[0][1]) & (size >= around[2][1])
+    falling = (size > around[0][0]) & (size > around[2][2])
+    rising = (size > around[0][2]) & (size > around[2][0])
+    slanted = jnp.where((dx < 0) != (dy < 0), rising, falling)
+    ridge = (size > low) & jnp.where(flat, along, jnp.where(steep, across, slanted))
+    strong = ridge & (size > high)
+
+    def grow(state):
+        edges, _ = state
+        spread = jnp.asarray(sum(part.astype(jnp.int32) for row in neighbours(edges, "constant") for part in row)) > 0
+        grown = ridge & spread
+        return grown, (grown != edges).any()
+
+    return lax.while_loop(lambda state: state[1], grow, (strong, strong.any()))[0]
+
+
+def distance(edges: jax.Array) -> jax.Array:
+    """The chamfer distance of each pixel (H, W) to the nearest edge, by steps to 16 neighbours, in units of 2**-16.
+
+    Steps have the lengths 1, 1.4 and 2.1969 (Borgefors, 1986). A shortest path never turns back, so one sweep of the
+    rows downwards finds the edges above each pixel, and one upwards those below it.
+    """
+
+    def sweep(rows: jax.Array) -> jax.Array:
+        width = rows.shape[1]
+        place = np.arange(width, dtype=np.int32) * _ACROSS
+
+        def step(state, row):
+            last, before = state  # the two rows above
+            wide, wider = jnp.pad(last, 2, constant_values=_FAR), jnp.pad(before, 1, constant_values=_FAR)
+            found = jnp.where(row, 0, last + _ACROSS)
+            for shift, length in ((1, _DIAGONAL), (3, _DIAGONAL), (0, _KNIGHT), (4, _KNIGHT)):
+                found = jnp.minimum(found, wide[shift : shift + width] + length)
+            for shift in (0, 2):
+                found = jnp.minimum(found, wider[shift : shift + width] + _KNIGHT)
+            right = lax.cummin(found - place) + place
+            found = jnp.minimum(right, lax.cummin(found + place, reverse=True) - place)
+            found = jnp.minimum(found, _FAR)
+            return (found, last), found
+
+        nothing = jnp.full(width, _FAR, jnp.int32)
+        return lax.scan(step, (nothing, nothing), rows)[1]
+
+    return jnp.minimum(sweep(edges), sweep(edges[::-1])[::-1])
+
+
+def equalized(level: jax.Array, most: int) -> jax.Array:
+    """Histogram equalization to 0 ... 255 of whole numbers from 0 to `most`."""
+    counts = jnp.stack([(level == n).sum() for n in range(most + 1)]).astype(jnp.float32)
+    first = jnp.argmax(counts > 0)
+    total, start = counts.sum(), counts[first]
+    sums = jnp.cumsum(counts) - start
+    table = jnp.round(sums * (255 / jnp.maximum(total - start, 1)))
+    table = jnp.where(total > start, jnp.clip(table, 0, 255), first.astype(jnp.float32)).astype(jnp.int32)
+    found = jnp.zeros_like(level)
+    for n in range(most + 1):
+        found = jnp.where(level == n, table[n], found)
+    return found
+
+
+def drops(grey: jax.Array) -> jax.Array:
+    """The relief of drops of water at the edges of a layer of whole grey levels (H, W), in grey levels."""
+    cut = jnp.minimum(distance(canny(grey, 50, 150)), 20 * _UNIT)
+    mean = jnp.asarray(sum(part for row in neighbours(cut) for part in row)) // (9 * _UNIT)
+    level = equalized(mean, 20)
+    n = neighbours(level)
+    weights = ((-2, -1, 0), (-1, 1, 1), (0, 1, 2))
+    lit = jnp.asarray(sum(w * part for line, row in zip(weights, n, strict=True) for w, part in zip(line, row)))  # noqa: B905
+    lit = jnp.clip(lit, 0, 255)
+    return (2 * jnp.asarray(sum(part for row in neighbours(lit) for part in row)) + 9) // 18
