@@ -224,7 +224,7 @@ def array_noise(
             if (layout := layout_of(key)) is not None:
                 _checks.layout(name, layout, sees, statics)
             if host is not None and isinstance(x, np.ndarray) and not isinstance(lengths, jax.Array):
-                host(x, host_mask(x, where, lengths), **values, **statics)
+                host(x, host_mask(name, x, where, lengths), **values, **statics)
             result = compiled(replayed, tuple(statics.items()), key, x, values, where, lengths)
             return result if padded is None or replayed else padded.with_values(result)
 

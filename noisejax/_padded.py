@@ -204,13 +204,7 @@ def padding(function: str, x: jax.Array, where, lengths) -> jax.Array | None:
     mask = None
     if where is not None:
         where = jnp.asarray(where)
-        if where.dtype != jnp.bool_:
-            raise TypeError(
-                f"{function}: where must be boolean, True where x is data, got {where.dtype}{list(where.shape)}. For a "
-                "mask of zeros and ones write where=mask > 0."
-            )
-        _checks.broadcastable(function, "where", where.shape, x.shape)
-        _checks.unambiguous(function, "where", where.shape, x.shape)
+        _check_mask(function, x, where)
         mask = where.reshape((1,) * (x.ndim - where.ndim) + where.shape)
     if lengths is not None:
         lengths = jnp.asarray(check_lengths(function, x, lengths))
@@ -227,8 +221,20 @@ def padding_of(function: str, x: Any, where) -> Any:
     return padding(function, values_of(x), where, x.lengths if isinstance(x, Padded) else None)
 
 
-def host_mask(x: np.ndarray, where, lengths) -> Any:
+def _check_mask(function: str, x: Any, where: Any) -> None:
+    if where.dtype != jnp.bool_:
+        raise TypeError(
+            f"{function}: where must be boolean, True where x is data, got {where.dtype}{list(where.shape)}. For a "
+            "mask of zeros and ones write where=mask > 0."
+        )
+    _checks.broadcastable(function, "where", where.shape, x.shape)
+    _checks.unambiguous(function, "where", where.shape, x.shape)
+
+
+def host_mask(function: str, x: np.ndarray, where, lengths) -> Any:
     """The padding as it is known on the host: a NumPy mask, or a JAX array, which must not be read."""
+    if where is not None:
+        _check_mask(function, x, where)
     if lengths is None or isinstance(where, jax.Array):
         return where
     axis = lengths.ndim

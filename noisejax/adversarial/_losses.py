@@ -249,10 +249,11 @@ def normalized(predict: Callable, mean, std) -> Callable:
 
     _checks.function("normalized", "predict", predict, "of x, or of a key and x")
     mean, std = (_checks.operand("normalized", name, value) for name, value in (("mean", mean), ("std", std)))
-    if (known := host_value(std)) is not None and not np.all(np.isfinite(known) & (known > 0)):
-        raise ValueError(f"normalized: std must be above 0 and finite, got {known}.")
-    if (known := host_value(mean)) is not None and not np.all(np.isfinite(known)):
-        raise ValueError(f"normalized: mean must be finite, got {known}.")
+    single = np.finfo(np.float32)
+    if (known := host_value(std)) is not None and not np.all((known >= single.tiny) & (known <= single.max)):
+        raise ValueError(f"normalized: std must be above 0 and finite in float32, got {known}.")
+    if (known := host_value(mean)) is not None and not np.all(np.abs(known) <= single.max):
+        raise ValueError(f"normalized: mean must be finite in float32, got {known}.")
 
     def call(*inputs):
         *before, x = inputs

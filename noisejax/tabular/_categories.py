@@ -189,6 +189,8 @@ def neighbours(
       >>> nj.tabular.neighbours(["cat", "cut", "cup"]).argmax(1).tolist()
       [1, 0, 1]
     """
+    if isinstance(classes, jax.Array):
+        raise TypeError(f"neighbours: classes must be a sequence of names, got {_checks.shown(classes)}.")
     names = [str(name) for name in classes]
     if len(names) < 2:
         raise ValueError(f"neighbours: classes must be at least two names, got {classes!r}.")

@@ -7,9 +7,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from noisejax import _checks
 from noisejax._calls.fitted import Fitted
-from noisejax._checks import native
 from noisejax.tabular._schema import Schema
+
+MOST_QUANTILES = 2**20
 
 
 class Columns(Fitted):
@@ -62,7 +64,7 @@ def fit(
       table: numbers and codes of shape (N, C). NaN is a missing value.
       schema: the columns' kinds and classes. None means that all columns are numbers, named by their index.
       quantiles: the largest number of values of a column at which its distribution is stored, at least 3. They are
-        denser in the tails. More make interpolation finer.
+        denser in the tails, and at most 2**20. More make interpolation finer.
       where: True for the values that count, broadcastable to the table.
 
     Returns:
@@ -79,7 +81,9 @@ def fit(
       >>> columns.mean.tolist(), columns.missing.round(2).tolist()
       ([2.0, 0.5], [0.0, 0.33])
     """
-    native("fit", "table", table)
+    _checks.native("fit", "table", table)
+    if isinstance(table, jax.Array) and not jnp.issubdtype(table.dtype, jnp.number):
+        raise TypeError(f"fit: table must hold numbers, got {_checks.shown(table)}.")
     given = np.asarray(table)
     if not (np.issubdtype(given.dtype, np.number) or jnp.issubdtype(given.dtype, jnp.floating)):
         raise TypeError(f"fit: table must hold numbers, got {given.dtype}. For data frames use noisejax.frame.encode.")
@@ -87,8 +91,8 @@ def fit(
         raise TypeError(f"fit: table must hold real numbers, got {given.dtype}.")
     if given.ndim != 2 or not given.size:
         raise ValueError(f"fit: table must have shape (N, C) with at least one row and column, got {given.shape}.")
-    if not isinstance(quantiles, (int, np.integer)) or quantiles < 3:
-        raise ValueError(f"fit: quantiles must be an integer of at least 3, got {quantiles!r}.")
+    if not isinstance(quantiles, (int, np.integer)) or not 3 <= quantiles <= MOST_QUANTILES:
+        raise ValueError(f"fit: quantiles must be an integer in [3, {MOST_QUANTILES}], got {quantiles!r}.")
     schema = Schema(dict.fromkeys(range(given.shape[1]), "number")) if schema is None else schema
     if not isinstance(schema, Schema):
         raise TypeError(f"fit: schema must be a Schema, got {schema!r}. Write nj.tabular.Schema({{'age': 'number'}}).")
@@ -102,8 +106,8 @@ def fit(
     if infinite.any():
         row, column = np.argwhere(infinite)[0]
         raise ValueError(
-            f"fit: the column {schema.names[column]!r} is infinite in row {row}. Replace infinities by NaN, which is a "
-            "missing value."
+            f"fit: the table is infinite in row {row} of column {schema.names[column]!r}. Replace infinities by "
+            "NaN, which is a missing value."
         )
     _check_codes(values, schema)
     rows = [_distribution(column[~np.isnan(column)], quantiles) for column in values.T]

@@ -217,12 +217,15 @@ def _fitted(function: str, columns: Any) -> None:
 
 def _place(function: str, columns: Columns, on: Any) -> int:
     if isinstance(on, str):
+        if on not in columns.schema.names:
+            names = ", ".join(map(repr, columns.schema.names))
+            raise KeyError(f"{function}: on must be one of the columns {names}, got {on!r}.")
         return columns.schema.place(on)
     if not isinstance(on, (int, np.integer)) or isinstance(on, bool):
         raise TypeError(f"{function}: on must be the index or the name of a column, got {on!r}.")
     size = len(columns.schema)
     if not -size <= on < size:
-        raise IndexError(f"{function}: on must be one of the {size} columns, got {on}.")
+        raise ValueError(f"{function}: on must be one of the {size} columns, got {on}.")
     return int(on) % size
 
 

@@ -348,7 +348,7 @@ def _compiled(body, product, mode, precision, statics, key, x, w, amounts):
     y = p.multiply(x, w)
     amounts = {n: jnp.asarray(v).astype(y.dtype) for n, v in amounts.items()}
     for n, amount in amounts.items():
-        of, shape = ("w", w.shape) if n == "std" else ("the result", y.shape)
+        of, shape = ("w", w.shape) if n == "std" else ("the product of x and w", y.shape)
         amounts[n] = _fit(name, n, amount, of, shape)
 
     # Remat: the backward pass draws again from the key and saves nothing of the noise.

@@ -85,7 +85,7 @@ def test_a_column_without_values_is_a_constant():
         (np.zeros(3), None, r"got \(3,\)"),
         (np.array([["a"]]), None, "must hold numbers"),
         (np.ones((2, 2), complex), None, "real numbers"),
-        (np.array([[1.0, np.inf]]), None, "column 1 is infinite in row 0"),
+        (np.array([[1.0, np.inf]]), None, "infinite in row 0 of column 1"),
         (np.zeros((2, 2)), nj.tabular.Schema({"a": "number"}), "schema has 1 columns and the table 2"),
         (np.array([[0.0], [5.0]]), nj.tabular.Schema({"a": ("x", "y")}), "codes 0 to 1, got 5 in row 1"),
         (np.array([[0.5]]), nj.tabular.Schema({"a": ("x", "y")}), "got 0.5 in row 0"),

@@ -16,7 +16,7 @@ from noisejax._random import sample
 from noisejax._random.stream import stage
 from noisejax.adversarial._attacks.driver import choose_examples, run_attack
 from noisejax.adversarial._losses import climbed
-from noisejax.adversarial._options import ApgdOptions, check_amount, check_number, check_options, share
+from noisejax.adversarial._options import ApgdOptions, check_number, check_options, share
 from noisejax.adversarial._threats.balls import Threat, as_column, divide_or, streams_per_example, words_per_element
 from noisejax.adversarial._threats.sparse import L1, last_level
 
@@ -255,7 +255,7 @@ def scale_by_sparse_apgd(steps: int, top: float | None = None) -> optax.Gradient
     """
     _check_steps("scale_by_sparse_apgd", steps)
     if top is not None:
-        check_amount("scale_by_sparse_apgd", "top", top, share)
+        check_number("scale_by_sparse_apgd", "top", top, share)
     every = max(int(0.04 * steps), 1)
 
     def init(params):

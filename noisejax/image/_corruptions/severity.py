@@ -58,9 +58,9 @@ def _check_shape(name: str, x, channels: tuple[int, ...]) -> None:
         raise ValueError(f"{name}: x must be pictures (..., H, W, C) with C = {wanted}, got shape {x.shape}. {hint}")
 
 
-def check_unit(name: str, x: np.ndarray, where: np.ndarray | None = None) -> None:
+def check_unit(name: str, x: np.ndarray, where: np.ndarray | jax.Array | None = None) -> None:
     """Refuses floats that are grey levels. Values near [0, 1] pass, as noise may have moved them."""
-    if x.dtype.kind in "ui" or not x.size:
+    if x.dtype.kind in "ui" or not x.size or isinstance(where, jax.Array):
         return
     values = np.asarray(x, np.float32)
     seen = np.isfinite(values) if where is None else np.isfinite(values) & where

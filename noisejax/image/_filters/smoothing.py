@@ -105,7 +105,8 @@ def by_disk(x: jax.Array, radius: float, alias: float) -> jax.Array:
         return total + (after - before), None
 
     columns = (jnp.arange(2 * half + 1, dtype=jnp.int32), jnp.asarray(tops))
-    disk = lax.scan(add, jnp.zeros_like(padded[:tall, :wide]).reshape(tall, -1), columns)[0].reshape(tall, wide, channels)
+    zeros = jnp.zeros_like(padded[:tall, :wide]).reshape(tall, -1)
+    disk = lax.scan(add, zeros, columns)[0].reshape(tall, wide, channels)
     weights = (soft / np.sqrt(area)).astype(np.float32)
     disk = jnp.asarray(sum(w * disk[n : n + height] for n, w in enumerate(weights)))
     disk = jnp.asarray(sum(w * disk[:, n : n + width] for n, w in enumerate(weights)))

@@ -107,7 +107,7 @@ def calls() -> list[Call]:
         call(
             "weights.noisy_net",
             a={"key": KEY, "x": X, "w": W, "std": 0.1, "bias": B, "bias_std": 0.1, "mode": "example"},
-            **products,
+            **{**products, "signed": ("std", "bias", "bias_std")},  # a negative factor mirrors the noise
         ),
         call(
             "weights.Conv",
@@ -115,7 +115,12 @@ def calls() -> list[Call]:
             a={"strides": 1, "padding": "SAME", "input_dilation": 1, "kernel_dilation": 1, "feature_group_count": 1},
             **{**products, "heads": (*products["heads"], "Conv")},
         ),
-        call("weights.perturb", a={"key": KEY, "tree": PARAMS, "noise": GAUSSIAN, "only": "k*"}, heads=("gaussian",)),
+        call(
+            "weights.perturb",
+            a={"key": KEY, "tree": PARAMS, "noise": GAUSSIAN, "only": "k*"},
+            heads=("gaussian",),
+            none=("tree",),
+        ),
         call("optim.add_noise", stepped, a={"key": KEY, "std": 0.1}, **optimizing),
         call("optim.add_anticorrelated_noise", stepped, a={"key": KEY, "std": 0.1}, **optimizing),
         call(
@@ -157,7 +162,8 @@ def calls() -> list[Call]:
             "optim.perturbed_gradients",
             noisy_gradients,
             a={"grad_fn": jax.grad(loss), "noise": 0.1, "only": "kernel"},
-            heads=("gaussian",),
+            heads=("gaussian", "perturb"),
+            anything=("grad_fn",),
         ),
         call(
             "optim.adversarial_weights",
