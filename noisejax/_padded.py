@@ -203,7 +203,7 @@ def padding(function: str, x: jax.Array, where, lengths) -> jax.Array | None:
     """One mask of x's rank, True where x is data, from a mask and/or the numbers of valid entries per example."""
     mask = None
     if where is not None:
-        where = jnp.asarray(where)
+        where = jnp.asarray(_checks.mask(function, "where", where))
         _check_mask(function, x, where)
         mask = where.reshape((1,) * (x.ndim - where.ndim) + where.shape)
     if lengths is not None:

@@ -27,6 +27,7 @@ def check_attack(
     restarts: int = 1,
     eot: int = 0,
     order: str = "key, loss, x, threat",
+    counted: str = "",
 ) -> jax.Array:
     """Checks the arguments of an attack as far as the host knows them, and returns x as float32.
 
@@ -60,7 +61,9 @@ def check_attack(
                 f"{name}: every array in args must have x's leading axis of {np.shape(x)[0]} examples, got shape "
                 f"{np.shape(leaf)}. Pass other values to the loss through functools.partial or a closure."
             )
+    # `counted` is what an attack calls its steps or restarts.
     for what, count, least in (("steps", steps, 0), ("restarts", restarts, 1), ("eot", eot, 0)):
+        what = counted or what
         if not isinstance(count, (int, np.integer)) or isinstance(count, bool) or count < least:
             raise ValueError(f"{name}: {what} must be an integer, at least {least}, got {count!r}. It is static.")
     check_inside_bounds(name, x, threat)

@@ -112,6 +112,7 @@ def apgd(
     check_options(apgd, options, ApgdOptions)
     _check_steps("apgd", steps)
     options.setdefault("keep", "best")
+    random_start = _checks.flag("apgd", "random_start", random_start)
     drawn = start is None and random_start
 
     def transform(steps, top=None):

@@ -69,7 +69,7 @@ def spatial(
       >>> adversarial.spatial(jax.random.key(0), loss, x, 0.0, 1.0, grid=(1, 3, 3))[0].tolist()
       [[0.0, 1.0, 0.0], [0.0, 0.0, 0.0], [0.0, 0.0, 0.0]]
     """
-    x = check_attack("spatial", key, loss, x, Linf(0.0, None), args, restarts=trials)
+    x = check_attack("spatial", key, loss, x, Linf(0.0, None), args, restarts=trials, counted="trials")
     if x.ndim not in (3, 4):
         raise ValueError(f"spatial: x must be images of shape (B, H, W, C) or (B, H, W), got {x.shape}.")
     angle, shift = (_amount(name, value, x) for name, value in (("angle", angle), ("shift", shift)))

@@ -68,7 +68,7 @@ def universal(
       >>> adversarial.universal(jax.random.key(0), loss, x, threat, batch=4).tolist()
       [[0.125, -0.125]]
     """
-    x = check_attack("universal", key, loss, x, threat, args, steps=epochs)
+    x = check_attack("universal", key, loss, x, threat, args, steps=epochs, counted="epochs")
     check_norm("universal", threat)
     count = x.shape[0]
     if not isinstance(batch, (int, np.integer)) or not 1 <= batch <= max(count, 1):

@@ -13,7 +13,8 @@ from noisejax._noise import Noise
 from noisejax._noises.additive import gaussian, laplace, uniform
 from noisejax._noises.masking import mask
 from noisejax._statistics import check_alpha, clopper_pearson
-from noisejax.adversarial._certificates.smoothing import check_samples, make_counter
+from noisejax.adversarial._certificates.smoothing import check_examples, check_samples, make_counter
+from noisejax.adversarial._threats.balls import check_ids
 from noisejax.image import channel_dropout, pixel_dropout
 
 
@@ -184,6 +185,7 @@ def certify(
     check_alpha("certify", alpha)
     for name, value in (("samples", samples), ("selection", selection)):
         check_samples("certify", name, value)
+    check_examples("certify", x, concrete=True)
     promise = guarantee(noise, x.shape) if promise is None else promise
     count = make_counter("certify", key, predict, x, noise, num_classes, batch_size)
     first = np.asarray(count(x, noise, ids, 0, selection)).argmax(1)
@@ -252,17 +254,26 @@ def certify_at(
     """
     check_alpha("certify_at", alpha)
     check_samples("certify_at", "selection", selection)
+    check_samples("certify_at", "batch_size", batch_size)
+    check_examples("certify_at", x, concrete=True)
+    if not isinstance(stages, (tuple, list, np.ndarray)):
+        raise TypeError(f"certify_at: stages must be a tuple of numbers of samples, got {_checks.shown(stages)}.")
     stages = tuple(stages)
+    for stage in stages:
+        check_samples("certify_at", "stages", stage)
     if not stages or any(b <= a for a, b in zip((0, *stages), stages, strict=False)):
         raise ValueError(f"certify_at: stages must be increasing numbers of samples, got {stages!r}.")
     promise = guarantee(noise, x.shape) if promise is None else promise
     examples, share = len(x), alpha / len(stages)
-    radius = np.broadcast_to(np.asarray(radius, np.float64), (examples,))
+    radius = np.asarray(_checks.operand("certify_at", "radius", radius), np.float64)
+    _checks.broadcastable("certify_at", "radius", radius.shape, (examples,))
+    radius = np.broadcast_to(radius, (examples,))
     if not np.all(radius >= 0):
         raise ValueError(f"certify_at: radius must be at least 0, got {radius.min():g}.")
     needed = np.broadcast_to(promise.probability(radius), (examples,))
 
-    rows_of_x, numbers = np.asarray(x), np.arange(examples) if ids is None else np.asarray(ids)
+    rows_of_x, numbers = np.asarray(x), np.arange(examples) if ids is None else ids
+    numbers = np.asarray(check_ids("certify_at", numbers, x))
     width = min(examples, 32, batch_size)
     run = make_counter("certify_at", key, predict, rows_of_x[:width], noise, num_classes, batch_size)
 

@@ -7,6 +7,7 @@ float64. A float32 bound could exceed the true one, and certify a radius that do
 import functools
 import warnings
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +19,7 @@ from noisejax._combinators.compose import per_example
 from noisejax._random.stream import fold, stage
 from noisejax._statistics import binomial_tail, check_alpha
 from noisejax.adversarial._health import depends_on_batch
+from noisejax.adversarial._threats.balls import check_ids
 
 
 def smoothed_counts(
@@ -116,6 +118,7 @@ def smoothed_predict(
     """
     check_alpha("smoothed_predict", alpha)
     check_samples("smoothed_predict", "samples", samples)
+    check_examples("smoothed_predict", x, concrete=True)
     count = make_counter("smoothed_predict", key, predict, x, noise, num_classes, batch_size)
     counts = np.asarray(count(x, noise, ids, 0, samples))
     order = np.argsort(-counts, axis=1, kind="stable")[:, :2]
@@ -130,8 +133,7 @@ def make_counter(function: str, key, predict: Callable, x, noise: Callable, num_
     _checks.key(function, key)
     if not callable(predict):
         raise TypeError(f"{function}: predict must be a function of x, got {predict!r}.")
-    if not hasattr(x, "ndim") or x.ndim == 0 or x.shape[0] == 0:
-        raise ValueError(f"{function}: x must be an array with examples along its first axis, got {x!r}.")
+    check_examples(function, x)
     check_samples(function, "batch_size", batch_size)
     _noise.stages(function, (noise,))
     outputs = jax.eval_shape(predict, in_float32(jnp.asarray(x)))
@@ -152,12 +154,25 @@ def make_counter(function: str, key, predict: Callable, x, noise: Callable, num_
 
     def run(x, noise, ids, first, samples):
         x, (noise,) = in_float32(jnp.asarray(x)), _noise.stages(function, (noise,))
-        ids = jnp.arange(x.shape[0]) if ids is None else jnp.asarray(ids)
+        ids = jnp.arange(x.shape[0]) if ids is None else check_ids(function, ids, x)
         copies = max(1, batch_size // x.shape[0])
         span = jnp.asarray([first, samples], jnp.int32)
         return program(key, noise, x, ids, span, copies, classes)
 
     return run
+
+
+def check_examples(function: str, x: Any, concrete: bool = False) -> None:
+    """Requires a batch of numbers with an example, which the host can read if it must be `concrete`."""
+    _checks.native(function, "x", x)
+    if not isinstance(x, (jax.Array, np.ndarray)) or x.ndim == 0 or not x.shape[0]:
+        raise ValueError(f"{function}: x must be an array with examples along its first axis, got {_checks.shown(x)}.")
+    _checks.operand(function, "x", x)
+    if concrete and isinstance(x, Tracer):
+        raise TypeError(
+            f"{function}: x must not be traced, since the result is computed on the host. Call {function} outside of "
+            "jax.jit. smoothed_counts may be traced."
+        )
 
 
 def _count(predict, key, noise, x, ids, span, copies: int, classes: int) -> jax.Array:

@@ -128,7 +128,7 @@ def calls() -> list[Call]:
             use,
             a={**C, "ids": np.arange(4), **more},
             expensive=True,
-            **{**attacking, "batch": ("ids",)},
+            **{**attacking, "batch": ("ids",), "heads": (*attacking.get("heads", ()), "guarantee", "per_example")},
         )
 
     fgsm = {name: value for name, value in gradient("fgsm").arguments.items() if name != "steps"}
