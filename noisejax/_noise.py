@@ -329,7 +329,9 @@ def _of_library(noise: Noise) -> bool:
 def _apply_foreign(call, key, x, run: Run, function=None):
     name = getattr(function or call, "__name__", repr(function or call))
     if run.replay is not None:
-        raise TypeError(f"{run.replay.name}: {name} does not report which elements it hits. {run.replay.advice}")
+        raise TypeError(
+            f"{run.replay.name}: the noise {name} does not report which elements it hits. {run.replay.advice}"
+        )
     result = call(jax_key(key), x)
     if result is None and x is not None:
         raise TypeError(f"{name}: a noise must return the noisy x, got None. Does the function end without return?")

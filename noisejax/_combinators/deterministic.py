@@ -30,6 +30,8 @@ def clip(low: Amount | None = None, high: Amount | None = None) -> Noise:
 
 
 def _bound(name: str, end: Any) -> Any:
+    if isinstance(end, dict):
+        raise TypeError(f"clip: {name} must be a number or an array, got {end!r}. Clip the entries: nj.on_entries.")
     return None if end is None else _noise.amount("clip", name, end, _checks.real, like_x=True)
 
 
@@ -40,6 +42,7 @@ def _clip(run: Run, key, x, low, high):
         values = jnp.asarray(values)  # in the dtype that JAX gives it
         for name, end in (("low", low), ("high", high)):
             _checks.holds("clip", name, end, values.dtype)
+            _checks.broadcastable("clip", name, () if end is None else jnp.shape(end), values.shape)
         ends = (None if b is None else jnp.asarray(b).astype(values.dtype) for b in (low, high))
         return jnp.clip(values, *ends)
 

@@ -1,6 +1,6 @@
 """Wrong categories: uniform, by frequency, or to a class whose name looks alike."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import jax
@@ -146,6 +146,9 @@ def by_frequency(columns: Columns, column: int) -> jax.Array:
     """
     if not isinstance(columns, Columns):
         raise TypeError(f"by_frequency: columns must be fitted, nj.tabular.fit(table, schema), got {columns!r}.")
+    size = len(columns.schema)
+    if not isinstance(column, (int, np.integer)) or isinstance(column, bool) or not -size <= column < size:
+        raise IndexError(f"by_frequency: column must be the index of one of the {size} columns, got {column!r}.")
     classes = columns.schema.columns[column].num_classes
     if not classes:
         raise ValueError(
@@ -189,7 +192,7 @@ def neighbours(
       >>> nj.tabular.neighbours(["cat", "cut", "cup"]).argmax(1).tolist()
       [1, 0, 1]
     """
-    if isinstance(classes, jax.Array):
+    if isinstance(classes, (str, jax.Array)) or not isinstance(classes, Iterable):
         raise TypeError(f"neighbours: classes must be a sequence of names, got {_checks.shown(classes)}.")
     names = [str(name) for name in classes]
     if len(names) < 2:

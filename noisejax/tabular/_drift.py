@@ -52,6 +52,14 @@ def drift_weight(
             ("time", time, _checks.real), ("position", position, _checks.real), ("width", width, _checks.nonnegative)
         )
     )  # fmt: skip
+    shapes = [jnp.shape(amount) for amount in (time, position, width)]
+    try:
+        jnp.broadcast_shapes(*shapes)
+    except ValueError:
+        raise ValueError(
+            "drift_weight: time, position and width must have shapes that broadcast, got "
+            f"{', '.join(map(str, shapes))}."
+        ) from None
     passed = jnp.asarray(time, jnp.float32) - jnp.asarray(position, jnp.float32)
     if period is not None:
         phase = passed / period + 0.25

@@ -154,7 +154,10 @@ def bursty(burst: Amount) -> Mechanism:
       >>> bool(7 < lost.sum() / starts < 13)
       True
     """
-    return Bursty(arithmetic_amount("bursty", "burst", burst, _burst))
+    burst = arithmetic_amount("bursty", "burst", burst, _burst)
+    if np.ndim(burst) > 1:
+        raise ValueError(f"bursty: burst must be one number, or one for each column, got shape {np.shape(burst)}.")
+    return Bursty(burst)
 
 
 def copula(correlation: Amount, mechanism: Mechanism | None = None) -> Mechanism:

@@ -31,7 +31,7 @@ def _pairs(x, pairs, **shared) -> None:
         raise IndexError(f"swap_columns: pairs must name columns of x, of shape {x.shape}, got {pairs!r}.")
     named = [int(c) % x.shape[-1] for pair in pairs for c in pair]
     if len(set(named)) < len(named):
-        raise ValueError(f"swap_columns: each column may be in one pair only, got {pairs!r}.")
+        raise ValueError(f"swap_columns: each column may be in one of the pairs only, got {pairs!r}.")
 
 
 @array_noise(_checks.numbers, options=_pairs, ranges={"rate": _checks.rate}, widen=False)

@@ -44,6 +44,10 @@ class Column:
     mutable: bool = True
 
     def __post_init__(self):
+        try:
+            hash(self.name)
+        except TypeError:
+            raise TypeError(f"Column: name must be hashable, such as a string, got {self.name!r}.") from None
         _checks.one_of("Column", "kind", self.kind, KINDS)
         classes = self.classes
         if isinstance(classes, (int, np.integer)) and not isinstance(classes, bool):

@@ -144,7 +144,7 @@ def unclear(call, name: str, value: Any, error: BaseException) -> str:
             )
             else f"does not name the function: {text}"
         )
-    if not isinstance(error, (TypeError, ValueError, KeyError, FloatingPointError)):
+    if not isinstance(error, (TypeError, ValueError, LookupError, FloatingPointError)):
         return f"of its own type: {text}"
     frames = list(traceback.walk_tb(error.__traceback__))
     files = [f.f_code.co_filename for f, _ in frames]

@@ -317,7 +317,7 @@ class TestHitsAndChanged:
     def test_noises_without_hits_say_so(self, key):
         with pytest.raises(TypeError, match=r"gaussian changes every element.*nj\.changed"):
             nj.hits(gaussian)(key, X)
-        with pytest.raises(TypeError, match="foreign does not report"):
+        with pytest.raises(TypeError, match="noise foreign does not report"):
             nj.hits(nj.chain(foreign))(key, X)
 
 

@@ -296,7 +296,7 @@ def test_large_integers_are_exact(key):
         (lambda key: nj.tabular.category(key, TABLE, 0.5, np.ones((2, 5)), num_classes=2), r"shape \(K, K\), or"),
         (lambda key: nj.tabular.category(key, TABLE, 0.5, -np.ones((2, 2)), num_classes=2), "at least 0"),
         (lambda key: nj.tabular.category(key, TABLE, 0.5, np.ones((2, 2)), num_classes=3), "one row for each of 3"),
-        (lambda key: nj.tabular.swap_columns(key, TABLE, 0.5, pairs=((0, 1), (1, 2))), "in one pair only"),
+        (lambda key: nj.tabular.swap_columns(key, TABLE, 0.5, pairs=((0, 1), (1, 2))), "in one of the pairs only"),
         (lambda key: nj.tabular.swap_columns(key, TABLE, 0.5, pairs=((0, 9),)), "must name columns"),
         (lambda key: nj.tabular.swap_columns(key, TABLE, 0.5, pairs=()), "must be pairs of columns"),
         (lambda key: nj.tabular.swap_columns(key, TABLE, np.full(7, 0.5), pairs=((0, 1),)), "rate is that of rows"),

@@ -31,7 +31,12 @@ strings = {"anything": ("x",), "skip": {"x": ("a string",)}}
 
 def calls() -> list[Call]:
     return [
-        call("tabular.Column", a={"name": "a", "kind": "number", "low": 0.0, "high": 1.0}, signed=("low", "high")),
+        call(
+            "tabular.Column",
+            a={"name": "a", "kind": "number", "low": 0.0, "high": 1.0},
+            signed=("low", "high"),
+            anything=("name",),
+        ),
         call("tabular.fit", a={"table": TABLE, "schema": SCHEMA, "quantiles": 9}, none=("schema",), signed=("table",)),
         call("tabular.at_random", missing_by, a={"columns": COLUMNS, "on": 0, "slope": 2.0}, signed=("on", "slope")),
         call("tabular.not_at_random", missing_by, a={"columns": COLUMNS, "slope": 2.0}, signed=("slope",)),
