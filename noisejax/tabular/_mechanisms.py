@@ -222,7 +222,7 @@ def _place(function: str, columns: Columns, on: Any) -> int:
     if isinstance(on, str):
         if on not in columns.schema.names:
             names = ", ".join(map(repr, columns.schema.names))
-            raise KeyError(f"{function}: on must be one of the columns {names}, got {on!r}.")
+            raise KeyError(f"{function}: on names no column: there is no column {on!r}. The columns are {names}.")
         return columns.schema.place(on)
     if not isinstance(on, (int, np.integer)) or isinstance(on, bool):
         raise TypeError(f"{function}: on must be the index or the name of a column, got {on!r}.")
