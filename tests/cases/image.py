@@ -12,6 +12,9 @@ corruption = functools.partial(
 )
 region = functools.partial(masking, x=pictures, elementwise=False)
 
+_CLEAN = pictures((2, 16, 16, 3))
+_GRAIN = np.random.default_rng(10).normal(size=_CLEAN.shape).astype(np.float32)
+SENSOR = nj.image.fit_sensor(_CLEAN, _CLEAN + np.float32([0.02, 0.05]).reshape(2, 1, 1, 1) * _GRAIN, brightness=True)
 TEXTURES = np.random.default_rng(9).random((2, 20, 16, 3), np.float32)
 
 CASES = [
@@ -36,8 +39,21 @@ CASES = [
     corruption(nj.image.zoom_blur, "severity", draws=False, heavy=True),
     corruption(nj.image.fog, "severity", heavy=True),
     corruption(nj.image.frost, "severity", heavy=True, textures=TEXTURES),
+    corruption(nj.image.frost_like, "severity", heavy=True),
+    corruption(nj.image.spatter, "severity", heavy=True),
     corruption(nj.image.snow, "severity", heavy=True),
     corruption(nj.image.elastic_transform, "severity", heavy=True),
     corruption(nj.image.pixelate, "severity", draws=False, heavy=True, measures=True),
     corruption(nj.image.jpeg_compression, "severity", draws=False, heavy=True, measures=True),
+    row(
+        nj.image.sensor,
+        "strength",
+        x=pictures,
+        elementwise=False,
+        unit=True,
+        heavy=True,
+        measures=True,
+        model=SENSOR,
+        strength=(1.0, 0.0, 2.0),
+    ),
 ]

@@ -26,7 +26,7 @@ def ran(name, **environment):
     return result.stdout.splitlines()
 
 
-@pytest.mark.parametrize("name", ["imitation", "flights"])
+@pytest.mark.parametrize("name", ["imitation", "flights", "camera_noise"])
 def test_an_experiment_skips_with_one_line_without_its_tables(name, tmp_path):
     lines = ran(name, NOISEJAX_DIRTY=str(tmp_path))
     assert len(lines) == 1 and lines[0].startswith("skipped:")
@@ -43,7 +43,7 @@ def test_an_experiment_runs(name):
 
 def test_the_page_of_results_is_that_of_the_results():
     tables = importlib.import_module("experiments.tables")
-    parts = [tables.HEAD, tables.recovery(), tables.imitation(), tables.flights()]
+    parts = [tables.HEAD, tables.recovery(), tables.imitation(), tables.flights(), tables.camera_noise()]
     assert tables.PAGE.read_text() == "\n".join(parts).rstrip() + "\n"
 
 

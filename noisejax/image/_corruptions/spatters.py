@@ -56,11 +56,11 @@ def spatter(
     most_mud = int(4 * max(level[4] for level in levels) + 0.5)
 
     def splashed(mean, std, blur, cut, strength, mud, image, z):
-        layer = gaussian(mean + std * z, np.float32(blur), most)
+        layer = gaussian(mean + std * z, jnp.float32(blur), most)
         colour = _MUD if mud else _WATER
         colour = (_LUMA * colour).sum(keepdims=True) if image.shape[-1] == 1 else colour
         if mud:
-            mask = gaussian((layer > cut).astype(jnp.float32), np.float32(strength), most_mud)
+            mask = gaussian((layer > cut).astype(jnp.float32), jnp.float32(strength), most_mud)
             mask = jnp.where(mask < 0.8, 0, mask)
             return jnp.clip(image * (1 - mask) + colour.reshape(1, 1, -1) * mask, 0, 1)
         grey = jnp.floor(jnp.where(layer < cut, 0, layer) * 255).astype(jnp.int32) % 256

@@ -184,10 +184,15 @@ def frost_like(
     layer = crystals.crystals(found[..., 0, :, :], found[..., 1, :, :])[..., None]
     common, own = shift[..., :1, :, :], shift[..., 1:, :, :]
     of_red = np.sqrt(1 - crystals.TINT**2)
-    piece = crystals.MEAN + crystals.BETWEEN * (of_red * common + crystals.TINT * own) + crystals.WITHIN * layer
+    mean, between_photographs, within, tint, of_red = (
+        v.reshape((1,) * (x.ndim - 1) + (3,))
+        for v in (crystals.MEAN, crystals.BETWEEN, crystals.WITHIN, crystals.TINT, of_red)
+    )
+    piece = mean + between_photographs * (of_red * common + tint * own) + within * layer
     piece = jnp.clip(jnp.minimum(piece, piece[..., 2:]), 0, 1)  # frost is never reddish
     if x.shape[-1] == 1:
-        piece = (piece * np.array([0.2989, 0.5870, 0.1140], np.float32)).sum(-1, keepdims=True)
+        luma = np.array([0.2989, 0.5870, 0.1140], np.float32)
+        piece = (piece * luma.reshape((1,) * (x.ndim - 1) + (3,))).sum(-1, keepdims=True)
     return seen.finish(
         between(seen.severity, levels[:, 0], 1) * seen.values + between(seen.severity, levels[:, 1], 0) * piece
     )

@@ -40,7 +40,8 @@ def _amplitudes(shape: tuple[int, int], scale: float) -> np.ndarray:
 
 def fields(real: jax.Array, imaginary: jax.Array, scale: float) -> jax.Array:
     """Clouds of unit variance, and the field of the ridges: from normal draws (..., 2, H, W)."""
-    amplitude = _amplitudes(real.shape[-2:], scale)
+    amplitude = _amplitudes((real.shape[-2], real.shape[-1]), scale)
+    amplitude = amplitude.reshape((1,) * (real.ndim - 3) + amplitude.shape)
     lines = fourier(lax.complex(amplitude * real, amplitude * imaginary))
     return jnp.swapaxes(fourier(jnp.swapaxes(lines, -1, -2)), -1, -2).real
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.core import Tracer
 
 from noisejax import _checks
 from noisejax._calls.fitted import Fitted
@@ -116,16 +117,24 @@ def _pairs(clean: Any, noisy: Any) -> list[tuple[np.ndarray, np.ndarray]]:
 
 def _list(function: str, name: str, value: Any) -> list[np.ndarray]:
     """Pictures (H, W, C) in [0, 1] as float64."""
-    if not isinstance(value, (Sequence, jax.Array, np.ndarray)) or isinstance(value, (str, bytes)):
+    if (
+        not isinstance(value, (Sequence, jax.Array, np.ndarray))
+        or isinstance(value, (str, bytes))
+        or getattr(value, "ndim", 1) == 0
+    ):
         raise TypeError(
             f"{function}: {name} must be an array of pictures or a list of them, got {_checks.shown(value)}."
         )
     found = []
     for picture in value:
+        if isinstance(picture, Tracer):
+            raise TypeError(
+                f"{function}: {name} is traced, and pictures are fitted on the host. Call it outside of jit."
+            )
         _checks.native(function, name, picture)
         _checks.array(function, picture, _checks.images, name)
         picture = np.asarray(picture)
-        if picture.ndim != 3 or min(picture.shape[:2]) < 8:
+        if picture.ndim != 3 or min(picture.shape[:2]) < 8 or not picture.size:
             raise ValueError(
                 f"{function}: {name} must be pictures (N, H, W, C), or a list of (H, W, C), with H and W at least 8, "
                 f"got a picture of shape {picture.shape}. Give a single picture as {name}[None]."

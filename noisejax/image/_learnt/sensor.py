@@ -7,7 +7,7 @@ from jax import lax
 
 from noisejax import _checks
 from noisejax._checks import Amount, Mask
-from noisejax._contract import array_noise
+from noisejax._contract import array_noise, wide
 from noisejax._random import sample
 from noisejax._random.fourier import fourier, smooth
 from noisejax._random.stream import words
@@ -74,15 +74,16 @@ def sensor(
     if x.size == 0:
         return x
     white = unit(x.dtype)
-    values = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    values = wide(x)
     sizes, factor, curve = (jnp.asarray(v, jnp.float32) for v in (model.sizes, model.channels, model.curve))
     u = sample.uniform(words(key, "image.sensor.size", **of_examples(x)))
     number = (u * sizes.shape[0]).astype(jnp.int32)
-    picked = number[..., None] == lax.iota(jnp.int32, sizes.shape[0])  # a mask, which keeps the sharding of u
-    size = jnp.where(picked, sizes, 0).sum(-1)
+    one_each = (1,) * (x.ndim - 1) + (-1,)
+    picked = number == np.arange(sizes.shape[0], dtype=np.int32).reshape(one_each)  # a mask keeps the sharding of u
+    size = jnp.where(picked, sizes.reshape(one_each), 0).sum(-1, keepdims=True)
     field = _field(key, x, jnp.asarray(model.spectrum, jnp.float32), channels)
     field = jnp.einsum("...c,dc->...d", field, factor, precision=lax.Precision.HIGHEST)
-    scale = strength * size * _read(curve, values.astype(jnp.float32) * np.float32(1 / white))
+    scale = jnp.asarray(strength, jnp.float32) * size * _read(curve, values.astype(jnp.float32) * np.float32(1 / white))
     return values + (np.float32(white) * scale * field).astype(values.dtype)
 
 
@@ -100,6 +101,7 @@ def _field(key, x: jax.Array, spectrum: jax.Array, channels: int) -> jax.Array:
         for part in ("real", "imaginary")
     )
     amplitude = _amplitude(spectrum, (height, width))
+    amplitude = amplitude.reshape((1,) * (real.ndim - 2) + amplitude.shape)
     waves = lax.complex(amplitude * real, amplitude * imaginary)
     found = fourier(waves)[..., : x.shape[-2]]
     found = jnp.swapaxes(fourier(jnp.swapaxes(found, -1, -2))[..., : x.shape[-3]], -1, -2)

@@ -14,6 +14,8 @@ COLUMNS = tabular.fit(TABLE, SCHEMA)
 DIRTY = np.where(RNG.random(TABLE.shape) < 0.3, np.nan, TABLE).astype(np.float32)
 TEXT = {"city": ["Bend", "Gary", "Boise"], "state": ["OR", "IN", "ID"]}
 MARRED = {"city": ["Bend OR", "Gary", "Boise"], "state": ["", "IN", "ID"]}
+PICTURES = (0.2 + 0.5 * RNG.random((2, 10, 9, 3))).astype(np.float32)
+NOISY = (PICTURES + 0.05 * RNG.normal(size=PICTURES.shape)).astype(np.float32)
 FRAME = pd.DataFrame({"a": TABLE[:, 0].astype(float), "c": np.array(["x", "y", "z"])[TABLE[:, 1].astype(int)]})
 FAULTS = [("a", nj.bind(tabular.missing, rate=0.3))]
 NUMBERED = FRAME.assign(id=np.arange(len(FRAME)))
@@ -66,6 +68,11 @@ def calls() -> list[Call]:
             anything=("train", "deployed"),
         ),
         call("tabular.fit_text_errors", str, a={"clean": TEXT, "dirty": MARRED}),
+        call(
+            "image.fit_sensor",
+            lambda model: [model.sizes, model.spectrum, model.channels, model.curve],
+            a={"clean": PICTURES, "noisy": NOISY, "size": 8, "brightness": True},
+        ),
         call("frame.schema", a={"df": FRAME}),
         call("frame.encode", lambda made: made[0], a={"df": FRAME, "schema": SCHEMA}, none=("schema",), heads=NAMES),
         call(

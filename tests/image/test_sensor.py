@@ -1,0 +1,81 @@
+"""The learnt noise of a camera: planted parameters are found again, and its draws have them."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import ndimage
+
+import noisejax as nj
+
+KEY = jax.random.key(0)
+SIZES = np.array([0.02, 0.04, 0.08], np.float32)
+MIXED = np.linalg.cholesky(np.array([[1, 0.6, 0.5], [0.6, 1, 0.7], [0.5, 0.7, 1]]))
+
+
+def planted(shape=(3, 128, 128, 3)) -> tuple[np.ndarray, np.ndarray]:
+    """Clean pictures, and noise of unit variance that is blurred differently along both axes."""
+    rng = np.random.default_rng(0)
+    noise = ndimage.gaussian_filter(rng.normal(size=shape), (0, 1.2, 0.7, 0), mode="wrap")
+    noise = noise / noise.std() @ MIXED.T
+    return (0.4 + 0.2 * rng.random(shape)).astype(np.float32), noise.astype(np.float32)
+
+
+def lagged(r: np.ndarray, down: int, right: int) -> float:
+    return float((r[:, down:, right:] * r[:, : r.shape[1] - down, : r.shape[2] - right]).mean() / (r**2).mean())
+
+
+def test_the_noise_has_the_sizes_spectrum_and_channels_of_the_pairs():
+    clean, noise = planted()
+    model = nj.image.fit_sensor(clean, clean + SIZES.reshape(3, 1, 1, 1) * noise)
+    np.testing.assert_allclose(model.sizes, SIZES, rtol=0.05)
+    x = jnp.full((24, 64, 48, 3), 0.5)
+    residual = np.asarray(nj.image.sensor(KEY, x, model) - x)
+    sizes = residual.std((1, 2, 3))
+    nearest = np.abs(sizes[:, None] / SIZES - 1)
+    assert nearest.min(1).max() < 0.1, "each picture takes a fitted size"
+    assert set(nearest.argmin(1)) == {0, 1, 2}
+    unit = residual / sizes[:, None, None, None]
+    for down, right in ((0, 1), (1, 0), (2, 0), (0, 3), (5, 5)):
+        assert abs(lagged(unit, down, right) - lagged(noise, down, right)) < 0.03
+    np.testing.assert_allclose(np.corrcoef(unit.reshape(-1, 3).T), MIXED @ MIXED.T, atol=0.04)
+    far = float((unit[:, 0] * unit[:, -1]).mean())
+    assert abs(far) < 0.1, "opposite edges are independent"
+
+
+def test_the_curve_follows_the_brightness():
+    rng = np.random.default_rng(1)
+    clean = np.broadcast_to(np.linspace(0, 1, 128, dtype=np.float32)[None, :, None, None], (2, 128, 128, 1))
+    planted = (0.02 + 0.06 * clean) * rng.normal(size=clean.shape)
+    model = nj.image.fit_sensor(clean, (clean + planted).astype(np.float32), brightness=True)
+    for grey in (0.1, 0.5, 0.9):
+        x = jnp.full((4, 64, 64, 1), grey)
+        assert abs(np.asarray(nj.image.sensor(KEY, x, model) - x).std() / (0.02 + 0.06 * grey) - 1) < 0.1
+
+
+def test_grey_levels_and_floats_and_lists_of_pairs_give_one_model():
+    clean, noise = planted((2, 40, 40, 3))
+    whole = [np.uint8(np.round(255 * np.clip(v, 0, 1))) for v in (clean, clean + 0.05 * noise)]
+    of_levels = nj.image.fit_sensor(*whole)
+    of_floats = nj.image.fit_sensor(*(list(np.float32(v / 255)) for v in whole))
+    for one, other in zip(jax.tree.leaves(of_levels), jax.tree.leaves(of_floats), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)
+
+
+def test_wrong_pairs_and_pictures_are_refused():
+    clean, noise = planted((2, 16, 16, 3))
+    with pytest.raises(ValueError, match="pair 0 is equal"):
+        nj.image.fit_sensor(clean, clean)
+    with pytest.raises(ValueError, match="same number"):
+        nj.image.fit_sensor(clean, clean[:1])
+    with pytest.raises(ValueError, match=r"must lie in \[0, 1\].*255"):
+        nj.image.fit_sensor(255 * clean, 255 * clean + noise)
+    with pytest.raises(ValueError, match=r"clean\[None\]"):
+        nj.image.fit_sensor(clean[0], clean[0])
+    model = nj.image.fit_sensor(clean, clean + 0.1 * noise)
+    with pytest.raises(ValueError, match="3 channels"):
+        nj.image.sensor(KEY, jnp.zeros((2, 8, 8, 1)), model)
+    with pytest.raises(TypeError, match="fit_sensor"):
+        nj.image.sensor(KEY, jnp.zeros((2, 8, 8, 3)), 0.1)
+    with pytest.raises(ValueError, match="strength must be one number"):
+        nj.image.sensor(KEY, jnp.zeros((2, 8, 8, 3)), model, jnp.ones((2, 8, 1, 1)))
