@@ -4,7 +4,8 @@ from noisejax.robustness._families import Family as Family, by_column as by_colu
 from noisejax.robustness._metrics.metric import Metric as Metric
 from noisejax.robustness._plot import plot as plot, plot_features as plot_features
 from noisejax.robustness._report.compare import Comparison as Comparison, compare as compare
-from noisejax.robustness._report.report import Passes as Passes, Report as Report, Sensitivity as Sensitivity
+from noisejax.robustness._report.records import Passes as Passes, Sensitivity as Sensitivity
+from noisejax.robustness._report.report import Report as Report
 from noisejax.robustness._report.samples import Interval as Interval
 from noisejax.robustness._sweep.sweep import sweep as sweep
 

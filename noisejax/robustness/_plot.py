@@ -7,7 +7,8 @@ import numpy as np
 
 from noisejax import _checks
 from noisejax.robustness._report.compare import check_reports
-from noisejax.robustness._report.report import Report, check_share
+from noisejax.robustness._report.records import check_share
+from noisejax.robustness._report.report import Report
 
 
 def plot(

@@ -7,7 +7,8 @@ import numpy as np
 
 from noisejax import _checks
 from noisejax._statistics import holm
-from noisejax.robustness._report.report import Passes, Report, check_share
+from noisejax.robustness._report.records import Passes, check_share
+from noisejax.robustness._report.report import Report
 from noisejax.robustness._report.samples import Interval
 
 

@@ -15,7 +15,8 @@ from noisejax import _checks
 from noisejax._random.stream import keys as keys_of, stage
 from noisejax.robustness._families import Family, checked
 from noisejax.robustness._metrics.metric import CLASSES, KNOWN, PROBABILITIES, Metric, chosen
-from noisejax.robustness._report.report import CLEAN, Report, fingerprint
+from noisejax.robustness._report.records import fingerprint
+from noisejax.robustness._report.report import CLEAN, Report
 from noisejax.robustness._report.shift import shift_of
 from noisejax.robustness._sweep import amounts, inputs, run
 from noisejax.robustness._sweep.collect import Cell, Setup
