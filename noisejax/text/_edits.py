@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from noisejax import _checks
@@ -136,3 +137,29 @@ def other_than(key, tag: str, x: jax.Array, table: tuple[int, ...]) -> tuple[jax
 
 def _pick(table: jax.Array, index: jax.Array) -> jax.Array:
     return table.at[index].get(mode="promise_in_bounds")
+
+
+def of_all(rate: jax.Array, cost: jax.Array, data: jax.Array | None) -> jax.Array:
+    """The probability of a hit at which the expected edits are a share `rate` of all characters of each text.
+
+    Args:
+      cost: float32 of the text's shape: the expected edits of a hit at each character, 0 where none is possible.
+      data: where the text is data; None for everywhere.
+    """
+    data = jnp.ones_like(cost, bool) if data is None else jnp.broadcast_to(data, cost.shape)
+    total = jnp.sum(data, axis=-1, keepdims=True, dtype=jnp.float32)
+    able = jnp.sum(jnp.where(data, cost, 0), axis=-1, keepdims=True, dtype=jnp.float32)
+    return rate * total / jnp.maximum(able, 2**-20)
+
+
+def reaches(function: str, rate: Any, of: str, cost: Any, data: Any, what: str) -> None:
+    """Requires that texts known on the host have enough eligible characters for a rate of all characters."""
+    if of != "all" or not isinstance(rate, np.ndarray) or rate.size != 1:
+        return
+    data = np.ones(cost.shape, bool) if data is None else np.broadcast_to(data, cost.shape)
+    most = np.where(data, cost, 0).sum(-1) / np.maximum(data.sum(-1), 1)
+    if np.any(wrong := (most < float(rate.reshape(()))) & (data.sum(-1) > 0)):
+        raise ValueError(
+            f"{function}: rate must be at most the share of characters {what}, got {float(rate.reshape(()))} for a "
+            f"text with a share of {most[wrong].min():.3f}. Use of='eligible' for a rate of those."
+        )
