@@ -79,6 +79,7 @@ def padded_noise(
     arrays: bool = False,
     options: Callable | None = None,
     amounts: Callable | None = None,
+    host: Callable | None = None,
     aligned: bool = False,
 ) -> Callable[[Callable[Concatenate[jax.Array, Padded, P], Padded | Moved]], ArrayNoise[P]]:
     """Turns ``body(key, x, *amounts, lengths=None, **options)`` into a public noise that changes lengths or shapes.
@@ -96,6 +97,8 @@ def padded_noise(
         called on the host, and raises if they do not fit together.
       amounts: a function of the amounts, host values as NumPy arrays, and the options. It is called on the host, and
         raises if they do not fit together.
+      host: a function of x, the amounts and the options that may read the values of x. It is called if x is a `Padded`
+        of NumPy arrays.
       aligned: whether the body returns a `Moved`, so that the alignment can be replayed.
     """
 
@@ -132,6 +135,8 @@ def padded_noise(
                 options(padded.values.shape, padded.lengths.ndim, **statics)
             if amounts is not None:
                 amounts(**values, **statics)
+            if host is not None and isinstance(padded.values, np.ndarray) and isinstance(padded.lengths, np.ndarray):
+                host(padded, **values, **statics)
             result = compiled(replayed, tuple(statics.items()), key, padded, values)
             return result if replayed or isinstance(x, Padded) else result.values
 

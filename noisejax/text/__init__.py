@@ -14,6 +14,8 @@ from noisejax.text._characters import (
     typos as typos,
 )
 from noisejax.text._codes import decode as decode, encode as encode, graphemes as graphemes
+from noisejax.text._encodings import mojibake as mojibake, whitespace as whitespace
+from noisejax.text._glyphs import case as case, homoglyph as homoglyph, ocr as ocr
 from noisejax.text._graphemes import Graphemes as Graphemes
 from noisejax.text._keyboard import keyboard as keyboard
 from noisejax.text._tokens import (
@@ -26,17 +28,22 @@ __all__ = [
     "Alignment",
     "Graphemes",
     "alignment",
+    "case",
     "decode",
     "delete",
     "delete_tokens",
     "encode",
     "graphemes",
+    "homoglyph",
     "insert",
     "keyboard",
     "mask_tokens",
+    "mojibake",
+    "ocr",
     "repeat",
     "replace_tokens",
     "substitute",
     "transpose",
     "typos",
+    "whitespace",
 ]

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 from noisejax import _checks
 from noisejax._batch import padded_noise
@@ -58,7 +59,8 @@ def _edit(function: str, key, x: Padded, rates: dict, letters: tuple[int, ...] |
     nowhere = jnp.zeros_like(data)
     source = places(values)
     if "transpose" in hit:
-        first = every_other(hit["transpose"] & _movable(values, data))
+        # XLA would otherwise compute the pairs again for each of their uses.
+        first = lax.optimization_barrier(every_other(hit["transpose"] & _movable(values, data)))
         second = preceding(first)
         hit = {name: mask & ~second for name, mask in hit.items()}
         values = jnp.where(first, following(values), jnp.where(second, preceding(values), values))

@@ -1,10 +1,11 @@
-"""How the length of a text changes under static shapes: slots for each entry, of which the used ones are compacted."""
+"""How the length of a text changes under static shapes: slots for each entry, of which the used ones are written."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from noisejax import _checks
@@ -45,45 +46,38 @@ def check_shape(function: str) -> Callable:
     return check
 
 
-def emit(x: Padded, slots: list[Slot]) -> Moved:
-    """The entries of all used slots, one after the other, cut at the capacity of x. Places beyond the length are 0."""
-    capacity, count = x.values.shape[-1], len(slots)
-    own = places(x.values)
-    none = jnp.full_like(own, -1)
-    sources = [none if slot.source is None else slot.source for slot in slots]
+def emit(x: Padded, slots: list[Slot], capacity: int | None = None) -> Moved:
+    """The entries of all used slots, one after the other, cut at the capacity. Places beyond the length are 0.
 
-    def interleaved(parts):
-        return parts[0] if count == 1 else jnp.stack(parts, axis=-1).reshape(*x.values.shape[:-1], count * capacity)
-
-    used = interleaved([slot.used for slot in slots])
-    total, (values, source) = compact(
-        used, (interleaved([slot.values for slot in slots]), interleaved(sources)), capacity
-    )
-    lengths = jnp.minimum(total, capacity)
-    data = own < lengths[..., None]
-    padded = Padded(jnp.where(data, values, 0), lengths, x.lost + (total - lengths))
-    return Moved(padded, jnp.where(data, source, -1))
-
-
-def compact(used: jax.Array, arrays: tuple[jax.Array, ...], size: int) -> tuple[jax.Array, tuple[jax.Array, ...]]:
-    """The number of used entries along the last axis, and arrays of the used entries alone, in order, cut at `size`.
-
-    Each entry moves left by the number of unused ones before it, one bit of that number at a time and the lowest bit
-    first, so that no two entries meet. There is no gather, scatter or sort, and batch axes stay where they are. Entries
-    beyond the count are arbitrary.
+    The capacity is that of x unless it is given. Each used slot is written to the number of used ones before it, row by
+    row, so a device that holds whole texts communicates with no other.
     """
-    width = used.shape[-1]
-    narrow = jnp.uint16 if width < 2**16 else jnp.uint32
-    kept = lax.cumsum(used.astype(jnp.int32), axis=used.ndim - 1)
-    total = kept[..., -1] if width else jnp.zeros(used.shape[:-1], jnp.int32)
-    shift = jnp.where(used, places(used) + 1 - kept, 0).astype(narrow)
-    for bit in (1 << n for n in range(max(width - 1, 0).bit_length())):
-        coming = _left(shift, bit)
-        moves = (coming & narrow(bit)) != 0
-        arrays = tuple(jnp.where(moves, _left(array, bit), array) for array in arrays)
-        # What an entry leaves behind has a shift of 0: it is overwritten or lies beyond the count, and never moves.
-        shift = jnp.where(moves, coming, jnp.where((shift & narrow(bit)) != 0, narrow(0), shift))
-    return total, tuple(array[..., :size] for array in arrays)
+    capacity = x.values.shape[-1] if capacity is None else capacity
+    count = sum((slot.used.astype(jnp.int32) for slot in slots), jnp.zeros_like(x.values, jnp.int32))
+    end = lax.cumsum(count, axis=count.ndim - 1)
+    total = end[..., -1] if end.shape[-1] else jnp.zeros(end.shape[:-1], jnp.int32)
+    place = end - count
+    values = jnp.zeros((*total.shape, capacity), x.values.dtype)
+    source = jnp.full(values.shape, -1, jnp.int32)
+    for slot in slots:
+        where = jnp.where(slot.used, place, capacity)
+        values = _written(values, where, slot.values)
+        if slot.source is not None:
+            source = _written(source, where, slot.source)
+        place = place + slot.used.astype(jnp.int32)
+    lengths = jnp.minimum(total, capacity)
+    return Moved(Padded(values, lengths, x.lost + (total - lengths)), source)
+
+
+def _written(onto: jax.Array, place: jax.Array, entries: jax.Array) -> jax.Array:
+    """Entries written at places along the last axis; places beyond it are dropped."""
+
+    def write(onto, place, entries):
+        return onto.at[place].set(entries, mode="drop")
+
+    for _ in range(onto.ndim - 1):
+        write = jax.vmap(write)
+    return write(onto, place, jnp.broadcast_to(entries, place.shape))
 
 
 def _left(x: jax.Array, n: int) -> jax.Array:
@@ -109,12 +103,8 @@ def places(x: jax.Array) -> jax.Array:
 def every_other(hit: jax.Array) -> jax.Array:
     """The first, third, fifth, ... of each run of hits along the last axis: disjoint pairs, from left to right."""
     place = places(hit)
-    # The last place without a hit, at or before each, by doubling.
-    missed = jnp.where(hit, -1, place)
-    width = hit.shape[-1]
-    for n in (1 << n for n in range(max(width - 1, 0).bit_length())):
-        before = lax.pad(missed, jnp.int32(-1), [(0, 0, 0)] * (hit.ndim - 1) + [(n, -n, 0)])
-        missed = jnp.maximum(missed, before)
+    # The last place without a hit, at or before each.
+    missed = lax.cummax(jnp.where(hit, -1, place), axis=hit.ndim - 1)
     return hit & ((place - missed) % 2 == 1)
 
 
@@ -147,3 +137,29 @@ def other_than(key, tag: str, x: jax.Array, table: tuple[int, ...]) -> tuple[jax
 
 def _pick(table: jax.Array, index: jax.Array) -> jax.Array:
     return table.at[index].get(mode="promise_in_bounds")
+
+
+def of_all(rate: jax.Array, cost: jax.Array, data: jax.Array | None) -> jax.Array:
+    """The probability of a hit at which the expected edits are a share `rate` of all characters of each text.
+
+    Args:
+      cost: float32 of the text's shape: the expected edits of a hit at each character, 0 where none is possible.
+      data: where the text is data; None for everywhere.
+    """
+    data = jnp.ones_like(cost, bool) if data is None else jnp.broadcast_to(data, cost.shape)
+    total = jnp.sum(data, axis=-1, keepdims=True, dtype=jnp.float32)
+    able = jnp.sum(jnp.where(data, cost, 0), axis=-1, keepdims=True, dtype=jnp.float32)
+    return rate * total / jnp.maximum(able, 2**-20)
+
+
+def reaches(function: str, rate: Any, of: str, cost: Any, data: Any, what: str) -> None:
+    """Requires that texts known on the host have enough eligible characters for a rate of all characters."""
+    if of != "all" or not isinstance(rate, np.ndarray) or rate.size != 1:
+        return
+    data = np.ones(cost.shape, bool) if data is None else np.broadcast_to(data, cost.shape)
+    most = np.where(data, cost, 0).sum(-1) / np.maximum(data.sum(-1), 1)
+    if np.any(wrong := (most < float(rate.reshape(()))) & (data.sum(-1) > 0)):
+        raise ValueError(
+            f"{function}: rate must be at most the share of characters {what}, got {float(rate.reshape(()))} for a "
+            f"text with a share of {most[wrong].min():.3f}. Use of='eligible' for a rate of those."
+        )

@@ -10,8 +10,8 @@ from noisejax import _checks
 from noisejax._contract import Amount, Hit, Mask, array_noise
 from noisejax._random import sample
 from noisejax._random.stream import words_like
-from noisejax.text._edits import check_integers
-from noisejax.text._tables import LAYOUTS, OFFSETS
+from noisejax.text._edits import check_integers, of_all, reaches
+from noisejax.text._data.keyboards import LAYOUTS, OFFSETS
 
 _REACH, _WIDTH = 1.25, 0.6  # key widths: the largest distance of a neighbour, and the std of a slip
 
@@ -63,17 +63,8 @@ def _options(x, layout, of) -> None:
 def _reachable(x, where, rate, layout, of) -> None:
     """Requires that texts known on the host have enough keys for a rate of all characters."""
     _options(x, layout, of)
-    if of != "all" or not isinstance(rate, np.ndarray) or rate.size != 1:
-        return
-    data = np.ones(x.shape, bool) if where is None else np.broadcast_to(where, x.shape)
-    keys = np.isin(x, np.flatnonzero(_table(layout)[0])) & data
-    share = keys.sum(-1) / np.maximum(data.sum(-1), 1)
-    if np.any(wrong := (share < float(rate.reshape(()))) & (data.sum(-1) > 0)):
-        raise ValueError(
-            f"keyboard: rate must be at most the share of characters that are keys of layout={layout!r}, got "
-            f"{float(rate.reshape(()))} for a text with a share of {share[wrong].min():.3f}. Use of='eligible' for a "
-            "rate of the keys."
-        )
+    keys = np.isin(x, np.flatnonzero(_table(layout)[0])).astype(np.float32)
+    reaches("keyboard", rate, of, keys, where, f"that are keys of layout={layout!r}")
 
 
 @array_noise(_checks.numbers, options=_options, host=_reachable, ranges={"rate": _checks.rate}, moves=False)
@@ -123,9 +114,7 @@ def keyboard(
     row = jnp.where(code < jnp.uint32(len(rows)), row, 0)
     eligible = row > 0
     if of == "all":
-        data = jnp.ones_like(eligible) if where is None else jnp.broadcast_to(where, x.shape)
-        total, able = (jnp.sum(m, axis=-1, keepdims=True, dtype=jnp.float32) for m in (data, data & eligible))
-        rate = rate * total / jnp.maximum(able, 1)
+        rate = of_all(rate, eligible.astype(jnp.float32), where)
     hit = sample.bernoulli(words_like(key, "keyboard", x), rate) & eligible
     u = sample.uniform(words_like(key, "keyboard.key", x))
     passed = u[..., None] >= ends.at[row].get(mode="promise_in_bounds")

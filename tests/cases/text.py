@@ -9,6 +9,8 @@ import numpy as np
 import noisejax as nj
 from cases.padded import PaddedCase
 
+LETTERS = np.array([97, 98, 32, 99, 32, 233, 0x456, 109], np.uint32)  # of every kind that a fault looks for
+
 
 def between(least: Callable, most: Callable) -> Callable:
     """The shape stays, padding is 0, and new lengths lie between bounds that follow from the old ones."""
@@ -24,7 +26,7 @@ def between(least: Callable, most: Callable) -> Callable:
 
 class TextCase(PaddedCase):
     def array(self) -> nj.Padded:
-        values = np.random.default_rng(7).integers(97, 103, self.shape).astype(self.dtype)
+        values = np.random.default_rng(7).choice(LETTERS, self.shape).astype(self.dtype)
         n = self.shape[1] // 4  # so that two stages that double a text still fit
         lengths = np.resize(np.array([n, n - 1, n // 2, 2, n, 1, 0], np.int32), self.shape[:1])
         values[np.arange(self.shape[1]) >= lengths[:, None]] = 0
@@ -38,6 +40,7 @@ class TextCase(PaddedCase):
 SAME = between(lambda n: n, lambda n: n)
 FEWER = between(lambda n: 0 * n, lambda n: n)
 MORE = between(lambda n: n, lambda n: 2 * n)
+MOST = between(lambda n: n, lambda n: 4 * n)
 ANY = between(lambda n: 0 * n, lambda n: 2 * n)
 
 
@@ -53,7 +56,12 @@ TEXT = [
     text(nj.text.repeat, MORE),
     text(nj.text.transpose, SAME),
     text(nj.text.keyboard, SAME),
-    text(nj.text.mask_tokens, SAME, mask_id=1, vocab_size=200),
-    text(nj.text.replace_tokens, SAME, vocab_size=200),
+    text(nj.text.ocr, ANY),
+    text(nj.text.homoglyph, SAME),
+    text(nj.text.case, SAME),
+    text(nj.text.whitespace, ANY),
+    text(nj.text.mojibake, MOST, mode="element"),
+    text(nj.text.mask_tokens, SAME, mask_id=1, vocab_size=2000),
+    text(nj.text.replace_tokens, SAME, vocab_size=2000),
     text(nj.text.delete_tokens, FEWER),
 ]

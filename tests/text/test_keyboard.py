@@ -8,7 +8,7 @@ from texts import prose
 
 import noisejax as nj
 from noisejax.text._keyboard import neighbours
-from noisejax.text._tables import LAYOUTS
+from noisejax.text._data.keyboards import LAYOUTS
 
 
 def test_slips_follow_the_weights_of_the_distances(key):

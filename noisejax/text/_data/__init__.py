@@ -1,0 +1,1 @@
+"""Tables of keys, glyphs and misspellings, and where they come from."""
