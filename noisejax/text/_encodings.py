@@ -85,7 +85,10 @@ def whitespace(
 
 # The characters of the bytes 0x80 to 0x9F in Windows-1252. The five that it leaves undefined are control characters.
 _WINDOWS = np.array(
-    [code if code in (0x81, 0x8D, 0x8F, 0x90, 0x9D) else ord(bytes([code]).decode("cp1252")) for code in range(128, 160)]
+    [
+        code if code in (0x81, 0x8D, 0x8F, 0x90, 0x9D) else ord(bytes([code]).decode("cp1252"))
+        for code in range(128, 160)
+    ]
 )
 _CODECS, _MODES = ("cp1252", "latin-1"), ("example", "element")
 

@@ -10,8 +10,8 @@ from noisejax import _checks
 from noisejax._contract import Amount, Hit, Mask, array_noise
 from noisejax._random import sample
 from noisejax._random.stream import words_like
-from noisejax.text._edits import check_integers, of_all, reaches
 from noisejax.text._data.keyboards import LAYOUTS, OFFSETS
+from noisejax.text._edits import check_integers, of_all, reaches
 
 _REACH, _WIDTH = 1.25, 0.6  # key widths: the largest distance of a neighbour, and the std of a slip
 

@@ -7,8 +7,8 @@ from scipy import stats
 from texts import prose
 
 import noisejax as nj
-from noisejax.text._keyboard import neighbours
 from noisejax.text._data.keyboards import LAYOUTS
+from noisejax.text._keyboard import neighbours
 
 
 def test_slips_follow_the_weights_of_the_distances(key):
