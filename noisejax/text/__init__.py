@@ -23,21 +23,27 @@ from noisejax.text._tokens import (
     mask_tokens as mask_tokens,
     replace_tokens as replace_tokens,
 )
+from noisejax.text._words.misspell import drop_words as drop_words, misspell as misspell
+from noisejax.text._words.table import Misspellings as Misspellings, misspellings as misspellings
 
 __all__ = [
     "Alignment",
     "Graphemes",
+    "Misspellings",
     "alignment",
     "case",
     "decode",
     "delete",
     "delete_tokens",
+    "drop_words",
     "encode",
     "graphemes",
     "homoglyph",
     "insert",
     "keyboard",
     "mask_tokens",
+    "misspell",
+    "misspellings",
     "mojibake",
     "ocr",
     "repeat",

@@ -9,7 +9,7 @@ import numpy as np
 from jax import lax
 
 from noisejax import _checks
-from noisejax._contract import Amount, Moved
+from noisejax._contract import Amount, Mask, Moved
 from noisejax._padded import Padded
 from noisejax._random.stream import multiply_wide, words_like
 
@@ -139,7 +139,7 @@ def _pick(table: jax.Array, index: jax.Array) -> jax.Array:
     return table.at[index].get(mode="promise_in_bounds")
 
 
-def of_all(rate: jax.Array, cost: jax.Array, data: jax.Array | None) -> jax.Array:
+def of_all(rate: Amount, cost: jax.Array, data: Mask) -> jax.Array:
     """The probability of a hit at which the expected edits are a share `rate` of all characters of each text.
 
     Args:
@@ -149,7 +149,7 @@ def of_all(rate: jax.Array, cost: jax.Array, data: jax.Array | None) -> jax.Arra
     data = jnp.ones_like(cost, bool) if data is None else jnp.broadcast_to(data, cost.shape)
     total = jnp.sum(data, axis=-1, keepdims=True, dtype=jnp.float32)
     able = jnp.sum(jnp.where(data, cost, 0), axis=-1, keepdims=True, dtype=jnp.float32)
-    return rate * total / jnp.maximum(able, 2**-20)
+    return jnp.asarray(rate * total / jnp.maximum(able, 2**-20))
 
 
 def reaches(function: str, rate: Any, of: str, cost: Any, data: Any, what: str) -> None:

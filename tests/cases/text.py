@@ -45,8 +45,11 @@ ANY = between(lambda n: 0 * n, lambda n: 2 * n)
 
 
 def text(function: Callable, check: Callable, rate: float = 0.4, note: str = "", **options: Any) -> TextCase:
-    return TextCase(function, check, {"rate": rate}, options, shape=(8, 48), note=note)
+    amounts = {"rate": rate, **{name: options.pop(name) for name in ("table",) if name in options}}
+    return TextCase(function, check, amounts, options, shape=(8, 48), note=note)
 
+
+MISSPELT = nj.text.misspellings({"a": ["aa"], "b": ["d"], "c": ["cd"], "ab": ["ba", "a"], "éі": ["é"]})
 
 TEXT = [
     text(nj.text.typos, ANY),
@@ -61,6 +64,8 @@ TEXT = [
     text(nj.text.case, SAME),
     text(nj.text.whitespace, ANY),
     text(nj.text.mojibake, MOST, mode="element"),
+    text(nj.text.misspell, ANY, table=MISSPELT),
+    text(nj.text.drop_words, FEWER),
     text(nj.text.mask_tokens, SAME, mask_id=1, vocab_size=2000),
     text(nj.text.replace_tokens, SAME, vocab_size=2000),
     text(nj.text.delete_tokens, FEWER),

@@ -30,7 +30,7 @@ def groups() -> dict[str, tuple[str, ...]]:
 def lookalikes() -> dict[str, tuple[str, ...]]:
     """The characters that look like each character, from Unicode's table of confusables."""
     found = {}
-    for line in resources.files(__package__).joinpath("homoglyphs.txt").read_text("utf-8").splitlines():
+    for line in resources.files("noisejax.text._data").joinpath("homoglyphs.txt").read_text("utf-8").splitlines():
         if not line.startswith("#"):
             found |= {character: tuple(other for other in line if other != character) for character in line}
     return found

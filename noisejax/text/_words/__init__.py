@@ -1,0 +1,1 @@
+"""Noise on whole words of a text of code points."""
