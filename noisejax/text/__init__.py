@@ -18,10 +18,18 @@ from noisejax.text._encodings import mojibake as mojibake, whitespace as whitesp
 from noisejax.text._glyphs import case as case, homoglyph as homoglyph, ocr as ocr
 from noisejax.text._graphemes import Graphemes as Graphemes
 from noisejax.text._keyboard import keyboard as keyboard
-from noisejax.text._tokens import (
+from noisejax.text._tokens.single import (
     delete_tokens as delete_tokens,
     mask_tokens as mask_tokens,
     replace_tokens as replace_tokens,
+    swap_tokens as swap_tokens,
+)
+from noisejax.text._tokens.spans import (
+    SpanLengths as SpanLengths,
+    Spans as Spans,
+    span_lengths as span_lengths,
+    span_mask as span_mask,
+    spans as spans,
 )
 from noisejax.text._words.misspell import drop_words as drop_words, misspell as misspell
 from noisejax.text._words.table import Misspellings as Misspellings, misspellings as misspellings
@@ -30,6 +38,8 @@ __all__ = [
     "Alignment",
     "Graphemes",
     "Misspellings",
+    "SpanLengths",
+    "Spans",
     "alignment",
     "case",
     "decode",
@@ -48,7 +58,11 @@ __all__ = [
     "ocr",
     "repeat",
     "replace_tokens",
+    "span_lengths",
+    "span_mask",
+    "spans",
     "substitute",
+    "swap_tokens",
     "transpose",
     "typos",
     "whitespace",

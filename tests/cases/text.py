@@ -67,6 +67,8 @@ TEXT = [
     text(nj.text.misspell, ANY, table=MISSPELT),
     text(nj.text.drop_words, FEWER),
     text(nj.text.mask_tokens, SAME, mask_id=1, vocab_size=2000),
+    text(nj.text.span_mask, SAME, mask_id=1, vocab_size=2000),
+    text(nj.text.swap_tokens, SAME),
     text(nj.text.replace_tokens, SAME, vocab_size=2000),
     text(nj.text.delete_tokens, FEWER),
 ]

@@ -1,4 +1,4 @@
-"""Noise on token ids: masked, replaced and deleted tokens."""
+"""Noise on single tokens: masked, replaced, deleted and swapped."""
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +10,18 @@ from noisejax._contract import Amount, Hit, Mask, Moved, array_noise
 from noisejax._padded import Padded
 from noisejax._random import sample
 from noisejax._random.stream import words_like
-from noisejax.text._edits import INTEGERS, Slot, check_integers, check_shape, emit, per_text, places
+from noisejax.text._edits import (
+    INTEGERS,
+    Slot,
+    check_integers,
+    check_shape,
+    emit,
+    every_other,
+    following,
+    per_text,
+    places,
+    preceding,
+)
 
 
 def _check_vocabulary(function: str, x, vocab_size: int, special: tuple[int, ...], **more: int) -> None:
@@ -19,7 +30,7 @@ def _check_vocabulary(function: str, x, vocab_size: int, special: tuple[int, ...
         raise ValueError(f"{function}: vocab_size must be the number of token ids, at least 2, got {vocab_size!r}.")
     if vocab_size - 1 > jnp.iinfo(x.dtype).max:
         raise ValueError(f"{function}: x of {x.dtype} cannot hold all ids below vocab_size={vocab_size}. Cast it.")
-    _check_special(function, special)
+    check_special(function, special)
     for name, token in (*(("special", token) for token in special), *more.items()):
         if not isinstance(token, (int, np.integer)) or not 0 <= token < vocab_size:
             raise ValueError(f"{function}: {name} must be ids in [0, {vocab_size}), the vocabulary, got {token!r}.")
@@ -27,12 +38,12 @@ def _check_vocabulary(function: str, x, vocab_size: int, special: tuple[int, ...
         raise ValueError(f"{function}: special leaves fewer than 2 of {vocab_size} ids to draw from.")
 
 
-def _check_special(function: str, special) -> None:
+def check_special(function: str, special) -> None:
     if not isinstance(special, tuple) or not all(isinstance(token, (int, np.integer)) for token in special):
         raise TypeError(f"{function}: special must be a tuple of ids, got {special!r}.")
 
 
-def _ordinary(x: jax.Array, special: tuple[int, ...]) -> jax.Array:
+def ordinary(x: jax.Array, special: tuple[int, ...]) -> jax.Array:
     """Tokens that are not special."""
     allowed = jnp.ones_like(x, bool)
     for token in special:
@@ -41,7 +52,7 @@ def _ordinary(x: jax.Array, special: tuple[int, ...]) -> jax.Array:
     return allowed
 
 
-def _numbered(index: jax.Array, special: tuple[int, ...]) -> jax.Array:
+def numbered(index: jax.Array, special: tuple[int, ...]) -> jax.Array:
     """The id of the index-th ordinary token."""
     for token in sorted(set(special)):
         index = index + (index >= token).astype(jnp.int32)
@@ -49,14 +60,18 @@ def _numbered(index: jax.Array, special: tuple[int, ...]) -> jax.Array:
 
 
 def _mask_options(x, mask_id, vocab_size, special, random, keep, at_least_one) -> None:
-    _check_vocabulary("mask_tokens", x, vocab_size, special, mask_id=mask_id)
+    check_masking("mask_tokens", x, mask_id, vocab_size, special, random, keep)
+
+
+def check_masking(function: str, x, mask_id, vocab_size, special, random, keep) -> None:
+    _check_vocabulary(function, x, vocab_size, special, mask_id=mask_id)
     for name, share in (("random", random), ("keep", keep)):
         if not isinstance(share, (int, float, np.number)) or not 0 <= share <= 1:
-            raise ValueError(f"mask_tokens: {name} must be a share of the hit tokens, in [0, 1], got {share!r}.")
+            raise ValueError(f"{function}: {name} must be a share of the hit tokens, in [0, 1], got {share!r}.")
     if random + keep > 1:
-        raise ValueError(f"mask_tokens: random + keep must be at most 1, got {random} + {keep}.")
+        raise ValueError(f"{function}: random + keep must be at most 1, got {random} + {keep}.")
     if not x.ndim:
-        raise ValueError("mask_tokens: x must have an axis of tokens, (..., L), got a scalar.")
+        raise ValueError(f"{function}: x must have an axis of tokens, (..., L), got a scalar.")
 
 
 @array_noise(_checks.numbers, options=_mask_options, ranges={"rate": _checks.rate}, moves=False)
@@ -119,7 +134,7 @@ def mask_tokens(
     if words is not None:
         number = jnp.broadcast_to(jnp.clip(jnp.asarray(words), 0, x.shape[-1] - 1).astype(jnp.int32), x.shape)
         drawn = jnp.take_along_axis(drawn, number, axis=-1, mode="promise_in_bounds")
-    allowed = _ordinary(x, reserved) if where is None else _ordinary(x, reserved) & where
+    allowed = ordinary(x, reserved) if where is None else ordinary(x, reserved) & where
     hit = sample.bernoulli(drawn, rate) & allowed
     if at_least_one:  # the smallest word is hit whenever any is
         least = jnp.min(jnp.where(allowed, drawn, jnp.uint32(2**32 - 1)), axis=-1, keepdims=True)
@@ -132,7 +147,7 @@ def mask_tokens(
     )
     value = jnp.where(choice < np.float32(keep), x, jnp.asarray(mask_id, x.dtype))
     replaced = (choice >= np.float32(keep)) & (choice < np.float32(keep + random))
-    return Hit(hit, jnp.where(replaced, _numbered(other, reserved).astype(x.dtype), value))
+    return Hit(hit, jnp.where(replaced, numbered(other, reserved).astype(x.dtype), value))
 
 
 def _replace_options(x, vocab_size, special) -> None:
@@ -178,7 +193,7 @@ def replace_tokens(
       >>> (noisy == ids)[0].tolist()
       [True, False, False, False, True]
     """
-    allowed = _ordinary(x, special)
+    allowed = ordinary(x, special)
     n = vocab_size - len(set(special))
     drawn = sample.integers(
         words_like(key, "replace_tokens.token", x), words_like(key, "replace_tokens.token.low", x), n - 1
@@ -188,7 +203,7 @@ def replace_tokens(
         own = own - (own > token).astype(jnp.int32)
     drawn = drawn + (drawn >= own).astype(jnp.int32)
     hit = sample.bernoulli(words_like(key, "replace_tokens", x), rate) & allowed
-    return Hit(hit, _numbered(drawn, special).astype(x.dtype))
+    return Hit(hit, numbered(drawn, special).astype(x.dtype))
 
 
 @padded_noise(INTEGERS, options=check_shape("delete_tokens"), ranges={"rate": _checks.rate}, aligned=True)
@@ -223,7 +238,68 @@ def delete_tokens(
       ([[1, 2, 0, 0, 0, 0]], [2])
     """
     check_integers("delete_tokens", x.values)
-    _check_special("delete_tokens", special)
+    check_special("delete_tokens", special)
     drawn = words_like(key, "delete_tokens", x.values)
-    hit = sample.bernoulli(drawn, per_text("delete_tokens", "rate", rate, x)) & _ordinary(x.values, special)
+    hit = sample.bernoulli(drawn, per_text("delete_tokens", "rate", rate, x)) & ordinary(x.values, special)
     return emit(x, [Slot(x.mask & ~hit, x.values, places(x.values))])
+
+
+def _can_swap(rate, special=()) -> None:
+    if isinstance(rate, np.ndarray) and rate.size and np.any(rate > _MOST):
+        raise ValueError(
+            f"swap_tokens: rate must be at most {_MOST:g}, the share of tokens that begin a pair where every token is "
+            f"in one, got {rate.max():g}."
+        )
+
+
+_MOST = 0.5
+
+
+@padded_noise(
+    INTEGERS, options=check_shape("swap_tokens"), amounts=_can_swap, ranges={"rate": _checks.rate}, aligned=True
+)
+def swap_tokens(
+    key: jax.Array, x: Padded, rate: Amount, *, special: tuple[int, ...] = (), lengths: Mask = None
+) -> Moved:
+    """Swaps neighbouring tokens, in disjoint pairs.
+
+    From left to right, a token that was not moved changes places with the next one.
+
+    Args:
+      key: a JAX key.
+      x: token ids (B, L), a `noisejax.Padded` of integers.
+      rate: the share of tokens that change places with the next one, in expectation, in [0, 0.5], up to the last token
+        of a text, which has no next one. At a rate of 0.1 a fifth of all tokens move. Traced values are clamped. 0 is
+        the identity.
+      special: ids that never move. Static.
+      lengths: shorthand for a `noisejax.Padded`.
+
+    Returns:
+      Token ids of x's shape, dtype and lengths.
+
+    Raises:
+      TypeError: x is not a `noisejax.Padded` of integers, or special is not a tuple of ids.
+      ValueError: the rate is above 0.5.
+
+    References:
+      Artetxe et al., "Unsupervised neural machine translation", ICLR 2018, section 3.2: noise by swaps of neighbouring
+      words.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, noisejax as nj
+      >>> ids = nj.Padded(jnp.array([[1, 5, 6, 7, 8, 2]]), jnp.array([6]))
+      >>> nj.text.swap_tokens(jax.random.key(0), ids, 0.5, special=(1, 2)).values.tolist()
+      [[1, 6, 5, 8, 7, 2]]
+    """
+    check_integers("swap_tokens", x.values)
+    check_special("swap_tokens", special)
+    values, data = x.values, x.mask & ordinary(x.values, special)
+    rate = jnp.clip(per_text("swap_tokens", "rate", rate, x), 0, _MOST)
+    # A hit begins a pair unless the token before it did, so hits with probability p begin p / (1 + p) pairs.
+    hit = sample.bernoulli(words_like(key, "swap_tokens", values), rate / (1 - rate)) & data & following(data)
+    first = jax.lax.optimization_barrier(every_other(hit))
+    second = preceding(first)
+    moved = jnp.where(first, following(values), jnp.where(second, preceding(values), values))
+    source = places(values) + first.astype(jnp.int32) - second.astype(jnp.int32)
+    padded = Padded(jnp.where(x.mask, moved, 0), x.lengths, x.lost)
+    return Moved(padded, jnp.where(x.mask, source, -1))
