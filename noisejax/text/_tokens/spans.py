@@ -144,7 +144,7 @@ def spans(
       >>> result.inputs.values.tolist(), result.targets.values.tolist()
       ([[10, 11, 99, 13, 14, 15, 16, 17, 98, 1]], [[99, 12, 98, 18, 19, 1]])
     """
-    key = enter("spans", key)
+    stream = enter("spans", key)
     _checks.array("spans", values_of(ids), _checks.numbers, "ids")
     check_integers("spans", values_of(ids))
     _check_spans("spans", rate, mean)
@@ -166,7 +166,7 @@ def spans(
     lengths = ids.lengths if isinstance(ids, Padded) else np.full(values.shape[:-1], values.shape[-1], np.int32)
     lost = ids.lost if isinstance(ids, Padded) else np.zeros(values.shape[:-1], np.int32)
     return _spans(
-        key, jnp.asarray(values), jnp.asarray(lengths), jnp.asarray(lost), rate, mean, int(sentinel), int(eos), roll
+        stream, jnp.asarray(values), jnp.asarray(lengths), jnp.asarray(lost), rate, mean, int(sentinel), int(eos), roll
     )
 
 
@@ -184,8 +184,9 @@ def _spans(key, values, lengths, lost, rate, mean, sentinel: int, eos: int, roll
     pattern = lax.cumsum(steps, axis=values.ndim - 1) > 0
     place, length = places(values), lengths[..., None]
     if roll:
-        drawn = (draw(key, f"spans.roll.{part}", **along(values, range(values.ndim - 1))) for part in ("high", "low"))
-        turned = place + sample.integers(*drawn, jnp.maximum(length, 1))
+        shape = along(values, range(values.ndim - 1))
+        high, low = draw(key, "spans.roll.high", **shape), draw(key, "spans.roll.low", **shape)
+        turned = place + sample.integers(high, low, jnp.maximum(length, 1))
         turned = jnp.where(turned >= length, turned - length, turned)
         pattern = jnp.take_along_axis(pattern, jnp.clip(turned, 0, size - 1), axis=-1)
     mask = lax.optimization_barrier(pattern & (place < length))
