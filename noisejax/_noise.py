@@ -16,7 +16,7 @@ from noisejax._calls.arguments import arithmetic, as_tuple, host_amount, option 
 from noisejax._calls.replay import Replay, pick_examples
 from noisejax._checks.texts import address, written
 from noisejax._contract import PADDING
-from noisejax._padded import Padded, padding_of, values_of, with_lengths, without_lengths
+from noisejax._padded import restored, with_lengths, without_lengths
 from noisejax._random.stream import enter, jax_key
 
 P = ParamSpec("P")
@@ -336,22 +336,6 @@ def _apply_foreign(call, key, x, run: Run, function=None):
     if result is None and x is not None:
         raise TypeError(f"{name}: a noise must return the noisy x, got None. Does the function end without return?")
     return restored(name, x, result, run.where), None
-
-
-def restored(function: str, x: Any, result: Any, where: Any) -> Any:
-    """The result of a function that does not support `where`, with masked elements restored."""
-    if where is None:
-        return result
-    before, after = values_of(x), values_of(result)
-    if not hasattr(before, "ndim"):
-        raise TypeError(f"{function} acts on a whole batch: pass padding to its entries, with nj.on_entries.")
-    if before.shape != getattr(after, "shape", None):
-        raise ValueError(
-            f"{function}: where is a mask of x, of shape {before.shape}, but the result has shape "
-            f"{getattr(after, 'shape', None)}. Give lengths instead: nj.Padded(values, lengths)."
-        )
-    values = jnp.where(padding_of(function, before, where), after, before)
-    return result.with_values(values) if isinstance(result, Padded) else values
 
 
 def stages(function: str, noises: Sequence[Callable]) -> tuple:

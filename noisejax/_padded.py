@@ -241,3 +241,19 @@ def host_mask(function: str, x: np.ndarray, where, lengths) -> Any:
     place = np.arange(x.shape[axis]).reshape((-1,) + (1,) * (x.ndim - axis - 1))
     valid = np.broadcast_to(place < lengths.reshape(lengths.shape + (1,) * (x.ndim - axis)), x.shape)
     return valid if where is None else valid & where
+
+
+def restored(function: str, x: Any, result: Any, where: Any) -> Any:
+    """The result of a function that does not support `where`, with masked elements restored."""
+    if where is None:
+        return result
+    before, after = values_of(x), values_of(result)
+    if not hasattr(before, "ndim"):
+        raise TypeError(f"{function} acts on a whole batch: pass padding to its entries, with nj.on_entries.")
+    if before.shape != getattr(after, "shape", None):
+        raise ValueError(
+            f"{function}: where is a mask of x, of shape {before.shape}, but the result has shape "
+            f"{getattr(after, 'shape', None)}. Give lengths instead: nj.Padded(values, lengths)."
+        )
+    values = jnp.where(padding_of(function, before, where), after, before)
+    return result.with_values(values) if isinstance(result, Padded) else values

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from noisejax import _checks, _noise
 from noisejax._contract import Amount
 from noisejax._noise import Noise, Run, combinator
-from noisejax._padded import Padded, padding_of, values_of
+from noisejax._padded import Padded, padding_of, restored, values_of
 
 
 def clip(low: Amount | None = None, high: Amount | None = None) -> Noise:
@@ -96,7 +96,7 @@ def _on_values(name: str, run: Run, x: Any, function: Callable) -> tuple[Any, An
     if isinstance(x, Padded):
         mask = padding_of(name, x, run.where)
         return x.with_values(jnp.where(mask, result, values)), run.unchanged(x)
-    return _noise.restored(name, x, result, run.where), run.unchanged(x)
+    return restored(name, x, result, run.where), run.unchanged(x)
 
 
 def _options_of(function: Callable) -> set[str]:

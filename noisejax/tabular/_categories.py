@@ -12,7 +12,7 @@ from noisejax._contract import Amount, Hit, Mask, array_noise
 from noisejax._random import sample
 from noisejax._random.stream import words_like
 from noisejax._sharding import automatic
-from noisejax.tabular._columns import Columns
+from noisejax.tabular._columns import Columns, place_of
 from noisejax.tabular._hit import cells, options
 from noisejax.tabular._probability import Mechanism
 
@@ -124,18 +124,19 @@ def category(
     return cells(key, "category", x, rate, jnp.where(valid, new.astype(x.dtype), x), mechanism, exact, together, where)
 
 
-def by_frequency(columns: Columns, column: int) -> jax.Array:
+def by_frequency(columns: Columns, column: int | str) -> jax.Array:
     """A transition for `category`: the new class is drawn by its frequency among the other classes, f_j / (1 - f_i).
 
     Args:
       columns: the fitted distribution of a table, from `fit` with a schema.
-      column: the index of a column with K classes.
+      column: the index, or the name in the schema, of a column with K classes.
 
     Returns:
       Weights of shape (K, K) with a diagonal of 0.
 
     Raises:
       ValueError: the column has no classes.
+      IndexError, KeyError: there is no such column.
 
     Example:
       >>> import jax.numpy as jnp, noisejax as nj
@@ -146,9 +147,7 @@ def by_frequency(columns: Columns, column: int) -> jax.Array:
     """
     if not isinstance(columns, Columns):
         raise TypeError(f"by_frequency: columns must be fitted, nj.tabular.fit(table, schema), got {columns!r}.")
-    size = len(columns.schema)
-    if not isinstance(column, (int, np.integer)) or isinstance(column, bool) or not -size <= column < size:
-        raise IndexError(f"by_frequency: column must be the index of one of the {size} columns, got {column!r}.")
+    column = place_of("by_frequency", "column", columns, column)
     classes = columns.schema.columns[column].num_classes
     if not classes:
         raise ValueError(

@@ -251,3 +251,18 @@ def level_of(fitted: Any, level: jax.Array) -> tuple[jax.Array, jax.Array, jax.A
     part = (level - share) / jnp.where(low > share, low - share, 1)
     inside = before + jnp.clip(part, 0, 1) * (value - before)
     return jnp.where(gap, inside, value), jnp.where(gap, level, low), jnp.where(gap, level, high)
+
+
+def place_of(function: str, argument: str, columns: Columns, column: Any) -> int:
+    """The index of a column of the whole table, from its index or its name in the schema."""
+    names = columns.schema.names
+    if isinstance(column, str):
+        if column not in names:
+            known = ", ".join(map(repr, names))
+            raise KeyError(f"{function}: {argument} names no column: there is no column {column!r}, only {known}.")
+        return columns.schema.place(column)
+    if not isinstance(column, (int, np.integer)) or isinstance(column, bool):
+        raise TypeError(f"{function}: {argument} must be the index or the name of a column, got {column!r}.")
+    if not -len(names) <= column < len(names):
+        raise IndexError(f"{function}: {argument} must be one of the {len(names)} columns, got {column}.")
+    return int(column) % len(names)

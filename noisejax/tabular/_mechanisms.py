@@ -11,7 +11,7 @@ import numpy as np
 from noisejax import _checks
 from noisejax._calls.arguments import arithmetic_amount
 from noisejax._checks import Amount
-from noisejax.tabular._columns import Columns
+from noisejax.tabular._columns import Columns, place_of
 from noisejax.tabular._probability import Bursty, Copula, Logistic, Mechanism, Window
 
 SHAPES = ("right", "left", "mid", "tail")
@@ -49,7 +49,7 @@ def at_random(columns: Columns, on: int | str, slope: Amount = 1.0, *, shape: st
       (True, True)
     """
     _fitted("at_random", columns)
-    on = _place("at_random", columns, on)
+    on = place_of("at_random", "on", columns, on)
     _checks.one_of("at_random", "shape", shape, (*SHAPES, "upper", "lower"))
     if shape in ("upper", "lower"):
         names = columns.schema.names
@@ -121,7 +121,7 @@ def block(columns: Columns, on: int | str | None = None) -> Mechanism:
     names = columns.schema.names
     if on is None:
         return Window(columns.knots, columns.below, columns.upto, on=None, side=None, names=names)
-    on = _place("block", columns, on)
+    on = place_of("block", "on", columns, on)
     return Window(columns.knots[on], columns.below[on], columns.upto[on], on=on, side=None, names=names)
 
 
@@ -216,20 +216,6 @@ _correlation = _checks.Range("in [0, 1]", lambda v: (v >= 0) & (v <= 1), "For ot
 def _fitted(function: str, columns: Any) -> None:
     if not isinstance(columns, Columns):
         raise TypeError(f"{function}: columns must be fitted, nj.tabular.fit(table), got {columns!r}.")
-
-
-def _place(function: str, columns: Columns, on: Any) -> int:
-    if isinstance(on, str):
-        if on not in columns.schema.names:
-            names = ", ".join(map(repr, columns.schema.names))
-            raise KeyError(f"{function}: on names no column: there is no column {on!r}. The columns are {names}.")
-        return columns.schema.place(on)
-    if not isinstance(on, (int, np.integer)) or isinstance(on, bool):
-        raise TypeError(f"{function}: on must be the index or the name of a column, got {on!r}.")
-    size = len(columns.schema)
-    if not -size <= on < size:
-        raise ValueError(f"{function}: on must be one of the {size} columns, got {on}.")
-    return int(on) % size
 
 
 def _logistic(function: str, columns: Columns, on: int | None, slope: Any, shape: str) -> Logistic:

@@ -14,6 +14,7 @@ from noisejax._padded import Padded
 from noisejax._random.stream import multiply_wide, words_like
 
 INTEGERS: tuple[str, ...] = ("integers",)
+OF = ("eligible", "all")  # what a rate counts
 
 
 class Slot(NamedTuple):
@@ -126,17 +127,28 @@ def other_than(key, tag: str, x: jax.Array, table: tuple[int, ...]) -> tuple[jax
     w, n = words_like(key, tag, x), len(table)
     values = jnp.asarray(table, x.dtype)
     low, high = multiply_wide(w, jnp.uint32(n))
-    first = _pick(values, high.astype(jnp.int32))
+    first = pick(values, high.astype(jnp.int32))
     if n == 1:
         return first, first
     _, step = multiply_wide(low, jnp.uint32(n - 1))
     index = (high + step + jnp.uint32(1)).astype(jnp.int32)
     index = jnp.where(index >= n, index - n, index)
-    return first, jnp.where(first == x, _pick(values, index), first)
+    return first, jnp.where(first == x, pick(values, index), first)
 
 
-def _pick(table: jax.Array, index: jax.Array) -> jax.Array:
-    return table.at[index].get(mode="promise_in_bounds")
+def pick(table: Any, index: jax.Array) -> jax.Array:
+    """Entries of a table by an index that is within it."""
+    return jnp.asarray(table).at[index].get(mode="promise_in_bounds")
+
+
+def numbers_of_words(numbers: Any, x: jax.Array) -> jax.Array:
+    """The number of the word of each token, as the user gives it, int32 of x's shape and in bounds."""
+    return jnp.broadcast_to(jnp.clip(jnp.asarray(numbers), 0, x.shape[-1] - 1).astype(jnp.int32), x.shape)
+
+
+def host_data(x: Padded) -> np.ndarray:
+    """Where a text of NumPy arrays is data."""
+    return np.arange(x.values.shape[-1]) < np.asarray(x.lengths)[..., None]
 
 
 def of_all(rate: Amount, cost: jax.Array, data: Mask) -> jax.Array:

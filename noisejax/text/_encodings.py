@@ -10,16 +10,27 @@ from noisejax._contract import Amount, Mask, Moved
 from noisejax._padded import Padded
 from noisejax._random import sample
 from noisejax._random.stream import along, words, words_like
-from noisejax.text._edits import INTEGERS, Slot, check_integers, check_shape, emit, of_all, per_text, places, reaches
+from noisejax.text._edits import (
+    INTEGERS,
+    OF,
+    Slot,
+    check_integers,
+    check_shape,
+    emit,
+    host_data,
+    of_all,
+    per_text,
+    places,
+    reaches,
+)
 
-_OF = ("eligible", "all")
 _KINDS = ("double", "drop", "tab", "nbsp")
 _SPACE, _TAB, _NBSP = 0x20, 0x09, 0xA0
 
 
 def _whitespace_options(shape, batch_ndim, kinds, of) -> None:
     check_shape("whitespace")(shape, batch_ndim)
-    _checks.one_of("whitespace", "of", of, _OF)
+    _checks.one_of("whitespace", "of", of, OF)
     for kind in kinds if isinstance(kinds, tuple) else (kinds,):
         _checks.one_of("whitespace", "every kind", kind, _KINDS)
     if not isinstance(kinds, tuple) or not kinds or len(set(kinds)) != len(kinds):
@@ -27,8 +38,7 @@ def _whitespace_options(shape, batch_ndim, kinds, of) -> None:
 
 
 def _whitespace_host(x, rate, kinds, of) -> None:
-    data = np.arange(x.values.shape[-1]) < x.lengths[..., None]
-    reaches("whitespace", rate, of, (x.values == _SPACE).astype(np.float32), data, "that are spaces")
+    reaches("whitespace", rate, of, (x.values == _SPACE).astype(np.float32), host_data(x), "that are spaces")
 
 
 @padded_noise(INTEGERS, options=_whitespace_options, host=_whitespace_host, ranges={"rate": _checks.rate}, aligned=True)
@@ -91,7 +101,7 @@ _CODECS, _MODES = ("cp1252", "latin-1"), ("example", "element")
 
 def _mojibake_options(shape, batch_ndim, codec, mode, of) -> None:
     check_shape("mojibake")(shape, batch_ndim)
-    for name, value, allowed in (("codec", codec, _CODECS), ("mode", mode, _MODES), ("of", of, _OF)):
+    for name, value, allowed in (("codec", codec, _CODECS), ("mode", mode, _MODES), ("of", of, OF)):
         _checks.one_of("mojibake", name, value, allowed)
 
 
@@ -102,9 +112,8 @@ def _bytes_of(code, xp):
 
 
 def _mojibake_host(x, rate, codec, mode, of) -> None:
-    data = np.arange(x.values.shape[-1]) < x.lengths[..., None]
     size = _bytes_of(x.values.astype(np.uint32), np)
-    reaches("mojibake", rate, of, size, data, "beyond ASCII, by the edits of each,")
+    reaches("mojibake", rate, of, size, host_data(x), "beyond ASCII, by the edits of each,")
 
 
 @padded_noise(INTEGERS, options=_mojibake_options, host=_mojibake_host, ranges={"rate": _checks.rate}, aligned=True)

@@ -17,20 +17,21 @@ from noisejax._random.stream import words_like
 from noisejax.text._data.glyphs import JOINED, groups, lookalikes
 from noisejax.text._edits import (
     INTEGERS,
+    OF,
     Slot,
     check_integers,
     check_shape,
     emit,
     every_other,
     following,
+    host_data,
     of_all,
     per_text,
+    pick,
     places,
     preceding,
     reaches,
 )
-
-_OF = ("eligible", "all")
 
 
 class Glyphs(NamedTuple):
@@ -61,17 +62,13 @@ def _row(table: Glyphs, x: jax.Array) -> jax.Array:
     return jnp.minimum(x.astype(jnp.uint32), jnp.uint32(len(table.count) - 1)).astype(jnp.int32)
 
 
-def _at(values: np.ndarray, index: jax.Array) -> jax.Array:
-    return jnp.asarray(values).at[index].get(mode="promise_in_bounds")
-
-
 def _cost(table: Glyphs, x: np.ndarray) -> np.ndarray:
     return table.cost[np.minimum(x.astype(np.int64), len(table.cost) - 1)]
 
 
 def _options(function: str, table: Glyphs, x, of: str) -> None:
     check_integers(function, x)
-    _checks.one_of(function, "of", of, _OF)
+    _checks.one_of(function, "of", of, OF)
     if int(table.first.max()) > jnp.iinfo(x.dtype).max:
         raise ValueError(
             f"{function}: x of {x.dtype} cannot hold all characters that may be drawn. Encode the text with "
@@ -83,15 +80,15 @@ def _options(function: str, table: Glyphs, x, of: str) -> None:
 
 def _substituted(function: str, table: Glyphs, key, x: jax.Array, rate, of: str, where) -> Hit:
     row = _row(table, x)
-    count = _at(table.count, row)
+    count = pick(table.count, row)
     if of == "all":
-        rate = of_all(rate, _at(table.cost, row), where)
+        rate = of_all(rate, pick(table.cost, row), where)
     hit = sample.bernoulli(words_like(key, function, x), rate) & (count > 0)
-    pick = _pick(key, f"{function}.glyph", x, count)
-    return Hit(hit, _at(table.first, _at(table.start, row) + pick).astype(x.dtype))
+    number = _draw(key, f"{function}.glyph", x, count)
+    return Hit(hit, pick(table.first, pick(table.start, row) + number).astype(x.dtype))
 
 
-def _pick(key, tag: str, x: jax.Array, count: jax.Array) -> jax.Array:
+def _draw(key, tag: str, x: jax.Array, count: jax.Array) -> jax.Array:
     """An integer below each count; 0 where the count is 0."""
     return sample.integers(words_like(key, tag, x), words_like(key, f"{tag}.low", x), jnp.maximum(count, 1))
 
@@ -168,7 +165,7 @@ def _cases(kind: str) -> Glyphs:
 def _case_options(x, kind, of) -> None:
     check_integers("case", x)
     _checks.one_of("case", "kind", kind, _CASES)
-    _checks.one_of("case", "of", of, _OF)
+    _checks.one_of("case", "of", of, OF)
     if not x.ndim:
         raise ValueError("case: x must have an axis of characters, (..., L), got a scalar.")
 
@@ -248,7 +245,7 @@ def _ocr_cost(count: Any, cost: Any, pair: Any, xp: Any) -> Any:
 
 def _ocr_host(x, rate, of) -> None:
     values, table = x.values, _scanned()
-    data = np.arange(values.shape[-1]) < x.lengths[..., None]
+    data = host_data(x)
     after = np.concatenate([values[..., 1:], np.zeros_like(values[..., :1])], -1)
     both = data & np.concatenate([data[..., 1:], np.zeros_like(data[..., :1])], -1)
     row = np.minimum(values.astype(np.int64), len(table.count) - 1)
@@ -258,7 +255,7 @@ def _ocr_host(x, rate, of) -> None:
 
 def _ocr_options(shape, batch_ndim, of) -> None:
     check_shape("ocr")(shape, batch_ndim)
-    _checks.one_of("ocr", "of", of, _OF)
+    _checks.one_of("ocr", "of", of, OF)
 
 
 @padded_noise(INTEGERS, options=_ocr_options, host=_ocr_host, ranges={"rate": _checks.rate}, aligned=True)
@@ -296,17 +293,17 @@ def ocr(key: jax.Array, x: Padded, rate: Amount, *, of: str = "eligible", length
     check_integers("ocr", x.values)
     table, values, data = _scanned(), x.values, x.mask
     row = _row(table, values)
-    count = _at(table.count, row)
+    count = pick(table.count, row)
     pair = _pairs(values, data & following(data), following(values), jnp)
     rate = per_text("ocr", "rate", rate, x)
     if of == "all":
-        rate = of_all(rate, _ocr_cost(count, _at(table.cost, row), pair, jnp), data)
+        rate = of_all(rate, _ocr_cost(count, pick(table.cost, row), pair, jnp), data)
     hit = sample.bernoulli(words_like(key, "ocr", values), rate) & data & ((count > 0) | (pair > 0))
     joins = (pair > 0) & ((count == 0) | (words_like(key, "ocr.joins", values) < jnp.uint32(2**31)))
     joined = every_other(hit & joins)
     taken = preceding(joined)
     alone = hit & ~joins & ~taken
-    pick = _at(table.start, row) + _pick(key, "ocr.glyph", values, count)
-    first, second = (_at(codes, pick).astype(values.dtype) for codes in (table.first, table.second))
+    number = pick(table.start, row) + _draw(key, "ocr.glyph", values, count)
+    first, second = (pick(codes, number).astype(values.dtype) for codes in (table.first, table.second))
     seen = jnp.where(joined, pair, jnp.where(alone, first, values))
     return emit(x, [Slot(data & ~taken, seen, places(values)), Slot(alone & (second > 0), second)])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from robustness.test_robustness import RNG, X, Y, gaussian, report, sweep
+from robustness.sweeps import RNG, X, Y, gaussian, report, sweep
 
 
 @pytest.mark.parametrize("right", [0, 1, 30, 99, 100])

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from noisejax import robustness
-from robustness.test_robustness import LEVELS, X, Y, gaussian, masking, scaled, sweep
+from robustness.sweeps import LEVELS, X, Y, gaussian, masking, scaled, sweep
 
 
 @pytest.fixture

@@ -11,11 +11,10 @@ from noisejax._checks import Amount, Mask
 from noisejax._contract import array_noise
 from noisejax._random import sample
 from noisejax._random.stream import words
-from noisejax.image._corruptions.severity import branches, each, mixed, of_examples, pairs, pictures, settings
+from noisejax.image._corruptions.severity import LUMA, branches, each, mixed, of_examples, pairs, pictures, settings
 from noisejax.image._filters.edges import drops
 from noisejax.image._filters.smoothing import gaussian
 
-_LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 _WATER, _MUD = (np.array(colour, np.float32) / 255 for colour in ((175, 238, 238), (63, 42, 20)))
 
 
@@ -58,7 +57,7 @@ def spatter(
     def splashed(mean, std, blur, cut, strength, mud, image, z):
         layer = gaussian(mean + std * z, jnp.float32(blur), most)
         colour = _MUD if mud else _WATER
-        colour = (_LUMA * colour).sum(keepdims=True) if image.shape[-1] == 1 else colour
+        colour = (LUMA * colour).sum(keepdims=True) if image.shape[-1] == 1 else colour
         if mud:
             mask = gaussian((layer > cut).astype(jnp.float32), jnp.float32(strength), most_mud)
             mask = jnp.where(mask < 0.8, 0, mask)

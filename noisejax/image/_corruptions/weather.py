@@ -14,6 +14,7 @@ from noisejax._random import sample
 from noisejax._random.stream import words
 from noisejax.image._corruptions.blurs import path, path_weights
 from noisejax.image._corruptions.severity import (
+    LUMA,
     between,
     branches,
     each,
@@ -28,6 +29,8 @@ from noisejax.image._filters import crystals
 from noisejax.image._filters.plasma import diamond_square
 from noisejax.image._filters.smoothing import Reach, along_path
 from noisejax.image._filters.zooming import enlarged
+
+_GREY = np.array([0.2989, 0.5870, 0.1140], np.float32)  # of frost, to four digits as ITU-R BT.601 is often written
 
 
 @array_noise(_checks.images, **settings("fog"))
@@ -133,7 +136,7 @@ def frost(
         which, top, left = ((u[n, 0, 0] * max(end, 1)).astype(jnp.int32) for n, end in enumerate(ends))
         piece = lax.dynamic_slice(textures, (which, top, left, 0), (1, height, width, 3))[0]
         if channels == 1:
-            piece = (piece * np.array([0.2989, 0.5870, 0.1140], np.float32).reshape(1, 1, 3)).sum(-1, keepdims=True)
+            piece = (piece * _GREY.reshape(1, 1, 3)).sum(-1, keepdims=True)
         return between(severity, levels[:, 0], 1) * image + between(severity, levels[:, 1], 0) * piece
 
     return seen.finish(each(frosted, seen, u, shared=(textures,)))
@@ -191,8 +194,7 @@ def frost_like(
     piece = mean + between_photographs * (of_red * common + tint * own) + within * layer
     piece = jnp.clip(jnp.minimum(piece, piece[..., 2:]), 0, 1)  # frost is never reddish
     if x.shape[-1] == 1:
-        luma = np.array([0.2989, 0.5870, 0.1140], np.float32)
-        piece = (piece * luma.reshape((1,) * (x.ndim - 1) + (3,))).sum(-1, keepdims=True)
+        piece = (piece * _GREY.reshape((1,) * (x.ndim - 1) + (3,))).sum(-1, keepdims=True)
     return seen.finish(
         between(seen.severity, levels[:, 0], 1) * seen.values + between(seen.severity, levels[:, 1], 0) * piece
     )
@@ -247,7 +249,7 @@ def snow(
 
     layers = [functools.partial(specks, *level[:6]) for level in levels]
     shares = np.array([level[6] for level in levels], np.float32)
-    luma = np.array([0.299, 0.587, 0.114], np.float32).reshape(1, 1, 3)
+    luma = LUMA.reshape(1, 1, 3)
 
     def snowy(image, severity, z, u):
         angle = (u.reshape(()) * np.float32(0.5) - np.float32(0.75)) * np.float32(np.pi)

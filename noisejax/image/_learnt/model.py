@@ -45,7 +45,7 @@ def fit_sensor(
     A clean picture is a mean of many shots of one scene, or one shot at low sensitivity. What is learnt: the size of
     the noise in each picture, its power spectrum, which demosaicing, denoising and compression shape, and the
     correlation of its channels. The signal dependence of developed pictures, whose tone curve is not linear, is a free
-    curve over the brightness; it is off by default. For raw pictures use `raw_sensor` with the photons of the camera.
+    curve over the brightness; it is off by default.
 
     Args:
       clean, noisy: pictures of shape (N, H, W, C), floats in [0, 1] or uint8/uint16 images; or two lists of pictures

@@ -35,9 +35,3 @@ def unpacked(where: str, value: Any, max_bytes: float = math.inf) -> np.ndarray:
     if len(data) != size or not expander.eof or expander.unused_data:
         raise ValueError(f"{where} is damaged")
     return np.frombuffer(data, "<f4").reshape(shape).astype(np.float32)
-
-
-def check_title(function: str, title: Any) -> str:
-    if not isinstance(title, str):
-        raise TypeError(f"{function}: title must be a string, got {title!r}.")
-    return title

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from noisejax.robustness._report.packing import check_title
+from noisejax import _checks
 
 if TYPE_CHECKING:
     from noisejax.robustness._report.report import Report
@@ -22,7 +22,7 @@ _MOST_COLUMNS = 20
 
 
 def to_html(report: "Report", path: Any, title: str, confidence: float) -> str:
-    title = check_title("to_html", title)
+    title = _checks.string("to_html", "title", title)
     template = resources.files("noisejax.robustness._report").joinpath("page.html").read_text(encoding="utf-8")
     data = json.dumps(_data(report, confidence)).replace("<", "\\u003c")
     page = template.replace("{{title}}", html.escape(title)).replace("{{data}}", data)

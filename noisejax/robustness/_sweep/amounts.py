@@ -66,7 +66,7 @@ def ask(family: Family, key: Any, x: Any, y: Any) -> None:
             jax.eval_shape(call, key, x, y)
         except ValueError as error:
             raise ValueError(f"sweep: the level {level:g} of {family.name!r} is not valid. {error}") from None
-        except Exception:
+        except Exception:  # a function that needs a traced level, or is wrong: the sweep itself reports it
             pass
 
 

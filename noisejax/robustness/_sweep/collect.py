@@ -116,6 +116,7 @@ class Setup:
     def _drawn(self):
         n = self.n
         yield np.ones((1, n), np.uint16)
+        # One key for all sweeps, so that the resamples of two reports on the same examples are the same, and paired.
         stream = host.HostStream(np.zeros(1, np.uint32), np.zeros(1, np.uint32))
         at_once = int(np.clip(2**21 // n, 1, 200))
         for first in range(0, self.resamples, at_once):

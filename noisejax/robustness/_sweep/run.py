@@ -189,7 +189,6 @@ class OnDevice:
     def _whole(self, family, program, level, keys, cell):
         """Noise that sees other examples acts on all of them at once; predictions are made in parts."""
         clean, faults, first = self.program(None), 0, None
-        sums: list = []
         for key in keys:
             x_, y_ = program.noisy(key, self.x, self.y, level)
             first = jax.tree.map(lambda v: np.asarray(v[: self.plan.head]), x_) if first is None else first
@@ -198,21 +197,16 @@ class OnDevice:
                 x, y = _taken((x_, y_), rows, False)
                 scores, fault, outputs, _ = clean.run(self.model, x, y, None, None, None)
                 size, faults = min(self.batch, self.n - start), max(faults, int(np.max(fault)))
-                sums.append((start, {name: np.asarray(v)[:, :size] / len(keys) for name, v in scores.items()}))
+                cell.add(start, {name: np.asarray(v)[:, :size] / len(keys) for name, v in scores.items()})
                 if outputs:
                     sets.append((np.asarray(outputs[0])[:, :, :size], np.asarray(outputs[1])[:, :size]))
-            for start, scores in sums:
-                cell.add(start, scores)
-            sums = []
             self._sets(cell, sets)
         return faults, first
 
     def _sets(self, cell: Cell, sets: list) -> None:
         if sets:
             outputs, y = (np.concatenate([s[i] for s in sets], axis) for i, axis in ((0, 2), (1, 1)))
-            for draw in range(len(outputs)):
-                given = outputs[draw]
-                cell.outputs.append((given, y[draw]))
+            cell.outputs += zip(outputs, y, strict=True)  # by draw
 
     def _rows(self):
         for start in range(0, self.n, self.batch):

@@ -18,10 +18,12 @@ from noisejax.text._edits import (
     emit,
     every_other,
     following,
+    numbers_of_words,
     per_text,
     places,
     preceding,
 )
+from noisejax.text._words.split import at
 
 
 def _check_vocabulary(function: str, x, vocab_size: int, special: tuple[int, ...], **more: int) -> None:
@@ -132,8 +134,7 @@ def mask_tokens(
     reserved = (*special, mask_id)
     drawn = words_like(key, "mask_tokens", x)
     if words is not None:
-        number = jnp.broadcast_to(jnp.clip(jnp.asarray(words), 0, x.shape[-1] - 1).astype(jnp.int32), x.shape)
-        drawn = jnp.take_along_axis(drawn, number, axis=-1, mode="promise_in_bounds")
+        drawn = at(drawn, numbers_of_words(words, x))
     allowed = ordinary(x, reserved) if where is None else ordinary(x, reserved) & where
     hit = sample.bernoulli(drawn, rate) & allowed
     if at_least_one:  # the smallest word is hit whenever any is

@@ -13,7 +13,7 @@ from noisejax._contract import Amount, Hit, Mask, array_noise
 from noisejax._padded import Padded, values_of
 from noisejax._random import sample
 from noisejax._random.stream import along, enter, words as draw, words_like
-from noisejax.text._edits import Slot, check_integers, emit, places, preceding
+from noisejax.text._edits import Slot, check_integers, emit, numbers_of_words, places, preceding
 from noisejax.text._tokens.single import check_masking, numbered, ordinary
 from noisejax.text._words.split import at
 
@@ -311,7 +311,7 @@ def span_mask(
     allowed = ordinary(x, reserved) if where is None else ordinary(x, reserved) & where
     number = places(x)
     if words is not None:
-        number = jnp.broadcast_to(jnp.clip(jnp.asarray(words), 0, size - 1).astype(jnp.int32), x.shape)
+        number = numbers_of_words(words, x)
     u = sample.uniform(words_like(key, "span_mask.length", x))
     p = jnp.clip(p, 2**-20, 1 - 2**-20)
     length = jnp.floor(jnp.log1p(u * jnp.expm1(longest * jnp.log1p(-p))) / jnp.log1p(-p)).astype(jnp.int32) + 1

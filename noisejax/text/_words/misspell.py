@@ -9,14 +9,26 @@ from noisejax._contract import Amount, Mask, Moved
 from noisejax._padded import Padded
 from noisejax._random import sample
 from noisejax._random.stream import multiply_wide, words_like
-from noisejax.text._edits import INTEGERS, Slot, check_integers, check_shape, emit, per_text, places
+from noisejax.text._edits import (
+    INTEGERS,
+    OF,
+    Slot,
+    check_integers,
+    check_shape,
+    emit,
+    numbers_of_words,
+    per_text,
+    pick,
+    places,
+    preceding,
+)
 from noisejax.text._words.split import Words, at, hashes, split
 from noisejax.text._words.table import Misspellings, shipped
 
 
 def _options(shape, batch_ndim, of) -> None:
     check_shape("misspell")(shape, batch_ndim)
-    _checks.one_of("misspell", "of", of, ("eligible", "all"))
+    _checks.one_of("misspell", "of", of, OF)
 
 
 def _fits(rate, of, table=None) -> None:
@@ -84,21 +96,20 @@ def misspell(
     # One draw for each word, that of its first character.
     hit = at(sample.bernoulli(words_like(key, "misspell", x.values), rate), words.first) & known
     drawn = at(words_like(key, "misspell.which", x.values), words.first)
-    pick = start + multiply_wide(drawn, jnp.maximum(count, 1).astype(jnp.uint32))[1].astype(jnp.int32)
-    pick = jax.lax.optimization_barrier(pick)
-    kept, taken, given, letter = (_pick(a, pick) for a in (table.kept, table.taken, table.given, table.place))
+    number = start + multiply_wide(drawn, jnp.maximum(count, 1).astype(jnp.uint32))[1].astype(jnp.int32)
+    number = jax.lax.optimization_barrier(number)
+    kept, taken, given, letter = (pick(a, number) for a in (table.kept, table.taken, table.given, table.place))
     offset = place - words.first - kept  # in the part that differs
     part = hit & (offset >= 0) & (offset < taken)
     capital = words.small != x.values.astype(jnp.uint32)
 
-    def spelt(number: jax.Array) -> jax.Array:
-        code = _pick(table.letters, jnp.clip(letter + number, 0, len(table.letters) - 1)).astype(x.values.dtype)
+    def spelt(at_letter: jax.Array) -> jax.Array:
+        code = pick(table.letters, jnp.clip(letter + at_letter, 0, len(table.letters) - 1)).astype(x.values.dtype)
         return jnp.where(capital & (code >= 0x61) & (code <= 0x7A), code - x.values.dtype.type(32), code)
 
     slots = [Slot(x.mask & ~(part & (offset >= given)), jnp.where(part, spelt(offset), x.values), place)]
     for more in range(table.growth):
-        number = taken + more
-        slots.append(Slot(part & (offset == taken - 1) & (number < given), spelt(number)))
+        slots.append(Slot(part & (offset == taken - 1) & (taken + more < given), spelt(taken + more)))
     return emit(x, slots)
 
 
@@ -109,15 +120,11 @@ def _found(words: Words, table: Misspellings) -> tuple[jax.Array, jax.Array]:
     bucket = (first >> jnp.uint32(33 - buckets.bit_length())).astype(jnp.int32)
     start = count = jnp.zeros(bucket.shape, jnp.int32)
     for column in range(width):
-        number = _pick(jnp.asarray(table.count)[:, column], bucket)
-        same = (_pick(jnp.asarray(table.keys)[:, column], bucket) == second) & (number > 0)
-        start = jnp.where(same, _pick(jnp.asarray(table.start)[:, column], bucket), start)
+        number = pick(table.count[:, column], bucket)
+        same = (pick(table.keys[:, column], bucket) == second) & (number > 0)
+        start = jnp.where(same, pick(table.start[:, column], bucket), start)
         count = jnp.where(same, number, count)
     return start, count
-
-
-def _pick(table, index: jax.Array) -> jax.Array:
-    return jnp.asarray(table).at[index].get(mode="promise_in_bounds")
 
 
 @padded_noise(INTEGERS, options=check_shape("drop_words"), ranges={"rate": _checks.rate}, aligned=True)
@@ -150,12 +157,10 @@ def drop_words(key: jax.Array, x: Padded, rate: Amount, words: Amount | None = N
     drawn = words_like(key, "drop_words", x.values)
     if words is None:
         space = jnp.isin(x.values, jnp.asarray([0x20, 0x09, 0x0A, 0x0D, 0xA0], x.values.dtype))
-        before = jnp.concatenate([jnp.ones_like(space[..., :1]), space[..., :-1]], axis=-1)
-        begins = ~space & before & x.mask
+        begins = ~space & ~preceding(~space) & x.mask
         owner = jax.lax.cummax(jnp.where(begins, places(x.values), -1), axis=x.values.ndim - 1)
     else:
-        size = x.values.shape[-1]
-        owner = jnp.broadcast_to(jnp.clip(jnp.asarray(words), 0, size - 1).astype(jnp.int32), x.values.shape)
+        owner = numbers_of_words(words, x.values)
     rate = jnp.broadcast_to(per_text("drop_words", "rate", rate, x), x.values.shape)
     hit = at(sample.bernoulli(drawn, rate), owner) & (owner >= 0)
     return emit(x, [Slot(x.mask & ~hit, x.values, places(x.values))])

@@ -10,7 +10,7 @@ import numpy as np
 from jax import lax
 
 from noisejax._padded import Padded
-from noisejax.text._edits import places
+from noisejax.text._edits import pick, places
 
 _LAST = 0x3000  # characters from here on are single words, or have none: Chinese, Japanese, symbols, emoji
 _BASES = (0x9E3779B1, 0x85EBCA77)
@@ -41,12 +41,12 @@ def split(x: Padded) -> Words:
     """Words are the longest runs of letters and marks up to U+2FFF."""
     word, small = _letters()
     code = jnp.minimum(x.values.astype(jnp.uint32), jnp.uint32(_LAST))
-    inside = jnp.asarray(word).at[code.astype(jnp.int32)].get(mode="promise_in_bounds") & x.mask
+    inside = pick(word, code.astype(jnp.int32)) & x.mask
     place, axis = places(x.values), x.values.ndim - 1
     first = lax.cummax(jnp.where(inside, -1, place), axis=axis) + 1
     last = lax.cummin(jnp.where(inside, x.values.shape[-1], place), axis=axis, reverse=True) - 1
     inside, first, last = lax.optimization_barrier((inside, first, last))
-    return Words(inside, first, last, jnp.asarray(small).at[code.astype(jnp.int32)].get(mode="promise_in_bounds"))
+    return Words(inside, first, last, pick(small, code.astype(jnp.int32)))
 
 
 def at(values: jax.Array, index: jax.Array) -> jax.Array:
