@@ -113,7 +113,7 @@ def _bytes_of(code, xp):
 
 def _mojibake_host(x, rate, codec, mode, of) -> None:
     size = _bytes_of(x.values.astype(np.uint32), np)
-    reaches("mojibake", rate, of, size, host_data(x), "beyond ASCII, by the edits of each,")
+    reaches("mojibake", rate, of, size, host_data(x), "beyond ASCII, by the edits of each")
 
 
 @padded_noise(INTEGERS, options=_mojibake_options, host=_mojibake_host, ranges={"rate": _checks.rate}, aligned=True)

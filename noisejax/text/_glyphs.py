@@ -250,7 +250,7 @@ def _ocr_host(x, rate, of) -> None:
     both = data & np.concatenate([data[..., 1:], np.zeros_like(data[..., :1])], -1)
     row = np.minimum(values.astype(np.int64), len(table.count) - 1)
     cost = _ocr_cost(table.count[row], table.cost[row], _pairs(values, both, after, np), np)
-    reaches("ocr", rate, of, cost, data, "that scanners confuse, by the edits of each,")
+    reaches("ocr", rate, of, cost, data, "that scanners confuse, by the edits of each")
 
 
 def _ocr_options(shape, batch_ndim, of) -> None:
