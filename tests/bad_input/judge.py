@@ -188,6 +188,8 @@ def raised(error: BaseException) -> bool:
 def wrong(call, name: str, mutation: Mutation, result: tuple, base: tuple) -> str:
     """Why a result is wrong; empty if it is right, or if nothing says what is right."""
     value = mutation.value
+    if isinstance(value, Traced):  # strings and the like do not leave a compiled function
+        base = [leaf for leaf in base[0] if isinstance(leaf, (jax.Array, np.ndarray))], base[1]
     if mutation.verdict == "wrong":
         return f"accepted, with the result {_short(result)}"
     if mutation.verdict == "same":
@@ -203,6 +205,8 @@ def wrong(call, name: str, mutation: Mutation, result: tuple, base: tuple) -> st
 def different(result: tuple, expected: tuple, shapes_only: bool = False) -> str:
     if result[1] != expected[1] and not shapes_only:
         return f"has the structure {result[1]} instead of {expected[1]}"
+    if len(result[0]) != len(expected[0]):
+        return f"has {len(result[0])} leaves instead of {len(expected[0])}"
     for got, wanted in zip(result[0], expected[0], strict=True):
         if not hasattr(wanted, "dtype"):
             if got != wanted and not (got != got and wanted != wanted):
