@@ -9,5 +9,10 @@ They can be differentiated in reverse mode and batched with `jax.vmap`. They hav
 """
 
 from noisejax.fused._attention.call import attention as attention
+from noisejax.fused._losses.call import (
+    binary_cross_entropy as binary_cross_entropy,
+    cross_entropy as cross_entropy,
+    multi_label_cross_entropy as multi_label_cross_entropy,
+)
 
-__all__ = ["attention"]
+__all__ = ["attention", "binary_cross_entropy", "cross_entropy", "multi_label_cross_entropy"]

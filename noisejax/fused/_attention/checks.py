@@ -83,7 +83,7 @@ def check(
     if scale is None:
         scale = 1 / math.sqrt(max(features, 1))
     static = {
-        "scale": _checks.scalar("attention", "scale", scale),
+        "scale": _checks.scalar("attention", "scale", scale, -1e38, 1e38),
         "causal": _checks.flag("attention", "causal", causal),
         "window": _checked_window(window),
         "shared": _checked_dims(broadcast_dims, len(full)),
