@@ -21,6 +21,7 @@ from noisejax.text._keyboard import keyboard as keyboard
 from noisejax.text._learnt.edits import edits as edits
 from noisejax.text._learnt.fit import fit_edits as fit_edits
 from noisejax.text._learnt.model import Edit as Edit, EditModel as EditModel
+from noisejax.text._strings import OnStrings as OnStrings, on_strings as on_strings
 from noisejax.text._tokens.single import (
     delete_tokens as delete_tokens,
     mask_tokens as mask_tokens,
@@ -43,6 +44,7 @@ __all__ = [
     "EditModel",
     "Graphemes",
     "Misspellings",
+    "OnStrings",
     "SpanLengths",
     "Spans",
     "alignment",
@@ -63,6 +65,7 @@ __all__ = [
     "misspellings",
     "mojibake",
     "ocr",
+    "on_strings",
     "repeat",
     "replace_tokens",
     "span_lengths",

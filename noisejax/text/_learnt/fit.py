@@ -1,6 +1,6 @@
 """Learns a noisy channel of texts from pairs of a clean and a noisy string."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -14,7 +14,7 @@ from noisejax.text._learnt.rows import tables
 
 _STEADY = 0.7  # a segment that changes more often than this is a convention: it changes in all texts alike
 _LEVELS = np.array([0.0, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 9.0])
-_MANY = 4000  # texts in a simulation
+_MANY = 3000  # texts in a simulation
 _LONG = 3  # times the median
 _APART = 20  # different texts, below which the rates are judged on the texts that they come from
 
@@ -76,9 +76,7 @@ def fit_edits(clean: Sequence[str], noisy: Sequence[str]) -> EditModel:
     others = [channel_of(half) for half in halves] if len(halves) > 1 else [channel, channel]
     judged = [*zip(others, reversed(halves), strict=True)] if len(halves) > 1 else [(channel, pairs)]
     levels, shares = _levels(judged)
-    scale = 1.0
-    if errors:
-        scale = _calibrated(*judged[0], levels, shares)
+    scale = _calibrated(judged, levels, shares)
     observed = np.array([errors / count, np.mean([not pair.errors for pair in pairs])], np.float32)
     return assembled(channel, levels, shares, scale, observed)
 
@@ -108,8 +106,21 @@ def _levels(judged: Sequence[tuple[Channel, Sequence[Pair]]]) -> tuple[np.ndarra
     return _LEVELS / (shares @ _LEVELS), shares
 
 
-def _calibrated(channel: Channel, pairs: Sequence[Pair], levels, shares) -> float:
+def _calibrated(judged: Sequence[tuple[Channel, Sequence[Pair]]], levels, shares) -> float:
     """The factor of all rates at which the word error rate of simulated texts is that of the pairs."""
+    simulations = [_simulation(channel, pairs, levels, shares) for channel, pairs in judged]
+    target = sum(goal for goal, _ in simulations)
+    scale = 1.0
+    for _ in range(6 if target else 0):
+        rate = sum(run(scale) for _, run in simulations)
+        if not rate or abs(rate / target - 1) < 0.005:
+            break
+        scale = float(np.clip(scale * target / rate, 0.1, 10))
+    return scale
+
+
+def _simulation(channel: Channel, pairs: Sequence[Pair], levels, shares) -> tuple[float, Callable[[float], float]]:
+    """The word error rate of some pairs, and a function that simulates that of a channel on their clean strings."""
     from noisejax.text._learnt.edits import edits
 
     # Long texts would make every text of the batch long.
@@ -117,21 +128,17 @@ def _calibrated(channel: Channel, pairs: Sequence[Pair], levels, shares) -> floa
     pairs = [pair for pair in pairs if len(pair.clean) <= usual]
     texts = [pair.clean for pair in pairs]
     texts = (texts * (_MANY // len(texts) + 1))[:_MANY]
-    target = sum(pair.errors for pair in pairs) / sum(len(pair.words) for pair in pairs)
     longest = max(map(len, texts))
     text = encode(texts, length=-(-(longest + longest // 2 + 32) // 64) * 64)
     model = assembled(channel, levels, shares, 1.0, np.zeros(2, np.float32))
     words = [words_of(string) for string in texts]
-    count, distance, scale = sum(map(len, words)), distances().distance, 1.0
-    if not target:
-        return scale
-    for _ in range(6):
+    count, distance = sum(map(len, words)), distances().distance
+
+    def run(scale: float) -> float:
         noisy = decode(edits(jax.random.key(16), text, model, scale))
-        rate = sum(distance(a, words_of(b)) for a, b in zip(words, noisy, strict=True)) / count
-        if not rate or abs(rate / target - 1) < 0.005:
-            break
-        scale = float(np.clip(scale * target / rate, 0.1, 10))
-    return scale
+        return sum(distance(a, words_of(b)) for a, b in zip(words, noisy, strict=True)) / count
+
+    return sum(pair.errors for pair in pairs) / sum(len(pair.words) for pair in pairs), run
 
 
 def assembled(channel: Channel, levels, shares, scale: float, observed: np.ndarray) -> EditModel:
