@@ -1,4 +1,4 @@
-"""Looks at the built site in headless Chromium: ``make docs`` first, then ``python -m docs.check_site [--pictures FOLDER]``.
+"""Looks at the built site in headless Chromium: after ``make docs``, ``python -m docs.check_site [--pictures FOLDER]``.
 
 It checks every page at the width of a phone and of a desktop, light and dark: no error in the console, no request to
 another host, nothing wider than the window. It asks the site's search the questions that users have asked of other
