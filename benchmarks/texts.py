@@ -2,8 +2,8 @@
 
 ``taskset -c 0 python -m benchmarks.run texts`` in an environment with ``nlpaug==1.1.11`` and ``textnoisr==1.2.0``.
 Peers that are missing are left out. All run on the same core. nlpaug has no error rate: it runs at its default amounts,
-and the error rate that it gives is shown. Where the form is `codes`, texts are encoded before; `strings` includes encoding
-and decoding. nlpaug has no mixture of operations, so the mixture is compared with one operation of it.
+and the error rate that it gives is shown. Where the form is `codes`, texts are encoded before; `strings` includes
+encoding and decoding. nlpaug has no mixture of operations, so the mixture is compared with one operation of it.
 """
 
 import importlib.util

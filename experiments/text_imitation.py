@@ -22,6 +22,7 @@ is compared with what the recogniser wrote:
 
 from collections import Counter, defaultdict
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import numpy as np
@@ -59,12 +60,13 @@ class Statistics:
     def __init__(self, pairs: Pairs):
         from rapidfuzz.distance import Levenshtein
 
+        opcodes: Any = Levenshtein.opcodes
         self.kinds, self.lengths, self.words = Counter(), Counter(), defaultdict(Counter)
         self.same = float(np.mean([a == b for a, b in pairs]))
         for a, b in pairs:
             before, after = a.split(), b.split()
             block = [0, 0]
-            for tag, i, j, k, m in Levenshtein.opcodes(before, after):
+            for tag, i, j, k, m in opcodes(before, after):
                 if tag == "equal":
                     if any(block):
                         self.lengths[min(block[0], 4), min(block[1], 4)] += 1
