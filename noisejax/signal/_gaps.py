@@ -112,22 +112,27 @@ def bursts(
     if x.size == 0:
         return Hit(False, x)
     lost, _ = losses(key, x, rate, burst, bad, good, mode, axis)
+    return fault(x, lost, filled(x, lost, value, fill, axis, where))
+
+
+def filled(x: jax.Array, lost: jax.Array, value: Amount, fill: str, axis: int, where: Mask) -> jax.Array:
+    """What takes the place of lost samples. Only that of lost ones counts."""
     if fill == "value":
-        return fault(x, lost, value)
+        return jnp.asarray(value, x.dtype)
     number, valid = positions(x, axis), ~lost
     if where is not None:
         valid = valid & where
     before = latest(valid, number, axis)
     held = jnp.where(before >= 0, read(x, before, axis), jnp.asarray(value, x.dtype))
     if fill == "hold":
-        return fault(x, lost, held)
+        return held
     after = lax.rev(latest(lax.rev(valid, (axis,)), number, axis), (axis,))
     after = jnp.where(after >= 0, x.shape[axis] - 1 - after, -1)  # counted from the end
     following, wider = wide(read(x, after, axis)), wide(held)
     share = (number - before).astype(wider.dtype) / jnp.maximum(after - before, 1).astype(wider.dtype)
     between = wider + share * (following - wider)
     both = jnp.where(before < 0, following, between)
-    return fault(x, lost, jnp.where(after < 0, wider, both))
+    return jnp.where(after < 0, wider, both)
 
 
 def losses(key: Any, x, rate, burst, bad, good, mode: str, axis: int, offset: Any = 0, carried: Any = None):
