@@ -185,11 +185,9 @@ def _sensor(clean: list[np.ndarray], faulty: list[np.ndarray], size: int, channe
         v & (p > low + margin) & (p < high - margin) if np.isfinite([low, high]).any() else v
         for p, v in zip(predicted, valid, strict=True)
     ]
-    error = None
-    for _ in range(3):  # the error tells how to weight the readings, and these what the error is
-        found = lines(clean, faulty, inside, error, step)
-        errors = [b - line.gain * a - line.offset for line, a, b in zip(found, clean, faulty, strict=True)]
-        error = _error("fit", "faulty", errors, inside, size, step, channel)
+    found, error = _lines_and_error(clean, faulty, inside, None, size, step, channel)
+    for _ in range(2):  # the error tells how to weight the readings, and these what the error is
+        found, error = _lines_and_error(clean, faulty, inside, error, size, step, channel)
     gain, offset = means(found, error)
     return {
         "error": error,
@@ -201,6 +199,12 @@ def _sensor(clean: list[np.ndarray], faulty: list[np.ndarray], size: int, channe
         "gain": gain,
         "offset": offset,
     }
+
+
+def _lines_and_error(clean, faulty, use, error: Error | None, size: int, step: float, channel: int):
+    found = lines(clean, faulty, use, error, step)
+    errors = [b - line.gain * a - line.offset for line, a, b in zip(found, clean, faulty, strict=True)]
+    return found, _error("fit", "faulty", errors, use, size, step, channel)
 
 
 def _model(parts: list[dict[str, Any]], **gaps: Any) -> FaultModel:
