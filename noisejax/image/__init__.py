@@ -45,6 +45,16 @@ from noisejax.image._erasing import (
     pixel_dropout as pixel_dropout,
     random_erasing as random_erasing,
 )
+from noisejax.image._geometry.combine import geometry as geometry
+from noisejax.image._geometry.curved import elastic as elastic, perspective as perspective, thin_plate as thin_plate
+from noisejax.image._geometry.moved import Placed as Placed, moved as moved
+from noisejax.image._geometry.rigid import (
+    pixel_shift as pixel_shift,
+    rotate as rotate,
+    scale as scale,
+    shear as shear,
+    translate as translate,
+)
 from noisejax.image._learnt.model import SensorModel as SensorModel, fit_sensor as fit_sensor
 from noisejax.image._learnt.sensor import sensor as sensor
 
@@ -52,6 +62,7 @@ __all__ = [
     "CORRUPTIONS",
     "TABLES",
     "VALIDATION",
+    "Placed",
     "SensorModel",
     "brightness",
     "channel_dropout",
@@ -59,6 +70,7 @@ __all__ = [
     "contrast",
     "cutout",
     "defocus_blur",
+    "elastic",
     "elastic_transform",
     "fit_sensor",
     "fog",
@@ -66,19 +78,28 @@ __all__ = [
     "frost_like",
     "gaussian_blur",
     "gaussian_noise",
+    "geometry",
     "glass_blur",
     "grid_mask",
     "impulse_noise",
     "jpeg_compression",
     "motion_blur",
+    "moved",
+    "perspective",
     "pixel_dropout",
+    "pixel_shift",
     "pixelate",
     "random_erasing",
+    "rotate",
     "saturate",
+    "scale",
     "sensor",
+    "shear",
     "shot_noise",
     "snow",
     "spatter",
     "speckle_noise",
+    "thin_plate",
+    "translate",
     "zoom_blur",
 ]
