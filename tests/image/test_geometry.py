@@ -112,7 +112,7 @@ def test_right_angles_and_whole_pixels_are_exact(key):
 
 
 def test_signs_and_axes(key):
-    """Positive numbers move right, down and counterclockwise, and enlarge."""
+    """Positive numbers move right, down and counterclockwise, and enlarge; shears have the sign of torchvision."""
     x = np.zeros((1, 41, 61, 1), np.float32)
     point = np.array([[[40.0, 14.0]]])  # right of the centre (30, 20) and above it
 
@@ -124,9 +124,9 @@ def test_signs_and_axes(key):
     np.testing.assert_allclose(moves(image.translate, 3.0, along="height"), [40, 17], atol=1e-4)
     np.testing.assert_allclose(moves(image.rotate, 90.0), [24, 10], atol=1e-4)
     np.testing.assert_allclose(moves(image.scale, 0.5), [45, 11], atol=1e-4)
-    np.testing.assert_allclose(moves(image.shear, 45.0, along="width"), [34, 14], atol=1e-4)
-    np.testing.assert_allclose(moves(image.shear, 45.0, along="height"), [40, 24], atol=1e-4)
-    np.testing.assert_allclose(moves(image.shear, 45.0), [34, 18], atol=1e-4)  # the width first
+    np.testing.assert_allclose(moves(image.shear, 45.0, along="width"), [46, 14], atol=1e-4)
+    np.testing.assert_allclose(moves(image.shear, 45.0, along="height"), [40, 4], atol=1e-4)
+    np.testing.assert_allclose(moves(image.shear, 45.0), [46, -2], atol=1e-4)  # the width first
 
 
 @pytest.mark.parametrize("name", FAMILIES)

@@ -193,8 +193,8 @@ def shear(
 ) -> Moved:
     """Shears each picture about its centre: first along the width, then along the height.
 
-    A positive shear along the width moves lower rows to the right, by the tangent of the angle for each row. Along the
-    height it moves columns on the right downwards. Areas stay.
+    A positive shear along the width moves lower rows to the left, by the tangent of the angle for each row. Along the
+    height it moves columns on the right upwards. Areas stay.
 
     Args:
       key: a JAX key.
@@ -211,20 +211,20 @@ def shear(
       An array of x's shape and dtype. `moved` carries points and boxes along.
 
     References:
-      ImageNet-P (Hendrycks and Dietterich, ICLR 2019); `get_shear_matrix2d` of kornia, which is the inverse of this map
-      for the same angles.
+      `affine` of torchvision and `get_shear_matrix2d` of kornia, of the same signs. ImageNet-P (Hendrycks and
+      Dietterich, ICLR 2019) shears by 1 degree in each frame.
 
     Example:
       >>> import jax, jax.numpy as jnp, noisejax as nj
       >>> x = jnp.eye(3, dtype=int)[None, ..., None]
-      >>> y = nj.image.shear(jax.random.key(0), x, -45, kind="exact", along="width", order=0, fill="constant")
+      >>> y = nj.image.shear(jax.random.key(0), x, 45, kind="exact", along="width", order=0, fill="constant")
       >>> y[0, ..., 0].tolist()  # lower rows move to the left
       [[0, 1, 0], [0, 1, 0], [0, 1, 0]]
     """
     limit = jnp.clip(each_picture("shear", "degrees", degrees), -89.9, 89.9)
     across, down = both_axes(key, "shear", x, limit, kind, along)
     a, b = (jnp.tan(angle * np.float32(np.pi / 180)) for angle in (across, down))
-    return moved_by(Places(matrix_of([[1 + a * b, -a, 0], [-b, 1, 0], [0, 0, 1]])), x, value, where, order, fill)
+    return moved_by(Places(matrix_of([[1 + a * b, a, 0], [b, 1, 0], [0, 0, 1]])), x, value, where, order, fill)
 
 
 def _growth(amount, kind="uniform", **_) -> None:
