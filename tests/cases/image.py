@@ -57,6 +57,16 @@ CASES = [
     geometric(nj.image.elastic, "alpha", alpha=(9.0, 0.0, 4.0), sigma=2.0),
     geometric(nj.image.thin_plate, "std", std=(1.5, 0.0, 0.7)),
     row(
+        nj.image.raw_sensor,
+        "photons",
+        x=pictures,
+        unit=True,
+        differentiable=False,
+        photons=(97.0, np.inf, 50.0),
+        read_std=2.0,
+        gain=1.0,
+    ),
+    row(
         nj.image.sensor,
         "strength",
         x=pictures,
