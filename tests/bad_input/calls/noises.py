@@ -85,5 +85,28 @@ MIXING = [
         **mixing,
     ),
     call("blend", a={"batch": X, "lam": 0.5, "partner": 1}, note="one array", signed=("partner",), **mixing),
+    call(
+        "mixup",
+        a={
+            "key": KEY,
+            "batch": {"x": X, "y": array(4)},
+            "alpha": 1.0,
+            "bandwidth": 0.5,
+            "pairing": "similar",
+            "targets": "y",
+            "shards": 2,
+        },
+        note="similar",
+        none=("targets",),
+        only=("bandwidth", "pairing", "targets", "shards"),
+        **mixing,
+    ),
+    call(
+        "mixup_pairs",
+        a={"key": KEY, "n": 4, "alpha": 1.0, "bandwidth": 0.5, "targets": array(4), "pairing": "similar"},
+        note="similar",
+        batch=("targets",),
+        only=("n", "bandwidth", "targets", "pairing"),
+    ),
     call("mixup_pairs", a={"key": KEY, "n": 4, "alpha": 1.0, "mode": "example", "pairing": "permutation", "shards": 1}),
 ]
