@@ -133,6 +133,7 @@ def mixup_pairs(
     near = None
     if targets is not None:
         bandwidth = arithmetic_amount("mixup_pairs", "bandwidth", bandwidth, bandwidths)
+        _per_batch("mixup_pairs", "bandwidth", bandwidth.shape, n)
         near = bandwidth, [_compared(targets, n)]
     return _mixup_pairs(stream, n, alpha, mode, pairing, shards, near)
 

@@ -18,6 +18,7 @@ from noisejax.adversarial._attacks.apgd import (
     scale_by_apgd as scale_by_apgd,
     scale_by_sparse_apgd as scale_by_sparse_apgd,
 )
+from noisejax.adversarial._attacks.diversified import odi as odi, ods as ods
 from noisejax.adversarial._attacks.driver import attack as attack
 from noisejax.adversarial._attacks.fab import fab as fab
 from noisejax.adversarial._attacks.minimum_norm import cw as cw, deepfool as deepfool
@@ -134,6 +135,8 @@ __all__ = [
     "misclassified",
     "ni_fgsm",
     "normalized",
+    "odi",
+    "ods",
     "overfitting_guard",
     "patch_mask",
     "pgd",
