@@ -19,7 +19,7 @@ from noisejax.adversarial._attacks.transforms import (
 )
 from noisejax.adversarial._losses import as_logits
 from noisejax.adversarial._options import check_amount
-from noisejax.adversarial._threats.balls import Threat, streams_per_example, words_per_element
+from noisejax.adversarial._threats.balls import Threat, check_ids, streams_per_example, words_per_element
 
 
 def ods(key: jax.Array, predict: Callable, x: jax.Array, ids: jax.Array | None = None) -> jax.Array:
@@ -55,8 +55,7 @@ def ods(key: jax.Array, predict: Callable, x: jax.Array, ids: jax.Array | None =
     _checks.array("ods", x, _checks.floats)
     if jnp.ndim(x) == 0:
         raise ValueError("ods: x must be a batch, of shape (B, ...), got a scalar.")
-    if getattr(ids, "shape", x.shape[:1]) != x.shape[:1]:
-        raise ValueError(f"ods: ids must have one number per example of x, {x.shape[:1]}, got {_checks.shown(ids)}.")
+    ids = check_ids("ods", ids, x)
     x = jax.lax.stop_gradient(jnp.asarray(x).astype(jnp.float32))
     gradient = jax.grad(_objective("ods", key, predict, x, ids))(x)
     tx: Any = scale_by_norm(2)
@@ -107,7 +106,7 @@ def odi(
     tx = optax.chain(scale_by_steepest(), size)
 
     def start(key: jax.Array, x: jax.Array, ids: jax.Array | None = None) -> jax.Array:
-        fitted = threat.fitted(x)
+        fitted, ids = threat.fitted(x), check_ids("odi", ids, x)
         objective = _objective("odi", key, predict, x, ids)
         delta = fitted.sample(key, x, ids) if random_start else jnp.zeros_like(x)
         state = tx.init(delta)

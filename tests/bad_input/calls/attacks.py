@@ -209,7 +209,7 @@ def calls() -> list[Call]:
         call(
             "adversarial.ods",
             a={"key": KEY, "predict": predict, "x": X, "ids": np.arange(4)},
-            **{**attacking, "heads": (*attacking.get("heads", ()), "ids", "streams_per_example")},
+            **attacking,
         ),
         call(
             "adversarial.odi",
