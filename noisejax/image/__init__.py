@@ -47,17 +47,26 @@ from noisejax.image._erasing import (
 )
 from noisejax.image._learnt.model import SensorModel as SensorModel, fit_sensor as fit_sensor
 from noisejax.image._learnt.sensor import sensor as sensor
+from noisejax.image._operations.filters import (
+    blur as blur,
+    defocus as defocus,
+    jpeg as jpeg,
+    pixelate_to as pixelate_to,
+)
+from noisejax.image._raw import raw_sensor as raw_sensor
 
 __all__ = [
     "CORRUPTIONS",
     "TABLES",
     "VALIDATION",
     "SensorModel",
+    "blur",
     "brightness",
     "channel_dropout",
     "coarse_dropout",
     "contrast",
     "cutout",
+    "defocus",
     "defocus_blur",
     "elastic_transform",
     "fit_sensor",
@@ -69,11 +78,14 @@ __all__ = [
     "glass_blur",
     "grid_mask",
     "impulse_noise",
+    "jpeg",
     "jpeg_compression",
     "motion_blur",
     "pixel_dropout",
     "pixelate",
+    "pixelate_to",
     "random_erasing",
+    "raw_sensor",
     "saturate",
     "sensor",
     "shot_noise",
