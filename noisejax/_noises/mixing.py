@@ -132,9 +132,9 @@ def mixup_pairs(
     check_similar("mixup_pairs", pairing, bandwidth, targets)
     near = None
     if targets is not None:
-        bandwidth = arithmetic_amount("mixup_pairs", "bandwidth", bandwidth, bandwidths)
-        _per_batch("mixup_pairs", "bandwidth", bandwidth.shape, n)
-        near = bandwidth, [_compared(targets, n)]
+        width = arithmetic_amount("mixup_pairs", "bandwidth", bandwidth, bandwidths)
+        _per_batch("mixup_pairs", "bandwidth", width.shape, n)
+        near = width, [_compared(targets, n)]
     return _mixup_pairs(stream, n, alpha, mode, pairing, shards, near)
 
 
