@@ -73,12 +73,15 @@ class Spec(NamedTuple):
 
 
 class Parameters:
-    """The parameters of a noise: amounts left of the star, options right of it, and padding."""
+    """The parameters of a noise after its key and x: amounts left of the star, options right of it, and padding.
 
-    def __init__(self, body: Callable, ranges: Mapping[str, Callable], **named: tuple[str, ...]):
+    A function without a key has one parameter before its amounts.
+    """
+
+    def __init__(self, body: Callable, ranges: Mapping[str, Callable], before: int = 2, **named: tuple[str, ...]):
         self.name = body.__name__
         self.signature = inspect.signature(body)
-        parameters = list(self.signature.parameters.values())[2:]
+        parameters = list(self.signature.parameters.values())[before:]
         left = [p for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
         right = [p for p in parameters if p.kind is p.KEYWORD_ONLY and p.name not in PADDING]
         self.amounts = tuple(p.name for p in left)
@@ -249,11 +252,17 @@ def array_noise(
 
 
 def published(noise: Callable, parameters: Parameters, spec: Spec, returns: Any) -> Any:
-    """The public function, with the parameters of its source and the return annotation that users see."""
-    public: Any = noise
-    public.__signature__ = parameters.signature.replace(return_annotation=returns)
-    public.__annotations__ = {**noise.__annotations__, "return": returns}
+    """The public noise: a public function with its metadata."""
+    public = published_signature(noise, parameters, returns)
     public.__noise__ = spec
+    return public
+
+
+def published_signature(function: Callable, parameters: Parameters, returns: Any) -> Any:
+    """The public function, with the parameters of its source and the return annotation that users see."""
+    public: Any = function
+    public.__signature__ = parameters.signature.replace(return_annotation=returns)
+    public.__annotations__ = {**function.__annotations__, "return": returns}
     return public
 
 

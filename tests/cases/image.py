@@ -46,6 +46,16 @@ CASES = [
     corruption(nj.image.pixelate, "severity", draws=False, heavy=True, measures=True),
     corruption(nj.image.jpeg_compression, "severity", draws=False, heavy=True, measures=True),
     row(
+        nj.image.raw_sensor,
+        "photons",
+        x=pictures,
+        unit=True,
+        differentiable=False,
+        photons=(97.0, np.inf, 50.0),
+        read_std=2.0,
+        gain=1.0,
+    ),
+    row(
         nj.image.sensor,
         "strength",
         x=pictures,
