@@ -108,7 +108,7 @@ def test_a_study_is_resumed_and_silent_noises_change_nothing(monkeypatch):
         noise_types.study("digits", resumed, lambda: None, 2, 4, epochs=1)
         assert json.dumps(resumed, sort_keys=True) == json.dumps(whole, sort_keys=True)
         data: Any = noise_types.data_of("digits")
-        train = noise_types.program(*data, False, epochs=1)
+        train = noise_types.program(*data, ods=False, epochs=1)
         nothing = {**noise_types.NOTHING, "seed": 0, "rates": (0.1, 1e-4)}
         never = {**nothing, "amounts": {"dropout": 0.9, "alpha": 1.0}}  # with the probability 0
         valid, _ = train(*noise_types.stacked([nothing, never]))
