@@ -18,7 +18,6 @@ from noisejax.adversarial._attacks.apgd import (
     scale_by_apgd as scale_by_apgd,
     scale_by_sparse_apgd as scale_by_sparse_apgd,
 )
-from noisejax.adversarial._attacks.diversified import odi as odi, ods as ods
 from noisejax.adversarial._attacks.driver import attack as attack
 from noisejax.adversarial._attacks.fab import fab as fab
 from noisejax.adversarial._attacks.minimum_norm import cw as cw, deepfool as deepfool
@@ -61,6 +60,7 @@ from noisejax.adversarial._certificates.smoothing import (
     smoothed_counts as smoothed_counts,
     smoothed_predict as smoothed_predict,
 )
+from noisejax.adversarial._diversified import odi as odi, ods as ods
 from noisejax.adversarial._losses import (
     classified_as as classified_as,
     cross_entropy as cross_entropy,

@@ -101,8 +101,10 @@ def odi(
         raise TypeError(f"odi: threat must be a threat such as Linf(eps, bounds=(low, high)), got {threat!r}.")
     steps = _checks.count("odi", "steps", steps, 1, "It is static.")
     random_start = _checks.flag("odi", "random_start", random_start)
-    check_amount("odi", "step_size", step_size)
-    size = scale_by_reach(1.0) if step_size is None else scale_by_step(jnp.asarray(step_size, jnp.float32))
+    size = scale_by_reach(1.0)
+    if step_size is not None:
+        check_amount("odi", "step_size", step_size)
+        size = scale_by_step(jnp.asarray(step_size).astype(jnp.float32))
     tx = optax.chain(scale_by_steepest(), size)
 
     def start(key: jax.Array, x: jax.Array, ids: jax.Array | None = None) -> jax.Array:
