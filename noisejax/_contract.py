@@ -116,9 +116,10 @@ class Parameters:
             for name in names:
                 if name not in given:
                     raise TypeError(f"{self}: the {what} {name!r} is missing.")
-        values = {n: host_amount(self.name, n, v, self.ranges.get(n), n in self._like_x) for n, v in values.items()}
         for n, v in values.items():
-            arithmetic(self.name, n, v, self.signature.parameters[n].default is None)
+            if v is not None or self.signature.parameters[n].default is not None:
+                values[n] = host_amount(self.name, n, v, self.ranges.get(n), n in self._like_x)
+            arithmetic(self.name, n, values[n], self.signature.parameters[n].default is None)
         for n in self._flags:
             options[n] = _checks.flag(self.name, n, options[n])
         return values, {name: option(self.name, name, as_tuple(options[name])) for name in self.options}
