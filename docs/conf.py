@@ -23,7 +23,7 @@ extensions = [
     "_site.pages",
     "_site.reference",
 ]
-exclude_patterns = ["_build", "_site", "listing.py", "assets"]
+exclude_patterns = ["_build", "_site", "assets"]
 nitpicky = False
 default_role = "py:obj"  # `name` in a docstring links to that name, and is plain code where there is none
 suppress_warnings = ["mystnb.unknown_mime_type"]
