@@ -9,9 +9,13 @@ from noisejax.robustness._report.records import Passes as Passes, Sensitivity as
 from noisejax.robustness._report.report import Report as Report
 from noisejax.robustness._report.samples import Interval as Interval
 from noisejax.robustness._sweep.sweep import sweep as sweep
+from noisejax.robustness._tuning.result import Candidate as Candidate, Tuned as Tuned
+from noisejax.robustness._tuning.space import Space as Space
+from noisejax.robustness._tuning.tune import tune as tune
 
 __all__ = [
     "Adapted",
+    "Candidate",
     "Comparison",
     "Family",
     "Interval",
@@ -19,6 +23,8 @@ __all__ = [
     "Passes",
     "Report",
     "Sensitivity",
+    "Space",
+    "Tuned",
     "by_column",
     "compare",
     "mlp",
@@ -26,4 +32,5 @@ __all__ = [
     "plot",
     "plot_features",
     "sweep",
+    "tune",
 ]
