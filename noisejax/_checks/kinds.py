@@ -165,7 +165,8 @@ def scalar(caller: str, name: str, value: Any, low: float = -np.inf, high: float
     given = number(caller, name, value)
     single = isinstance(given, (int, float, np.ndarray, np.generic)) and np.size(given) == 1
     if not single:
-        raise TypeError(f"{caller}: {name} must be one number, got {shown(value)}.")
+        static = " It is static, so it is a number of Python or NumPy." if isinstance(value, jax.Array) else ""
+        raise TypeError(f"{caller}: {name} must be one number, got {shown(value)}.{static}")
     found = float(np.asarray(given).reshape(()))
     if not (np.isfinite(found) and low <= found <= high):
         inside = "a finite number" if np.isinf(low) else f"at least {low:g} and finite"

@@ -62,8 +62,11 @@ def doubt(name: str, broken: jax.Array, flat: jax.Array | None = None) -> None:
 def depends_on_batch(predict: Callable, x: jax.Array) -> bool:
     """Whether the outputs for some examples change when they are asked for in another order, among other examples."""
     few = x[:8]
-    alone = np.asarray(predict(few)).astype(np.float32)
-    among = np.asarray(predict(jnp.concatenate([few[::-1], jnp.flip(few, axis=-1)]))).astype(np.float32)
+    alone = host_value(predict(few))
+    among = host_value(predict(jnp.concatenate([few[::-1], jnp.flip(few, axis=-1)])))
+    if alone is None or among is None:  # inside jit, where also the results for values that are known are traced
+        return False
+    alone, among = alone.astype(np.float32), among.astype(np.float32)
     if among.shape != (2 * len(few), *alone.shape[1:]):  # a model of one batch size
         return False
     among = among[: len(few)][::-1]

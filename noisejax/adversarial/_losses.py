@@ -31,7 +31,7 @@ def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
       >>> adversarial.cross_entropy(jnp.zeros((1, 2)), jnp.array([0])).round(3).tolist()
       [0.6930000185966492]
     """
-    return jax.nn.softplus(_log_odds(_check_logits("cross_entropy", logits, labels), labels))
+    return jax.nn.softplus(_log_odds(labelled_logits("cross_entropy", logits, labels), labels))
 
 
 def log_odds(logits: jax.Array, labels: jax.Array) -> jax.Array:
@@ -55,7 +55,7 @@ def log_odds(logits: jax.Array, labels: jax.Array) -> jax.Array:
       >>> adversarial.log_odds(logits, labels).tolist(), adversarial.cross_entropy(logits, labels).tolist()
       ([-1000.0], [0.0])
     """
-    return _log_odds(_check_logits("log_odds", logits, labels), labels)
+    return _log_odds(labelled_logits("log_odds", logits, labels), labels)
 
 
 def margin(logits: jax.Array, labels: jax.Array) -> jax.Array:
@@ -79,7 +79,7 @@ def margin(logits: jax.Array, labels: jax.Array) -> jax.Array:
       >>> adversarial.margin(jnp.array([[3.0, 1.0, 2.0]]), jnp.array([0])).tolist()
       [-1.0]
     """
-    logits = _check_logits("margin", logits, labels)
+    logits = labelled_logits("margin", logits, labels)
     return _others(logits, labels) - _logit_of(logits, labels)
 
 
@@ -105,7 +105,7 @@ def dlr(logits: jax.Array, labels: jax.Array) -> jax.Array:
       >>> adversarial.dlr(jnp.array([[3.0, 1.0, 2.0]]), jnp.array([0])).tolist()
       [-0.5]
     """
-    logits = _check_logits("dlr", logits, labels, classes=3)
+    logits = labelled_logits("dlr", logits, labels, classes=3)
     first, _, third = _largest(logits, 3)
     return (_others(logits, labels) - _logit_of(logits, labels)) / (first - third + 1e-12)
 
@@ -130,7 +130,7 @@ def targeted_dlr(logits: jax.Array, labels: jax.Array, targets: jax.Array) -> ja
       >>> adversarial.targeted_dlr(jnp.array([[3.0, 1.0, 2.0, 0.0]]), jnp.array([0]), jnp.array([2])).tolist()
       [-0.4000000059604645]
     """
-    logits = _check_logits("targeted_dlr", logits, labels, classes=4)
+    logits = labelled_logits("targeted_dlr", logits, labels, classes=4)
     check_labels("targeted_dlr", "targets", logits, targets)
     first, _, third, fourth = _largest(logits, 4)
     return (_logit_of(logits, targets) - _logit_of(logits, labels)) / (first - (third + fourth) / 2 + 1e-12)
@@ -329,15 +329,32 @@ def pair_of_logits(name: str, logits, other_name: str, other) -> tuple:
     return pair
 
 
-def _check_logits(name: str, logits, labels, classes: int = 2, what: str = "labels") -> jax.Array:
-    logits = as_logits(name, logits)
+def labelled_logits(name: str, logits, labels, classes: int = 2, what: str = "labels") -> jax.Array:
+    """Logits as float32, after checking their shape and the labels that belong to them."""
+    logits = rows_of_logits(name, logits, classes)
+    check_labels(name, what, logits, labels)
+    return logits.astype(jnp.float32)
+
+
+def rows_of_logits(name: str, output: Any, classes: int = 1) -> Any:
+    """The output of a model, if it is one array of shape (B, classes) with at least so many classes."""
+    logits = as_logits(name, output)
     if logits.ndim != 2 or logits.shape[1] < classes:
         hint = " With fewer classes, use cross_entropy or margin." if classes > 2 else ""
         raise ValueError(
             f"{name}: logits must have shape (B, classes) with at least {classes} classes, got {logits.shape}.{hint}"
         )
-    check_labels(name, what, logits, labels)
-    return logits.astype(jnp.float32)
+    return logits
+
+
+def check_values(name: str, values: Any, x: Any) -> None:
+    """Requires the loss of each example, of shape (B,)."""
+    if getattr(values, "shape", None) != x.shape[:1]:
+        got = f"shape {values.shape}" if hasattr(values, "shape") else f"a {type(values).__name__}"
+        raise ValueError(
+            f"{name}: the loss must give one number for each example of x, of shape {x.shape[:1]}, got {got}. Do not "
+            "average over examples, and reduce all other axes. untargeted(predict) turns a model into such a loss."
+        )
 
 
 def check_labels(name: str, what: str, logits, labels) -> None:
@@ -387,7 +404,7 @@ def _largest(logits, count: int) -> list[jax.Array]:
 
 
 def _wins(name: str, what: str, logits, labels) -> jax.Array:
-    logits = _check_logits(name, logits, labels, what=what)
+    logits = labelled_logits(name, logits, labels, what=what)
     return (jnp.argmax(logits, axis=-1).astype(jnp.int32) == labels.astype(jnp.int32)).astype(jnp.int32)
 
 

@@ -66,9 +66,10 @@ def check_transform(function: str, tx: Any) -> None:
 
 
 def check_amount(function: str, name: str, value: Any, inside: Callable = nonnegative) -> None:
-    """Checks an amount of an attack or a training loss wherever it is known: numbers, and arrays outside of jit."""
-    if value is None:
-        return
+    """Checks an amount of an attack or a training loss wherever it is known: numbers, and arrays outside of jit.
+
+    Its shape is left to the caller: `one_amount` and `amount_per_example` check that too.
+    """
     _checks.native(function, name, value)
     labels = isinstance(value, (tuple, list)) and any(hasattr(v, "dtype") for v in value)
     dtype = getattr(value, "dtype", None)
@@ -105,8 +106,22 @@ def check_options(function: Callable, options: Mapping[str, Any], known: type) -
         )
 
 
-def check_number(function: str, name: str, value: Any, inside: Callable = nonnegative) -> None:
-    """Checks an amount that all examples share: one number, traced or not."""
-    if value is None or isinstance(value, (list, tuple)) or np.shape(value) != ():
-        raise TypeError(f"{function}: {name} must be one number, got {_checks.shown(value)}.")
+def one_amount(function: str, name: str, value: Any, inside: Callable = nonnegative) -> jax.Array:
+    """An amount that all examples share, traced or not, as a float32 scalar."""
     check_amount(function, name, value, inside)
+    if np.shape(value) != ():
+        raise TypeError(f"{function}: {name} must be one number, got {_checks.shown(value)}.")
+    return jnp.asarray(value).astype(jnp.float32)
+
+
+def amount_per_example(
+    function: str, name: str, value: Any, examples: int, inside: Callable = nonnegative
+) -> jax.Array:
+    """An amount that is one number, or one for each of so many examples, as float32 of shape () or (examples,)."""
+    check_amount(function, name, value, inside)
+    if np.shape(value) not in ((), (examples,)):
+        raise ValueError(
+            f"{function}: {name} must be one number, or one for each example of x, of shape ({examples},), got shape "
+            f"{np.shape(value)}."
+        )
+    return jnp.asarray(value).astype(jnp.float32)

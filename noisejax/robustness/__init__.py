@@ -1,5 +1,6 @@
 """How robust a model is: scores under growing noise with intervals, comparisons, tolerated levels and pages."""
 
+from noisejax.robustness._advice.advise import Advice as Advice, advise as advise
 from noisejax.robustness._families import Family as Family, by_column as by_column
 from noisejax.robustness._metrics.metric import Metric as Metric
 from noisejax.robustness._models.mlp import Adapted as Adapted, mlp as mlp, mlp_adaptive as mlp_adaptive
@@ -15,6 +16,7 @@ from noisejax.robustness._tuning.tune import tune as tune
 
 __all__ = [
     "Adapted",
+    "Advice",
     "Candidate",
     "Comparison",
     "Family",
@@ -25,6 +27,7 @@ __all__ = [
     "Sensitivity",
     "Space",
     "Tuned",
+    "advise",
     "by_column",
     "compare",
     "mlp",

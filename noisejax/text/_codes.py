@@ -37,7 +37,7 @@ def encode(
       >>> nj.text.decode(text)
       ['naïve', '日本']
     """
-    strings = _strings("encode", strings)
+    strings = strings_of("encode", strings)
     flat, lengths = code_points("encode", strings)
     if alphabet is not None:
         flat, lengths = alphabet.coded("encode", flat, lengths)
@@ -128,21 +128,20 @@ def graphemes(strings: Sequence[str]) -> Graphemes:
       >>> nj.text.decode(text, alphabet=alphabet) == strings
       True
     """
-    return Graphemes.of(*code_points("graphemes", _strings("graphemes", strings)))
+    return Graphemes.of(*code_points("graphemes", strings_of("graphemes", strings)))
 
 
-def _strings(function: str, strings: Any) -> list[str]:
+def strings_of(function: str, strings: Any, name: str = "strings") -> list[str]:
+    """A list of strings, at least one."""
     if isinstance(strings, (str, bytes)):
-        raise TypeError(
-            f"{function}: strings must be a sequence of strings, got a single one. Write [{strings!r:.40}]."
-        )
+        raise TypeError(f"{function}: {name} must be a sequence of strings, got a single one. Write [{strings!r:.40}].")
     strings = list(strings)
     if not strings:
-        raise ValueError(f"{function}: strings must hold at least one string, got none.")
+        raise ValueError(f"{function}: {name} must hold at least one string, got none.")
     for number, string in enumerate(strings):
         if not isinstance(string, str):
             raise TypeError(
-                f"{function}: strings must hold strings, got a {type(string).__name__} at position {number}: "
+                f"{function}: {name} must hold strings, got a {type(string).__name__} at position {number}: "
                 f"{string!r:.40}. Replace missing values first."
             )
     return strings

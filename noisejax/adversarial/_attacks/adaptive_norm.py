@@ -13,7 +13,6 @@ from noisejax._random.stream import fold
 from noisejax.adversarial._attacks.boundary import (
     Nearest,
     attack_lead,
-    check_number,
     dual_norm,
     is_fooled,
     keep_allowed,
@@ -22,12 +21,13 @@ from noisejax.adversarial._attacks.boundary import (
 from noisejax.adversarial._attacks.driver import choose_examples, steps_unrolled
 from noisejax.adversarial._health import doubt
 from noisejax.adversarial._losses import log_odds
-from noisejax.adversarial._options import check_amount, decay
+from noisejax.adversarial._options import amount_per_example, decay, one_amount, positive
 from noisejax.adversarial._threats.balls import (
     L2,
     Linf,
     Threat,
     as_column,
+    check_ids,
     divide_or,
     max_abs,
     streams_per_example,
@@ -58,8 +58,8 @@ def ddn(
       x: floats of shape (B, ...), inside the bounds.
       labels: integers of shape (B,).
       threat: `L2`. Its eps is the largest perturbation that counts.
-      initial_norm: the first radius of the sphere.
-      gamma: the relative change of the radius in a step.
+      initial_norm: the first radius of the sphere: a scalar, or one value per example (B,).
+      gamma: the relative change of the radius in a step: a scalar, or one value per example (B,).
       steps: the number of gradients. Static.
       targeted: whether the labels are targets that the model should predict. Static.
       ids: integers of shape (B,). The draws of example i depend only on ``(key, ids[i])``.
@@ -86,8 +86,8 @@ def ddn(
     x, threat, labels, logits_of = prepare_attack(
         "ddn", key, logits_fn, x, labels, threat, (L2,), targeted, steps=steps
     )
-    check_number("ddn", "initial_norm", initial_norm, 0)
-    check_amount("ddn", "gamma", gamma, decay)
+    initial_norm = amount_per_example("ddn", "initial_norm", initial_norm, x.shape[0], positive)
+    gamma = amount_per_example("ddn", "gamma", gamma, x.shape[0], decay)
 
     def value(logits):  # unit steps along its gradient are those along the gradient of the cross-entropy
         return -log_odds(logits, labels) if targeted else log_odds(logits, labels)
@@ -100,7 +100,7 @@ def ddn(
         return threat._clip(delta, x)
 
     walk = _Walk("ddn", key, ids, logits_of, x, threat, labels, targeted, steps, unroll)
-    radius = jnp.full_like(jnp.sum(x, axis=tuple(range(1, x.ndim))), initial_norm)
+    radius = jnp.zeros_like(jnp.sum(x, axis=tuple(range(1, x.ndim)))) + initial_norm
     return walk(value, radius, rule, onto, lambda share: 0.01 + 0.99 * share)
 
 
@@ -132,7 +132,8 @@ def fmn(
       step_size: the Euclidean length of the first step; the last step is a hundredth of it. None for 1, the authors'
         value, and for `L0` for the Euclidean size of the bounds: under L0 the size of a change is free, and with steps
         of 1 on images more features have to change.
-      gamma: the relative change of the radius in the first step; it decays to 0.001.
+      gamma: the relative change of the radius in the first step; it decays to 0.001. A scalar, or one value per
+        example (B,).
       steps: the number of gradients. Static.
       targeted: whether the labels are targets that the model should predict. Static.
       ids: integers of shape (B,). The draws of example i depend only on ``(key, ids[i])``.
@@ -161,8 +162,7 @@ def fmn(
     x, threat, labels, logits_of = prepare_attack(
         "fmn", key, logits_fn, x, labels, threat, norms, targeted, steps=steps
     )
-    check_number("fmn", "step_size", step_size, 0)
-    check_amount("fmn", "gamma", gamma, decay)
+    gamma = amount_per_example("fmn", "gamma", gamma, x.shape[0], decay)
 
     def value(logits):
         return attack_lead(logits, labels, targeted)
@@ -187,7 +187,7 @@ def fmn(
     each_one = jnp.zeros_like(jnp.sum(x, axis=tuple(range(1, x.ndim))))
     radius = each_one + (1 if isinstance(threat, L0) else jnp.inf)
     if step_size is not None:
-        length = jnp.asarray(step_size, jnp.float32)
+        length = one_amount("fmn", "step_size", step_size, positive)
     else:
         length = _size_of_bounds(threat, x) if isinstance(threat, L0) else 1.0
     return walk(value, radius, rule, onto, lambda share: length * (0.01 + 0.99 * share))
@@ -204,7 +204,7 @@ class _Walk:
     """Unit steps of gradient ascent, each projected onto a ball whose radius depends on the previous step."""
 
     def __init__(self, name, key, ids, logits_of, x, threat, labels, targeted, steps, unroll, within=False):
-        self.name, self.streams = name, streams_per_example(key, ids, x)
+        self.name, self.streams = name, streams_per_example(key, check_ids(name, ids, x), x)
         self.logits_of, self.x, self.threat, self.labels = logits_of, x, threat, labels
         self.targeted, self.steps = targeted, steps
         self.unroll = steps_unrolled(name, unroll, steps, logits_of, x)

@@ -16,7 +16,7 @@ from noisejax._random import sample
 from noisejax._random.stream import stage
 from noisejax.adversarial._attacks.driver import choose_examples, run_attack
 from noisejax.adversarial._losses import climbed
-from noisejax.adversarial._options import ApgdOptions, check_number, check_options, share
+from noisejax.adversarial._options import ApgdOptions, check_options, one_amount, share
 from noisejax.adversarial._threats.balls import Threat, as_column, divide_or, streams_per_example, words_per_element
 from noisejax.adversarial._threats.sparse import L1, last_level
 
@@ -173,7 +173,7 @@ def scale_by_apgd(steps: int, rho: float = 0.75) -> optax.GradientTransformation
       [[-0.5, 0.5]]
     """
     _check_steps("scale_by_apgd", steps)
-    check_number("scale_by_apgd", "rho", rho)
+    most = one_amount("scale_by_apgd", "rho", rho)
     windows = _windows(steps, checkpoints(steps))
 
     def init(params):
@@ -204,7 +204,7 @@ def scale_by_apgd(steps: int, rho: float = 0.75) -> optax.GradientTransformation
         rises = state.rises + (~first & (value > state.last_value)).astype(value.dtype)
         window = jnp.asarray(windows)[jnp.minimum(state.count, len(windows) - 1)]
         check = window > 0
-        few = rises <= rho * window
+        few = rises <= most * window
         stuck = ~state.reduced & (checked >= best_value)
         back = check & (few | stuck)
         step = jnp.where(back, state.step / 2, state.step)
@@ -241,6 +241,7 @@ def scale_by_sparse_apgd(steps: int, top: float | None = None) -> optax.Gradient
     Args:
       steps: the total number of steps. Static.
       top: the share of features that the first steps move; None for two thirds of the features that the start changes.
+        Static.
 
     References:
       Croce and Hein, ICML 2021, as implemented in their code.
@@ -256,7 +257,8 @@ def scale_by_sparse_apgd(steps: int, top: float | None = None) -> optax.Gradient
     """
     _check_steps("scale_by_sparse_apgd", steps)
     if top is not None:
-        check_number("scale_by_sparse_apgd", "top", top, share)
+        top = _checks.scalar("scale_by_sparse_apgd", "top", top)
+        share("scale_by_sparse_apgd", "top", top)
     every = max(int(0.04 * steps), 1)
 
     def init(params):

@@ -11,7 +11,6 @@ from noisejax import _checks
 from noisejax.adversarial._attacks.driver import pure_model
 from noisejax.adversarial._inputs import check_attack, without_outside
 from noisejax.adversarial._losses import check_labels, classified_as, margin, misclassified
-from noisejax.adversarial._options import check_amount
 from noisejax.adversarial._threats.balls import L2, Linf, Threat, as_column, divide_or, max_abs
 from noisejax.adversarial._threats.sparse import L0, L1, last_level
 
@@ -242,10 +241,3 @@ def keep_allowed(threat: Threat, x, best: Nearest) -> jax.Array:
     """The adversarial examples, or x where no perturbation inside the threat was found. NaN where x is outside."""
     allowed = jnp.isfinite(best.size) & threat.contains(best.delta, x)
     return without_outside(threat, x, threat.perturbed(x, jnp.where(as_column(allowed, x), best.delta, 0)))
-
-
-def check_number(name: str, what: str, value, low: float, high: float = np.inf) -> None:
-    """Checks that a number that is known lies in (low, high] and is finite."""
-    limit = "finite" if high == np.inf else f"at most {high:g}"
-    inside = _checks.Range(f"above {low:g} and {limit}", lambda v: (v > low) & (v <= high) & (v < np.inf), "")
-    check_amount(name, what, value, inside)

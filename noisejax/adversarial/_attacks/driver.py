@@ -13,8 +13,9 @@ from noisejax import _checks
 from noisejax._random.stream import fold, keys, stage
 from noisejax.adversarial._health import doubt
 from noisejax.adversarial._inputs import check_attack, without_outside
+from noisejax.adversarial._losses import check_values
 from noisejax.adversarial._options import check_amount, check_transform
-from noisejax.adversarial._threats.balls import Threat, as_column
+from noisejax.adversarial._threats.balls import Threat, as_column, check_ids
 
 # The time to compile unrolled steps grows with their number. With 100 of them, a small convnet gains in its first run
 # what their compilation costs.
@@ -160,7 +161,13 @@ def run_attack(
         if function is not None:
             _checks.function(name, what, function, "of the arguments that the documentation shows")
     _checks.one_of(name, "keep", keep, ("last", "best"))
-    check_amount(name, "limit", limit)
+    if limit is not None:
+        limit = _checks.operand(name, "limit", limit, ndim=0, integers=True)
+        check_amount(name, "limit", limit)
+    if start is not None and not callable(start):
+        start = jnp.asarray(_checks.operand(name, "start", start)).astype(jnp.float32)
+        _checks.broadcastable(name, "start", start.shape, x.shape)
+    ids = check_ids(name, ids, x)
     threat = threat.fitted(x)
     x, threat = jax.lax.stop_gradient((x, threat))
     tx = optax.with_extra_args_support(tx)
@@ -180,7 +187,7 @@ def run_attack(
         elif callable(start):
             delta = jnp.asarray(start(fold(key, number), x, ids))
         else:
-            delta = jnp.asarray(start, jnp.float32)
+            delta = jnp.broadcast_to(start, x.shape)
         delta = threat.project(delta, x)
 
         def body(carry, step):
@@ -239,12 +246,7 @@ def loss_on_batch(name: str, function: Callable, x, args: tuple, eot: int) -> Ca
     pure, closed = pure_model(name, lambda *inputs: function(*inputs, *args), *example)
     closed = jax.lax.stop_gradient(closed)
     result = jax.eval_shape(lambda *inputs: pure(*inputs, *closed), *example)
-    if getattr(result, "shape", None) != x.shape[:1]:
-        got = f"shape {result.shape}" if hasattr(result, "shape") else f"a {type(result).__name__}"
-        raise ValueError(
-            f"{name}: the loss must give one number per example, of shape {x.shape[:1]}, got {got}. Do not average "
-            "over examples, and reduce all other axes. untargeted(predict) turns a model into such a loss."
-        )
+    check_values(name, result, x)
 
     def call(keys, x):
         if not eot:

@@ -4,13 +4,12 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
+from noisejax import _checks
 from noisejax._random.stream import fold
 from noisejax.adversarial._attacks.boundary import (
     Nearest,
     attack_lead,
-    check_number,
     is_fooled,
     keep_allowed,
     nearest_boundary,
@@ -21,7 +20,8 @@ from noisejax.adversarial._attacks.boundary import (
 )
 from noisejax.adversarial._attacks.driver import choose_examples
 from noisejax.adversarial._health import doubt
-from noisejax.adversarial._threats.balls import L2, Linf, Threat, as_column
+from noisejax.adversarial._options import one_amount, positive, share
+from noisejax.adversarial._threats.balls import L2, Linf, Threat, as_column, check_ids
 from noisejax.adversarial._threats.sparse import L1
 
 
@@ -92,10 +92,11 @@ def fab(
     x, threat, labels, logits_of = prepare_attack(
         "fab", key, logits_fn, x, labels, threat, norms, steps=steps, restarts=restarts, targets=tries
     )
-    for what, value, limit in (("alpha_max", alpha_max, 1), ("beta", beta, 1), ("eta", eta, np.inf)):
-        check_number("fab", what, value, 0, limit)
-    if not isinstance(refine, (int, np.integer)) or refine < 0:
-        raise ValueError(f"fab: refine must be an integer, at least 0, got {refine!r}. It is static.")
+    most = one_amount("fab", "alpha_max", alpha_max, share)
+    rest = one_amount("fab", "beta", beta, share)
+    factor = one_amount("fab", "eta", eta, positive)
+    refine = _checks.count("fab", "refine", refine, 0, "It is static.")
+    ids = check_ids("fab", ids, x)
 
     def judged(delta):
         logits = logits_of(threat.perturbed(x, delta))
@@ -114,12 +115,12 @@ def fab(
             rises = jnp.stack([-gap, moved - gap])
             onto, from_x = jax.vmap(lambda start, rise: step_to_plane(threat, start, normal, rise))(both, rises)
             own, others = (jnp.maximum(threat.norm(d), 1e-8) for d in (onto, from_x))
-            alpha = as_column(jnp.minimum(own / (own + others), alpha_max), x)
-            delta = threat._clip((delta + eta * onto) * (1 - alpha) + eta * from_x * alpha, x)
+            alpha = as_column(jnp.minimum(own / (own + others), most), x)
+            delta = threat._clip((delta + factor * onto) * (1 - alpha) + factor * from_x * alpha, x)
             (lead, found), size = judged(delta), threat.norm(delta)
             best = choose_examples(found & (size < best.size), Nearest(delta, size), best)
             broken = broken | ~jnp.isfinite(lead)
-            return (jnp.where(as_column(found, x), beta * delta, delta), best, broken), None
+            return (jnp.where(as_column(found, x), rest * delta, delta), best, broken), None
 
         return jax.lax.scan(body, (delta, best, broken), length=steps)[0][1:]
 

@@ -11,7 +11,6 @@ from noisejax._contract import Amount
 from noisejax.adversarial._attacks.boundary import (
     Nearest,
     attack_lead,
-    check_number,
     dual_norm,
     is_fooled,
     keep_allowed,
@@ -21,8 +20,8 @@ from noisejax.adversarial._attacks.boundary import (
 )
 from noisejax.adversarial._attacks.driver import choose_examples
 from noisejax.adversarial._health import doubt
-from noisejax.adversarial._options import check_amount
-from noisejax.adversarial._threats.balls import L2, Linf, Threat, as_column, divide_or
+from noisejax.adversarial._options import amount_per_example, one_amount, positive
+from noisejax.adversarial._threats.balls import L2, Linf, Threat, as_column, divide_or, spread
 
 
 def deepfool(
@@ -46,7 +45,7 @@ def deepfool(
       x: floats of shape (B, ...), inside the bounds.
       labels: integers of shape (B,).
       threat: `L2` or `Linf`. It sets the norm, and eps is the largest perturbation that counts.
-      overshoot: the fraction by which the sum of the steps is extended.
+      overshoot: the fraction by which the sum of the steps is extended: a scalar, or one value per example (B,).
       steps: the maximum number of steps. Static.
       candidates: the number of most likely classes to consider, including the label; None for all classes. A step takes
         ``candidates - 1`` gradients.
@@ -74,13 +73,13 @@ def deepfool(
     )
     if candidates is not None and (not isinstance(candidates, (int, np.integer)) or candidates < 2):
         raise ValueError(f"deepfool: candidates must be at least 2, the label and a rival, got {candidates!r}.")
-    check_amount("deepfool", "overshoot", overshoot)
-    overshoot = jnp.asarray(overshoot, jnp.float32)
+    overshoot = amount_per_example("deepfool", "overshoot", overshoot, x.shape[0])
+    further = 1 + spread(overshoot, x)
     logits = logits_of(x)
     classes = rival_classes(logits, labels, None if candidates is None else candidates - 1)
 
     def moved(total):
-        return threat._clip((1 + overshoot) * total, x)
+        return threat._clip(further * total, x)
 
     def unfinished(carry):
         step, _, done, _, _ = carry
@@ -131,9 +130,9 @@ def cw(
       x: floats of shape (B, ...), inside the bounds.
       labels: integers of shape (B,).
       threat: `L2`, with finite bounds or None. Its eps is the largest perturbation that counts.
-      step_size: Adam's learning rate, in units of w.
-      initial_const: the first c.
-      confidence: the margin by which the model must be fooled.
+      step_size: Adam's learning rate, in units of w: a scalar.
+      initial_const: the first c: a scalar, or one value per example (B,).
+      confidence: the margin by which the model must be fooled: a scalar, or one value per example (B,).
       steps: the number of Adam steps in each search. Static.
       searches: the number of values of c. Static.
       targeted: whether the labels are targets that the model should predict. Static.
@@ -159,11 +158,11 @@ def cw(
     x, threat, labels, logits_of = prepare_attack(
         "cw", key, logits_fn, x, labels, threat, (L2,), targeted, steps=steps, searches=searches
     )
-    check_number("cw", "step_size", step_size, 0)
-    check_number("cw", "initial_const", initial_const, 0)
-    check_amount("cw", "confidence", confidence)
+    rate = one_amount("cw", "step_size", step_size, positive)
+    initial_const = amount_per_example("cw", "initial_const", initial_const, x.shape[0], positive)
+    confidence = amount_per_example("cw", "confidence", confidence, x.shape[0])
     to_w, from_w = _stretched(threat)
-    adam, rate = optax.scale_by_adam(), jnp.asarray(step_size, jnp.float32)
+    adam = optax.scale_by_adam()
     first, origin = to_w(x), from_w(to_w(x))
 
     def objective(w, const):

@@ -11,7 +11,7 @@ from noisejax._contract import Amount
 from noisejax.adversarial._attacks.driver import run_attack
 from noisejax.adversarial._attacks.transforms import scale_by_norm, scale_by_reach, scale_by_steepest, scale_by_step
 from noisejax.adversarial._losses import climbed
-from noisejax.adversarial._options import AttackOptions, check_amount, check_number, check_options, decay as decay_rate
+from noisejax.adversarial._options import AttackOptions, check_amount, check_options, decay as decay_rate, one_amount
 from noisejax.adversarial._threats.balls import Threat
 from noisejax.adversarial._threats.sparse import L0
 
@@ -193,7 +193,7 @@ def mi_fgsm(
       [[0.625]]
     """
     check_options(mi_fgsm, options, AttackOptions)
-    check_number("mi_fgsm", "decay", decay)
+    decay = one_amount("mi_fgsm", "decay", decay)
     tx = optax.chain(
         scale_by_norm("mean"),
         optax.trace(decay),
@@ -240,7 +240,7 @@ def ni_fgsm(
       [[0.625]]
     """
     check_options(ni_fgsm, options, AttackOptions)
-    check_number("ni_fgsm", "decay", decay)
+    decay = one_amount("ni_fgsm", "decay", decay)
     step = _step("ni_fgsm", step_size, 1 / _at_least_one(steps))
     tx = optax.chain(scale_by_norm("mean"), optax.trace(decay), scale_by_steepest(), step)
 
@@ -291,9 +291,8 @@ def adam_pgd(
       [[0.625]]
     """
     check_options(adam_pgd, options, AttackOptions)
-    for what, value in (("b1", b1), ("b2", b2)):
-        check_number("adam_pgd", what, value, decay_rate)
-    tx = optax.chain(optax.scale_by_adam(b1, b2), _step("adam_pgd", step_size, 2.5 / _at_least_one(steps)))
+    decays: Any = (one_amount("adam_pgd", what, value, decay_rate) for what, value in (("b1", b1), ("b2", b2)))
+    tx = optax.chain(optax.scale_by_adam(*decays), _step("adam_pgd", step_size, 2.5 / _at_least_one(steps)))
     return _run("adam_pgd", key, tx, loss, x, threat, args, steps, random_start, restarts, eot, options)
 
 
@@ -305,8 +304,10 @@ def _run(name: str, key, tx, loss, x, threat, args, steps, random_start, restart
 
 
 def _step(function: str, step_size: Any, share: float) -> optax.GradientTransformationExtraArgs:
+    if step_size is None:
+        return scale_by_reach(share)
     check_amount(function, "step_size", step_size)
-    return scale_by_reach(share) if step_size is None else scale_by_step(jnp.asarray(step_size, jnp.float32))
+    return scale_by_step(jnp.asarray(step_size).astype(jnp.float32))
 
 
 def _at_least_one(steps: Any) -> Any:

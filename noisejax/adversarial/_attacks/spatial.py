@@ -15,8 +15,8 @@ from noisejax._random import sample
 from noisejax._random.stream import fold
 from noisejax.adversarial._attacks.driver import choose_examples, is_better, loss_on_batch, measure_point
 from noisejax.adversarial._inputs import check_attack
-from noisejax.adversarial._options import check_amount, real
-from noisejax.adversarial._threats.balls import Linf, streams_per_example, words_per_example
+from noisejax.adversarial._options import amount_per_example, check_amount, real
+from noisejax.adversarial._threats.balls import Linf, check_ids, streams_per_example, words_per_example
 
 
 def spatial(
@@ -72,9 +72,12 @@ def spatial(
     x = check_attack("spatial", key, loss, x, Linf(0.0, None), args, restarts=trials, counted="trials")
     if x.ndim not in (3, 4):
         raise ValueError(f"spatial: x must be images of shape (B, H, W, C) or (B, H, W), got {x.shape}.")
-    angle, shift = (_amount(name, value, x) for name, value in (("angle", angle), ("shift", shift)))
+    angle, shift = (
+        jnp.broadcast_to(amount_per_example("spatial", name, value, x.shape[0]), x.shape[:1])
+        for name, value in (("angle", angle), ("shift", shift))
+    )
     check_amount("spatial", "fill", fill, real)
-    fill = _checks.scalar("spatial", "fill", fill) if not isinstance(fill, jax.Array) else fill
+    fill = _checks.scalar("spatial", "fill", fill)
     sized = isinstance(grid, (list, tuple)) and len(grid) == 3
     if grid is not None and (not sized or not all(isinstance(n, (int, np.integer)) and n > 0 for n in grid)):
         raise ValueError(
@@ -83,7 +86,7 @@ def spatial(
     x, angle, shift = jax.lax.stop_gradient((x, angle, shift))
     values = loss_on_batch("spatial", loss, x, args, 0)
     held = None if success is None else loss_on_batch("spatial success", success, x, args, 0)
-    streams = streams_per_example(key, ids, x)
+    streams = streams_per_example(key, check_ids("spatial", ids, x), x)
 
     def drawn(number):
         now = jax.vmap(lambda stream: fold(stream, number))(streams)
@@ -124,13 +127,3 @@ def turn_and_shift(x: jax.Array, turn: jax.Array, down: jax.Array, right: jax.Ar
         return channel(image) if image.ndim == 2 else jax.vmap(channel, in_axes=-1, out_axes=-1)(image)
 
     return jax.vmap(single)(x, turn, down, right)
-
-
-def _amount(name: str, value, x) -> jax.Array:
-    check_amount("spatial", name, value)
-    value = jnp.asarray(value).astype(jnp.float32)
-    if value.shape not in ((), x.shape[:1]):
-        raise ValueError(
-            f"spatial: {name} must be a number, or one per image, of shape {x.shape[:1]}, got {value.shape}."
-        )
-    return jnp.broadcast_to(value, x.shape[:1])

@@ -10,11 +10,20 @@ import jax.numpy as jnp
 from noisejax import _checks
 from noisejax._random import sample
 from noisejax._random.stream import fold, words
-from noisejax.adversarial._attacks.boundary import attack_lead, check_number, is_fooled, prepare_attack
+from noisejax.adversarial._attacks.boundary import attack_lead, is_fooled, prepare_attack
 from noisejax.adversarial._attacks.driver import Best, choose_examples, keys_of_steps
 from noisejax.adversarial._health import doubt
 from noisejax.adversarial._inputs import without_outside
-from noisejax.adversarial._threats.balls import L2, Linf, Threat, divide_or, streams_per_example, words_per_example
+from noisejax.adversarial._options import one_amount, share as share_of_all
+from noisejax.adversarial._threats.balls import (
+    L2,
+    Linf,
+    Threat,
+    check_ids,
+    divide_or,
+    streams_per_example,
+    words_per_example,
+)
 from noisejax.adversarial._threats.sparse import L1
 
 _HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)  # the window area is halved after these many queries
@@ -90,7 +99,8 @@ def square(
     x, threat, labels, logits_of = prepare_attack(
         "square", key, logits_fn, x, labels, threat, norms, targeted, eot=eot, queries=queries, restarts=restarts
     )
-    check_number("square", "p_init", p_init, 0, 1)
+    first_share = one_amount("square", "p_init", p_init, share_of_all)
+    ids = check_ids("square", ids, x)
     rescale = _checks.flag("square", "rescale", rescale)
     if x.ndim not in (2, 3, 4):
         raise ValueError(f"square: x must be (B, H, W, C), (B, H, W) or (B, D), got shape {x.shape}.")
@@ -123,7 +133,7 @@ def square(
 
         def query(carry):
             step, best, broken = carry
-            share = p_init * 0.5 ** _halvings(step, queries, rescale)
+            share = first_share * 0.5 ** _halvings(step, queries, rescale)
             now = judged(_proposal(threat, draws(step + 1), x, best.x, share), first + 1 + step)
             best = again(best, first + 1 + step)
             accepted = ~best.success & (now.success | (now.value > best.value))

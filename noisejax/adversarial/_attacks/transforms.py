@@ -13,7 +13,7 @@ import optax
 
 from noisejax import _checks
 from noisejax._contract import Amount
-from noisejax.adversarial._options import check_amount, check_number, check_transform
+from noisejax.adversarial._options import check_amount, check_transform, one_amount
 from noisejax.adversarial._threats.balls import Threat, as_column, divide_or, fit_to_rank, max_abs
 from noisejax.adversarial._threats.sparse import L1
 
@@ -163,7 +163,7 @@ def scale_by_step(step_size: Any) -> optax.GradientTransformationExtraArgs:
     check_amount("scale_by_step", "step_size", step_size)
 
     def update(grads, params, x, threat):
-        size = jnp.asarray(step_size, jnp.float32)
+        size = jnp.asarray(step_size).astype(jnp.float32)
         if size.ndim == 1 and size.shape[0] == grads.shape[0] and grads.ndim > 1:
             size = as_column(size, grads)
         return -fit_to_rank("scale_by_step", "step_size", size, grads) * grads
@@ -185,10 +185,10 @@ def scale_by_reach(share: Amount) -> optax.GradientTransformationExtraArgs:
       >>> tx.update(jnp.ones((2, 1)), tx.init(None), x=x, threat=threat)[0].tolist()
       [[-0.125], [-0.25]]
     """
-    check_number("scale_by_reach", "share", share)
+    size = one_amount("scale_by_reach", "share", share)
 
     def update(grads, params, x, threat):
-        return -(jnp.asarray(share, jnp.float32) * threat.reach(x)) * grads
+        return -(size * threat.reach(x)) * grads
 
     return _stateless("scale_by_reach", update)
 

@@ -12,11 +12,11 @@ import optax
 from noisejax._contract import Amount
 from noisejax._random import sample
 from noisejax._random.stream import fold
-from noisejax.adversarial._attacks.boundary import check_norm, check_number
+from noisejax.adversarial._attacks.boundary import check_norm
 from noisejax.adversarial._attacks.driver import loss_on_batch
 from noisejax.adversarial._attacks.transforms import scale_by_reach, scale_by_steepest, scale_by_step
 from noisejax.adversarial._inputs import check_attack
-from noisejax.adversarial._options import check_amount, real
+from noisejax.adversarial._options import one_amount, positive, real
 from noisejax.adversarial._threats.balls import Threat
 
 
@@ -73,8 +73,8 @@ def universal(
     count = x.shape[0]
     if not isinstance(batch, (int, np.integer)) or not 1 <= batch <= max(count, 1):
         raise ValueError(f"universal: batch must be an integer from 1 to the {count} examples, got {batch!r}.")
-    check_number("universal", "step_size", step_size, 0)
-    check_amount("universal", "ceiling", ceiling, real)
+    size = None if step_size is None else one_amount("universal", "step_size", step_size, positive)
+    most = None if ceiling is None else one_amount("universal", "ceiling", ceiling, real)
     if np.ndim(threat.eps) and np.shape(threat.eps)[0] != 1:
         raise ValueError(
             f"universal: all examples share one perturbation and one eps, got eps of shape {np.shape(threat.eps)}. For "
@@ -84,7 +84,7 @@ def universal(
     ball = copy.copy(threat)
     ball.bounds = None
     if tx is None:
-        step = scale_by_reach(0.1) if step_size is None else scale_by_step(jnp.asarray(step_size, jnp.float32))
+        step = scale_by_reach(0.1) if size is None else scale_by_step(size)
         tx = optax.chain(scale_by_steepest(), step)
     tx = optax.with_extra_args_support(tx)
     delta = jnp.zeros_like(x[:1])
@@ -97,7 +97,7 @@ def universal(
 
         def objective(delta):
             each = values(None, threat.perturbed(points, delta))
-            each = each if ceiling is None else jnp.minimum(each, ceiling)
+            each = each if most is None else jnp.minimum(each, most)
             return -jnp.mean(each), -jnp.mean(each, keepdims=True)
 
         grads, value = jax.grad(objective, has_aux=True)(delta)

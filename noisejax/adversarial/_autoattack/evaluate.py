@@ -132,7 +132,8 @@ def evaluate(
     data = jax.lax.stop_gradient((x, threat.fitted(x), jax.tree.map(jnp.asarray, args)))
     if not eot:
         _warn_of_batch(loss, x, args)
-    ids = examples(key, count) if ids is None else check_ids("evaluate", ids, x)
+    ids = check_ids("evaluate", ids, x)
+    ids = examples(key, count) if ids is None else ids
     tx = for_each_example(tx)
     trials = keys_of_steps(key, eot)
 

@@ -13,7 +13,7 @@ from noisejax._noise import Noise
 from noisejax._noises.additive import gaussian, laplace, uniform
 from noisejax._noises.masking import mask
 from noisejax._statistics import check_alpha, clopper_pearson
-from noisejax.adversarial._certificates.smoothing import check_examples, check_samples, make_counter
+from noisejax.adversarial._certificates.smoothing import check_examples, check_known, check_samples, make_counter
 from noisejax.adversarial._threats.balls import check_ids
 from noisejax.image import channel_dropout, pixel_dropout
 
@@ -185,7 +185,8 @@ def certify(
     check_alpha("certify", alpha)
     for name, value in (("samples", samples), ("selection", selection)):
         check_samples("certify", name, value)
-    check_examples("certify", x, concrete=True)
+    check_examples("certify", x)
+    check_known("certify", key=key, predict=predict, x=x, noise=noise, ids=ids)
     promise = guarantee(noise, x.shape) if promise is None else promise
     count = make_counter("certify", key, predict, x, noise, num_classes, batch_size)
     first = np.asarray(count(x, noise, ids, 0, selection)).argmax(1)
@@ -255,7 +256,8 @@ def certify_at(
     check_alpha("certify_at", alpha)
     check_samples("certify_at", "selection", selection)
     check_samples("certify_at", "batch_size", batch_size)
-    check_examples("certify_at", x, concrete=True)
+    check_examples("certify_at", x)
+    check_known("certify_at", key=key, predict=predict, x=x, noise=noise, ids=ids, radius=radius)
     if not isinstance(stages, (tuple, list, np.ndarray)):
         raise TypeError(f"certify_at: stages must be a tuple of numbers of samples, got {_checks.shown(stages)}.")
     stages = tuple(stages)

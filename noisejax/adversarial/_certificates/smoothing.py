@@ -118,7 +118,8 @@ def smoothed_predict(
     """
     check_alpha("smoothed_predict", alpha)
     check_samples("smoothed_predict", "samples", samples)
-    check_examples("smoothed_predict", x, concrete=True)
+    check_examples("smoothed_predict", x)
+    check_known("smoothed_predict", key=key, predict=predict, x=x, noise=noise, ids=ids)
     count = make_counter("smoothed_predict", key, predict, x, noise, num_classes, batch_size)
     counts = np.asarray(count(x, noise, ids, 0, samples))
     order = np.argsort(-counts, axis=1, kind="stable")[:, :2]
@@ -136,8 +137,7 @@ def make_counter(function: str, key, predict: Callable, x, noise: Callable, num_
     check_examples(function, x)
     check_samples(function, "batch_size", batch_size)
     _noise.stages(function, (noise,))
-    outputs = jax.eval_shape(predict, in_float32(jnp.asarray(x)))
-    classes = _classes(function, outputs, x.shape[0], num_classes)
+    classes = _classes(function, _outputs(function, predict, x), x.shape, num_classes)
     if not isinstance(x, Tracer) and depends_on_batch(predict, in_float32(jnp.asarray(x))):
         warnings.warn(
             f"{function}: the outputs of predict for an example depend on the other examples of its batch, so its "
@@ -154,7 +154,7 @@ def make_counter(function: str, key, predict: Callable, x, noise: Callable, num_
 
     def run(x, noise, ids, first, samples):
         x, (noise,) = in_float32(jnp.asarray(x)), _noise.stages(function, (noise,))
-        ids = jnp.arange(x.shape[0]) if ids is None else check_ids(function, ids, x)
+        ids = check_ids(function, jnp.arange(x.shape[0]) if ids is None else ids, x)
         copies = max(1, batch_size // x.shape[0])
         span = jnp.asarray([first, samples], jnp.int32)
         return program(key, noise, x, ids, span, copies, classes)
@@ -162,17 +162,35 @@ def make_counter(function: str, key, predict: Callable, x, noise: Callable, num_
     return run
 
 
-def check_examples(function: str, x: Any, concrete: bool = False) -> None:
-    """Requires a batch of numbers with an example, which the host can read if it must be `concrete`."""
+def check_examples(function: str, x: Any) -> None:
+    """Requires a batch of numbers with an example."""
     _checks.native(function, "x", x)
     if not isinstance(x, (jax.Array, np.ndarray)) or x.ndim == 0 or not x.shape[0]:
         raise ValueError(f"{function}: x must be an array with examples along its first axis, got {_checks.shown(x)}.")
     _checks.operand(function, "x", x)
-    if concrete and isinstance(x, Tracer):
-        raise TypeError(
-            f"{function}: x must not be traced, since the result is computed on the host. Call {function} outside of "
-            "jax.jit. smoothed_counts may be traced."
-        )
+
+
+def check_known(function: str, **arguments: Any) -> None:
+    """Requires arguments that the host can read."""
+    for name, value in arguments.items():
+        if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(value)):
+            raise TypeError(
+                f"{function}: {name} must not be traced, since the result is computed on the host. Call {function} "
+                "outside of jax.jit. smoothed_counts may be traced."
+            )
+
+
+def _outputs(function: str, predict: Callable, x: Any) -> Any:
+    """The shapes and dtypes of the outputs of a model for x."""
+
+    def called(x):
+        outputs = predict(x)
+        for leaf in jax.tree.leaves(outputs, is_leaf=lambda leaf: leaf is None):
+            if not isinstance(leaf, (jax.Array, np.ndarray, np.generic, int, float)):
+                raise TypeError(f"{function}: predict must return one array, got {_checks.shown(outputs)}.")
+        return outputs
+
+    return jax.eval_shape(called, in_float32(jnp.asarray(x)))
 
 
 def _count(predict, key, noise, x, ids, span, copies: int, classes: int) -> jax.Array:
@@ -209,17 +227,17 @@ def in_float32(x: jax.Array) -> jax.Array:
     return x.astype(jnp.float32) if narrow or x.dtype in (jnp.uint8, jnp.uint16) else x
 
 
-def _classes(function: str, outputs, examples: int, num_classes) -> int:
+def _classes(function: str, outputs, x_shape: tuple[int, ...], num_classes) -> int:
     if not hasattr(outputs, "shape"):
         raise TypeError(
             f"{function}: predict must return one array, got a {type(outputs).__name__}. If it returns a pair, select "
             "the logits: lambda x: predict(x)[0]."
         )
     shape, numbers = outputs.shape, not jnp.issubdtype(outputs.dtype, jnp.floating)
-    if shape[:1] != (examples,) or len(shape) != (1 if numbers else 2):
+    if shape[:1] != x_shape[:1] or len(shape) != (1 if numbers else 2):
         raise ValueError(
             f"{function}: predict must return logits or probabilities of shape (B, C), or class numbers of shape (B,); "
-            f"for {examples} examples it gives {outputs.dtype}{list(shape)}."
+            f"for x of shape {x_shape} it gives {outputs.dtype}{list(shape)}."
         )
     if num_classes is None:
         if numbers:

@@ -76,12 +76,12 @@ class Threat:
           x: the clean examples.
           ids: integers of shape (B,). Example i depends only on ``(key, ids[i])``. None for 0, 1, ..., B - 1.
         """
-        threat = self.fitted(x)
+        threat, ids = self.fitted(x), check_ids("sample", ids, x)
         return threat.project(threat._draw(streams_per_example(key, ids, x), x, False), x)
 
     def boundary(self, key: jax.Array | Stream, x: jax.Array, ids: jax.Array | None = None) -> jax.Array:
         """A perturbation drawn from the surface of the ball, then projected into the bounds."""
-        threat = self.fitted(x)
+        threat, ids = self.fitted(x), check_ids("boundary", ids, x)
         return threat.project(threat._draw(streams_per_example(key, ids, x), x, True), x)
 
     def norm(self, delta: jax.Array) -> jax.Array:
@@ -281,17 +281,21 @@ class L2(Threat):
 # Draws. Those of example i depend only on (key, ids[i]).
 
 
-def check_ids(function: str, ids, x) -> jax.Array:
-    """The ids of the examples as integers, one for each."""
+def check_ids(function: str, ids, x) -> jax.Array | None:
+    """The ids of the examples as integers, one for each. None stays None."""
+    if ids is None:
+        return None
     ids = _checks.ids(function, ids)
     if ids.shape != x.shape[:1]:
-        raise ValueError(f"{function}: ids must be integers of shape {x.shape[:1]}, one per example, got {ids.shape}.")
+        raise ValueError(
+            f"{function}: ids must be integers of shape {x.shape[:1]}, one for each example of x, got {ids.shape}."
+        )
     return ids
 
 
 def streams_per_example(key, ids, x):
-    """One stream for each example."""
-    ids = examples(key, x.shape[0]) if ids is None else check_ids("ids", ids, x)
+    """One stream for each example, from ids that `check_ids` has passed."""
+    ids = examples(key, x.shape[0]) if ids is None else ids
     return one_example(fold(stage(key, "adversarial"), like_examples(ids, x)))
 
 
@@ -320,6 +324,11 @@ def max_abs(delta) -> jax.Array:
 def as_column(values: jax.Array, x: jax.Array) -> jax.Array:
     """One value per example, of shape (B,), as (B, 1, ...)."""
     return jnp.expand_dims(values, _features(x))
+
+
+def spread(amount: jax.Array, x: jax.Array) -> jax.Array:
+    """An amount of shape () or (B,) in a shape that broadcasts with x."""
+    return as_column(amount, x) if amount.ndim else amount
 
 
 def _features(x) -> tuple[int, ...]:

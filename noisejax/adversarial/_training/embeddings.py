@@ -5,14 +5,22 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from noisejax import _checks
 from noisejax._contract import Amount
 from noisejax._padded import padding
 from noisejax._random import sample
 from noisejax._random.stream import stage
 from noisejax.adversarial._inputs import check_attack
-from noisejax.adversarial._losses import kl, pair_of_logits
-from noisejax.adversarial._options import check_amount
-from noisejax.adversarial._threats.balls import Threat, as_column, divide_or, streams_per_example, words_per_element
+from noisejax.adversarial._losses import check_values, kl, pair_of_logits, rows_of_logits
+from noisejax.adversarial._options import amount_per_example
+from noisejax.adversarial._threats.balls import (
+    Threat,
+    as_column,
+    check_ids,
+    divide_or,
+    streams_per_example,
+    words_per_element,
+)
 from noisejax.adversarial._training.losses import normal_start, per_example_size, without_gradient
 
 
@@ -43,7 +51,7 @@ def freelb(
       x: embeddings, floats of shape (B, length, features).
       threat: the paper uses ``L2(eps, bounds=None)``. Use a huge eps to let the step size alone bound the perturbation.
       step_size: the step size of the ascent: a scalar, or one value per example (B,).
-      magnitude: the magnitude of the start; 0 starts from x.
+      magnitude: the magnitude of the start: a scalar, or one value per example (B,). 0 starts from x.
       args: arrays with x's leading axis, such as (labels,).
       steps: K, at least 1: the number of perturbations in the mean. No step is taken after the last one. Static.
       where: booleans that broadcast to x, False at padding.
@@ -69,22 +77,20 @@ def freelb(
       >>> jax.jit(jax.grad(objective))(table).shape
       (5, 2)
     """
-    check_amount("freelb", "magnitude", magnitude)
     at, given, mask = _embedded("freelb", key, loss, x, threat, args, where, lengths, steps)
     size = per_example_size("freelb", step_size, at)
     counted = jnp.ones_like(at) if mask is None else jnp.where(mask, jnp.ones_like(at), 0)
     numbers = jnp.sum(counted, axis=tuple(range(1, at.ndim)))
-    reach = jnp.asarray(magnitude).astype(jnp.float32) * as_column(divide_or(1, jnp.sqrt(numbers)), at)
+    reach = amount_per_example("freelb", "magnitude", magnitude, at.shape[0]) * divide_or(1, jnp.sqrt(numbers))
+    ids = check_ids("freelb", ids, at)
     u = sample.symmetric_uniform(
         words_per_element(streams_per_example(stage(key, "training"), ids, at), "adversarial.freelb", at)
     )
-    delta, total = given.project(reach * u, at), jnp.float32(0)
+    delta, total = given.project(as_column(reach, at) * u, at), jnp.float32(0)
 
     def value(delta):
         values = loss(x + delta.astype(x.dtype), *args)
-        if getattr(values, "shape", None) != at.shape[:1]:
-            got = getattr(values, "shape", None) or type(values).__name__
-            raise ValueError(f"freelb: the loss must give one number per example, of shape {at.shape[:1]}, got {got}.")
+        check_values("freelb", values, at)
         # Scaled as in the mean of the result, so that XLA merges both backward passes.
         return jnp.mean(values.astype(jnp.float32) / steps), values.astype(jnp.float32)
 
@@ -128,7 +134,7 @@ def smart(
       x: embeddings, floats of shape (B, length, features).
       threat: the paper uses ``Linf(1e-5, bounds=None)``.
       step_size: the step size of the ascent: a scalar, or one value per example (B,).
-      std: the standard deviation of the start, in units of x.
+      std: the standard deviation of the start, in units of x: a scalar, or one value per example (B,).
       steps: the number of ascent steps, at least 1. Static.
       divergence: a function of two outputs of shape ``(B,)``; None for `symmetric_kl`. For regression, use the squared
         difference.
@@ -152,14 +158,16 @@ def smart(
       >>> smooth(jax.random.key(0), x).shape
       (2,)
     """
-    divergence = divergence or symmetric_kl
-    check_amount("smart", "std", std)
+    if divergence is not None:
+        _checks.function("smart", "divergence", divergence, "of two outputs, of shape (B,)")
     at, given, _ = _embedded("smart", key, predict, x, threat, (), where, lengths, steps)
     size = per_example_size("smart", step_size, at)
     clean, still = predict(x), jax.lax.stop_gradient(x)
+    if divergence is None:
+        clean, divergence = rows_of_logits("smart", clean), symmetric_kl
     model = without_gradient("smart", attacked or predict, still)
     reference = jax.lax.stop_gradient(clean) if attacked is None else model(still)
-    delta = given.project(normal_start(key, "adversarial.smart", at, std, ids), at)
+    delta = given.project(normal_start("smart", key, at, std, ids), at)
 
     def per_token(g, _):
         largest = jnp.max(jnp.abs(g), axis=-1, keepdims=True)

@@ -17,9 +17,23 @@ from noisejax._random.stream import stage
 from noisejax.adversarial._attacks.driver import pure_model
 from noisejax.adversarial._attacks.pgd import pgd
 from noisejax.adversarial._inputs import check_attack
-from noisejax.adversarial._losses import as_logits, cross_entropy, is_label, kl, untargeted
-from noisejax.adversarial._options import PairingOptions, TrainingOptions, check_amount, check_options
-from noisejax.adversarial._threats.balls import Threat, as_column, fit_to_rank, streams_per_example, words_per_element
+from noisejax.adversarial._losses import check_values, cross_entropy, is_label, kl, labelled_logits, untargeted
+from noisejax.adversarial._options import (
+    PairingOptions,
+    TrainingOptions,
+    amount_per_example,
+    check_amount,
+    check_options,
+)
+from noisejax.adversarial._threats.balls import (
+    Threat,
+    as_column,
+    check_ids,
+    fit_to_rank,
+    spread,
+    streams_per_example,
+    words_per_element,
+)
 
 _ORDER = "key, predict, x, labels, threat"
 
@@ -53,7 +67,7 @@ def trades(
       threat: the perturbations that are allowed.
       beta: the weight of the KL: a scalar, or one value per example (B,). 0 gives ordinary training.
       step_size: the step size of the attack, as in `pgd`.
-      std: the standard deviation of the start around x, in units of x.
+      std: the standard deviation of the start around x, in units of x: a scalar, or one value per example (B,).
       attacked: the model that is attacked, a pure function ``attacked(x) -> logits``. The authors use eval mode. None
         for `predict`, which must then be pure.
       attack: `pgd`, or an attack with the same signature. Set further options of it with `functools.partial`. Static.
@@ -77,10 +91,10 @@ def trades(
       True
     """
     check_options(trades, options, TrainingOptions)
-    for what, value in (("beta", beta), ("step_size", step_size), ("std", std)):
-        check_amount("trades", what, value)
     x = check_attack("trades", key, predict, x, threat, (labels,), order=_ORDER)
-    clean = as_logits("trades", predict(x))
+    beta = _weight("trades", "beta", beta, step_size, x)
+    start = normal_start("trades", key, x, std, ids)
+    clean = labelled_logits("trades", predict(x), labels)
     reference = jax.lax.stop_gradient(clean if attacked is None else attacked(x))
     x_adv = attack(
         key,
@@ -89,11 +103,11 @@ def trades(
         threat,
         step_size,
         args=(reference,),
-        start=normal_start(key, "adversarial.trades", x, std, ids),
+        start=start,
         ids=ids,
         **options,
     )
-    return cross_entropy(clean, labels) + _weight("trades", "beta", beta, labels) * kl(predict(x_adv), clean)
+    return cross_entropy(clean, labels) + beta * kl(predict(x_adv), clean)
 
 
 def mart(
@@ -136,19 +150,19 @@ def mart(
       (1,)
     """
     check_options(mart, options, TrainingOptions)
-    for what, value in (("beta", beta), ("step_size", step_size), ("std", std)):
-        check_amount("mart", what, value)
     x = check_attack("mart", key, predict, x, threat, (labels,), order=_ORDER)
-    start = normal_start(key, "adversarial.mart", x, std, ids)
+    beta = _weight("mart", "beta", beta, step_size, x)
+    start = normal_start("mart", key, x, std, ids)
+    clean = labelled_logits("mart", predict(x), labels)
     loss = untargeted(attacked or predict)
     x_adv = attack(key, loss, threat.into_bounds(x), threat, step_size, args=(labels,), start=start, ids=ids, **options)
-    clean, logits = predict(x), predict(x_adv)
-    p, q = (jax.nn.softmax(z.astype(jnp.float32), axis=-1) for z in (clean, logits))
+    logits = labelled_logits("mart", predict(x_adv), labels)
+    p, q = (jax.nn.softmax(z, axis=-1) for z in (clean, logits))
     own = is_label(clean, labels)
     runner_up = jnp.max(jnp.where(own, 0, q), axis=-1)
     boosted = cross_entropy(logits, labels) - jnp.log(1.0001 - runner_up)
     doubt = 1.0000001 - jnp.sum(jnp.where(own, p, 0), axis=-1)
-    return boosted + _weight("mart", "beta", beta, labels) * kl(logits, clean) * doubt
+    return boosted + beta * kl(logits, clean) * doubt
 
 
 def alp(
@@ -191,14 +205,13 @@ def alp(
       [1.199...]
     """
     check_options(alp, options, PairingOptions)
-    for what, value in (("weight", weight), ("step_size", step_size)):
-        check_amount("alp", what, value)
     x = check_attack("alp", key, predict, x, threat, (labels,), order=_ORDER)
+    weight = _weight("alp", "weight", weight, step_size, x)
+    clean = labelled_logits("alp", predict(x), labels)
     loss = untargeted(attacked or predict)
     x_adv = attack(key, loss, threat.into_bounds(x), threat, step_size, args=(labels,), **options)
-    clean, logits = predict(x), predict(x_adv)
-    pairing = jnp.sum(jnp.square((clean - logits).astype(jnp.float32)), axis=-1)
-    return cross_entropy(logits, labels) + _weight("alp", "weight", weight, labels) * pairing
+    logits = labelled_logits("alp", predict(x_adv), labels)
+    return cross_entropy(logits, labels) + weight * jnp.sum(jnp.square(clean - logits), axis=-1)
 
 
 def free_step(
@@ -258,17 +271,17 @@ def free_step(
     if getattr(delta, "shape", None) != x.shape:
         got = getattr(delta, "shape", None) or type(delta).__name__
         raise ValueError(f"free_step: delta must have x's shape {x.shape}, got {got}. Start with jnp.zeros_like(x).")
+    for leaf in jax.tree.leaves(params):
+        _checks.native("free_step", "params", leaf)
+        if not (isinstance(leaf, float) or jnp.issubdtype(getattr(leaf, "dtype", None) or object, jnp.inexact)):
+            raise TypeError(f"free_step: params must be a pytree of arrays of floats, got {_checks.shown(leaf)} in it.")
     threat = threat.fitted(x)
     delta = threat.project(jnp.asarray(delta).astype(jnp.float32), x)
 
     def objective(params, delta):
         result = loss(params, threat.perturbed(x, delta), *args)
         values = result[0] if has_aux else result
-        if getattr(values, "shape", None) != x.shape[:1]:
-            got = getattr(values, "shape", None) or type(values).__name__
-            raise ValueError(
-                f"free_step: the loss must give one number per example, of shape {x.shape[:1]}, got {got}."
-            )
+        check_values("free_step", values, x)
         return jnp.mean(values.astype(jnp.float32)), result
 
     (grads, ascent), result = jax.grad(objective, argnums=(0, 1), has_aux=True)(params, delta)
@@ -280,11 +293,11 @@ def free_step(
 # Shared with other losses.
 
 
-def normal_start(key, tag: str, x: jax.Array, std, ids: jax.Array | None) -> jax.Array:
+def normal_start(function: str, key, x: jax.Array, std, ids: jax.Array | None) -> jax.Array:
     """Normal draws of x's shape. Those of example i depend only on ``(key, ids[i])``."""
-    return jnp.asarray(std).astype(jnp.float32) * sample.normal(
-        words_per_element(streams_per_example(stage(key, "training"), ids, x), tag, x)
-    )
+    std = amount_per_example(function, "std", std, x.shape[0])
+    streams = streams_per_example(stage(key, "training"), check_ids(function, ids, x), x)
+    return spread(std, x) * sample.normal(words_per_element(streams, f"adversarial.{function}", x))
 
 
 def without_gradient(name: str, function: Callable, *example: Any) -> Callable:
@@ -301,8 +314,8 @@ def per_example_size(function: str, size: Any, x: jax.Array) -> jax.Array:
     return fit_to_rank(function, "step_size", as_column(size, x) if size.shape == x.shape[:1] else size, x)
 
 
-def _weight(function: str, name: str, weight: Any, labels: jax.Array) -> jax.Array:
-    weight = jnp.asarray(weight).astype(jnp.float32)
-    if weight.shape not in ((), labels.shape):
-        raise ValueError(f"{function}: {name} must be a scalar or of shape {labels.shape}, got shape {weight.shape}.")
-    return weight
+def _weight(function: str, name: str, weight: Any, step_size: Any, x: jax.Array) -> jax.Array:
+    """The weight of a term of a training loss, after checking the step size as far as any attack needs it."""
+    if step_size is not None:
+        check_amount(function, "step_size", step_size)
+    return amount_per_example(function, name, weight, x.shape[0])

@@ -10,7 +10,8 @@ from noisejax import _checks
 from noisejax._calls.arguments import arithmetic_amount
 from noisejax._contract import Amount
 from noisejax.adversarial._inputs import check_attack
-from noisejax.adversarial._threats.balls import Threat, as_column, divide_or, max_abs
+from noisejax.adversarial._losses import check_values
+from noisejax.adversarial._threats.balls import Threat, as_column, check_ids, divide_or, max_abs
 
 
 class OverfittingState(NamedTuple):
@@ -114,8 +115,14 @@ def gradient_alignment(
       [1.0]
     """
     x = check_attack("gradient_alignment", key, loss, x, threat, args)
-    gradient = jax.grad(lambda x: jnp.sum(loss(x, *args)))
-    here, there = (_unit(gradient(point)) for point in (x, x + threat.sample(key, x, ids)))
+    ids = check_ids("gradient_alignment", ids, x)
+
+    def total(point):
+        values = loss(point, *args)
+        check_values("gradient_alignment", values, x)
+        return jnp.sum(values)
+
+    here, there = (_unit(jax.grad(total)(point)) for point in (x, x + threat.sample(key, x, ids)))
     return jnp.sum(here * there, axis=tuple(range(1, x.ndim)))
 
 

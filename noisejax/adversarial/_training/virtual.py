@@ -9,9 +9,9 @@ import jax.numpy as jnp
 from noisejax._contract import Amount
 from noisejax.adversarial._attacks.driver import steps_unrolled
 from noisejax.adversarial._inputs import check_attack
-from noisejax.adversarial._losses import as_logits, kl
-from noisejax.adversarial._options import check_amount, positive
-from noisejax.adversarial._threats.balls import L2, Threat
+from noisejax.adversarial._losses import kl, rows_of_logits
+from noisejax.adversarial._options import amount_per_example, positive
+from noisejax.adversarial._threats.balls import L2, Threat, spread
 from noisejax.adversarial._training.losses import normal_start, without_gradient
 
 
@@ -65,8 +65,8 @@ def vat(
     if steps < 1:
         raise ValueError("vat: steps must be at least 1. Without a power iteration the direction is random.")
     if xi is not None:
-        check_amount("vat", "xi", xi, positive)
-    clean = jax.lax.stop_gradient(as_logits("vat", predict(x)))
+        xi = spread(amount_per_example("vat", "xi", xi, x.shape[0], positive), x)
+    clean = jax.lax.stop_gradient(rows_of_logits("vat", predict(x)))
     model = without_gradient("vat", attacked or predict, x)
     reference = clean if attacked is None else jax.lax.stop_gradient(model(x))
     unit = L2(1.0, None)
@@ -77,7 +77,7 @@ def vat(
         d = _pushed(model, x, d, reference) if xi is None else _difference(model, x, d, reference, xi)
         return jax.lax.stop_gradient(given.masked(jnp.where(jnp.isfinite(d), d, 0))), None
 
-    d = given.masked(normal_start(key, "adversarial.vat", x, 1.0, ids))
+    d = given.masked(normal_start("vat", key, x, 1.0, ids))
     unroll = steps_unrolled("vat", None, steps, model, x)
     d, _ = iterate(d, None) if steps == 1 else jax.lax.scan(iterate, d, length=steps, unroll=unroll)
     r = given.project(given.reach(x) * given.steepest(d, x, jnp.zeros_like(x)), x)
@@ -94,5 +94,5 @@ def _pushed(model: Callable, x: jax.Array, d: jax.Array, logits: jax.Array) -> A
 
 
 def _difference(model: Callable, x: jax.Array, d: jax.Array, logits: jax.Array, xi: Any) -> jax.Array:
-    step = jnp.asarray(xi).astype(jnp.float32) * d
+    step = xi * d
     return jax.grad(lambda step: jnp.sum(kl(model(x + step), logits)))(step)

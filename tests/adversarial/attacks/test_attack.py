@@ -306,7 +306,7 @@ def test_transforms_one_by_one():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"loss": lambda x, y: jnp.mean(x)}, r"one number per example, of shape \(8,\), got shape \(\)"),
+        ({"loss": lambda x, y: jnp.mean(x)}, r"one number for each example of x, of shape \(8,\), got shape \(\)"),
         ({"loss": predict, "args": ()}, r"got shape \(8, 4\)"),
         ({"x": X * 255}, r"x must lie inside the bounds of Linf.*got values from"),
         ({"x": (X * 255).astype(np.uint8)}, "x must hold floats"),

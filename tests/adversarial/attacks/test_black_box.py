@@ -187,7 +187,7 @@ def test_targets_masks_and_vectors(key):
         ({"x": X[:, None]}, r"x must be \(B, H, W, C\)"),
         ({"x": X * 255}, "x must lie inside the bounds"),
         ({"queries": -1}, "queries must be an integer, at least 0"),
-        ({"p_init": 0}, "p_init must be above 0 and at most 1"),
+        ({"p_init": 0}, r"p_init must be in \(0, 1\]"),
         ({"targeted": "yes"}, "targeted must be True or False"),
         ({"key": 0}, "key must be a JAX key"),
     ],

@@ -74,7 +74,7 @@ def test_minibatches_ceiling_and_any_transform(key):
         ({"threat": L2(np.ones(N), (0, 1))}, "all examples share one perturbation"),
         ({"batch": N + 1}, "batch must be an integer from 1 to the 24 examples"),
         ({"step_size": -1.0}, "step_size must be above 0"),
-        ({"loss": lambda x: x.sum()}, "one number per example"),
+        ({"loss": lambda x: x.sum()}, "one number for each example of x"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else None,
 )
@@ -157,7 +157,7 @@ def test_drawn_movements(key):
     [
         ({"x": IMAGES[0, 0]}, r"x must be images of shape \(B, H, W, C\)"),
         ({"angle": -1.0}, "angle must be at least 0"),
-        ({"shift": np.ones(3)}, "shift must be a number, or one per image"),
+        ({"shift": np.ones(3)}, "shift must be one number, or one for each example"),
         ({"grid": (3, 3)}, "grid must be the numbers"),
         ({"trials": 0}, "must be an integer, at least 1"),
     ],

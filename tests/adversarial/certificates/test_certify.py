@@ -11,6 +11,7 @@ import scipy.stats
 from jax.sharding import AxisType, NamedSharding, PartitionSpec as P
 
 import noisejax as nj
+from noisejax import adversarial
 from noisejax._statistics import clopper_pearson
 from noisejax.adversarial import (
     Guarantee,
@@ -39,6 +40,7 @@ def at_margin(margins):
     return np.float32((margins - B / np.linalg.norm(W)) * W / np.linalg.norm(W))
 
 
+KEY = jax.random.key(0)
 gaussian = nj.bind(nj.gaussian, std=0.5)
 
 
@@ -380,3 +382,35 @@ def test_models_that_depend_on_their_batch_are_warned_about(key):
 def test_counts_that_are_no_numbers_have_no_bound(wrong):
     with pytest.raises(ValueError, match=r"must be whole numbers of at least 0|successes must lie in"):
         clopper_pearson(*wrong, 0.05)
+
+
+@pytest.mark.parametrize("name", ["certify", "certify_at", "smoothed_predict"])
+def test_results_of_the_host_need_known_arguments(name):
+    x = jnp.ones((2, 3))
+    more = {"certify_at": {"radius": 0.5}}.get(name, {})
+
+    def call(key=KEY, x=x, std=0.5, ids=None):
+        noise = nj.bind(nj.gaussian, std=std)
+        return getattr(adversarial, name)(key, lambda x: x, x, noise, ids=ids, **more)
+
+    for argument, value in {"x": x, "std": 0.5, "key": KEY, "ids": jnp.arange(2)}.items():
+        shown = "noise" if argument == "std" else argument
+        with pytest.raises(TypeError, match=rf"^{name}: {shown} must not be traced"):
+            jax.jit(lambda value, argument=argument: call(**{argument: value}))(value)
+
+
+def test_counts_may_be_traced_in_the_noise():
+    x = jnp.array([[2.0, 0.0], [0.0, 2.0]])
+
+    def counted(std):
+        noise = nj.bind(nj.gaussian, std=std)
+        return smoothed_counts(KEY, lambda x: x, x, noise, samples=64)
+
+    assert np.array_equal(jax.jit(counted)(0.5), counted(0.5))
+
+
+def test_outputs_that_are_no_logits():
+    noise = nj.bind(nj.gaussian, std=0.5)
+    for predict in (lambda x: "cat", lambda x: None, lambda x: (x, "cat")):
+        with pytest.raises(TypeError, match=r"^smoothed_counts: predict must return one array, got "):
+            smoothed_counts(KEY, predict, jnp.ones((2, 3)), noise, samples=4)

@@ -347,12 +347,15 @@ def test_sharded_batches_are_traced(key):
         ),
         (lambda key: adversarial.vat(key, jnp.sin, X, L2(0.1, None), steps=0), "steps must be at least 1"),
         (lambda key: adversarial.vat(key, jnp.sin, X, L2(0.1, None), 0.0), "xi must be above 0"),
-        (lambda key: adversarial.freelb(key, jnp.sum, TOKENS, L2(0.1, None)), "one number per example"),
+        (lambda key: adversarial.freelb(key, jnp.sum, TOKENS, L2(0.1, None)), "one number for each example"),
         (lambda key: adversarial.smart(key, jnp.sum, TOKENS, L2(0.1, None), lengths=jnp.ones(3)), "lengths must be"),
         (lambda key: adversarial.trades(key, jnp.sin, X, Y, Linf(0.1, BOX), stepz=3), "trades got an unknown .*stepz"),
         (lambda key: adversarial.alp(key, jnp.sin, X, Y, Linf(0.1, BOX), beta=3), "alp got an unknown .*beta.*keep"),
         (lambda key: adversarial.free_step(jnp.sum, W, X, Linf(0.1, BOX), jnp.zeros(3)), "delta must have"),
-        (lambda key: adversarial.free_step(lambda w, x: x.sum(), W, X, Linf(0.1, BOX), X), "one number per example"),
+        (
+            lambda key: adversarial.free_step(lambda w, x: x.sum(), W, X, Linf(0.1, BOX), X),
+            "one number for each example",
+        ),
         (lambda key: adversarial.overfitting_guard(-0.1), "drop must be at least 0"),
     ],
 )

@@ -165,6 +165,19 @@ def calls() -> list[Call]:
             a={"grads": ROWS, "l2_norm_clip": 1.0, "where": np.array([True, True, False, True])},
             batch=("where",),
         ),
+        call(
+            "optim.shrink_and_perturb",
+            a={"key": KEY, "params": PARAMS, "shrink": 0.5, "std": 0.1},
+            heads=("perturb",),
+            none=("params",),
+        ),
+        call(
+            "optim.shrink_and_perturb",
+            a={"key": KEY, "params": PARAMS, "shrink": 0.5, "std": 0.1, "only": "kernel"},
+            note="some",
+            only=("only",),
+            heads=("perturb",),
+        ),
         call("optim.stochastic_round", a={"key": KEY, "x": X, "dtype": jnp.bfloat16}),
         call("optim.stochastic_rounding", rounded, a={"key": KEY}),
         call("optim.trainable", a={"tree": {"w": W, "noise": GAUSSIAN}}, anything=("tree",)),
@@ -280,6 +293,14 @@ def calls() -> list[Call]:
             none=("classes",),
             slow=("seeds", "epochs", "batch_size"),
             expensive=True,
+        ),
+        call(
+            "robustness.advise",
+            lambda advice: [a.evidence for a in advice],
+            a={"x": X, "y": LABELS, "schema": nj.tabular.Schema({"a": "number", "b": "number", "c": "number"})},
+            anything=("x",),
+            none=("schema",),
+            skip={"y": ("of strings",)},  # names of classes
         ),
         call(
             "robustness.Space",
