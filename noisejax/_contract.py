@@ -53,12 +53,13 @@ class Moved(NamedTuple):
     """The result of the body of a noise that moves what it is given, and knows from where.
 
     The public function returns the value. For an array noise, which reads x at other times, the source is in steps:
-    float32 of x's rank, with one channel. For a noise that changes lengths, the value is a `Padded`, and the source has
-    an int32 for each of its entries: the place in x, or -1 for an inserted entry and for padding.
+    float32 of x's rank, with one channel. For a noise that moves pictures it is a `Places`. For a noise that changes
+    lengths, the value is a `Padded`, and the source has an int32 for each of its entries: the place in x, or -1 for an
+    inserted entry and for padding.
     """
 
     value: Any
-    source: jax.Array
+    source: Any
 
 
 class Spec(NamedTuple):
@@ -70,6 +71,7 @@ class Spec(NamedTuple):
     like_x: tuple[str, ...]  # amounts that keep x's dtype
     sees: str  # the part of x on which one element of the result depends: 'element', 'example' or 'batch'
     replays: Mapping[str, Callable]  # by the name of a `Replay`: a function (key, x, **arguments)
+    moves: bool | None = None  # whether values change places; None where the noise does not say
 
 
 class Parameters:
@@ -142,6 +144,7 @@ def array_noise(
     host: Callable | None = None,
     widen: bool = True,
     moves: bool | None = None,
+    moved: str = MOVED.name,
 ) -> Callable[[Callable[Concatenate[jax.Array, jax.Array, P], jax.Array | Hit | Moved]], ArrayNoise[P]]:
     """Turns ``body(key, x, *amounts, where=None, lengths=None, **options)`` into a public array noise.
 
@@ -165,7 +168,8 @@ def array_noise(
         NumPy array and the padding is known on the host.
       widen: False for a body that needs x's dtype, which is that of the result. Such a body calls `wide(x)` itself.
       moves: whether values change places, so that no alignment can be replayed. None for False if it sees elements, and
-        True otherwise.
+        True otherwise. Pictures have their own places except where it is True.
+      moved: the name of the replay that a body which returns a `Moved` has.
     """
 
     def decorate(body: Callable) -> Any:
@@ -188,7 +192,7 @@ def array_noise(
                 }
                 seen = wide(x) if widen and kinds not in (_checks.numbers, _checks.values) else x
                 result = body(key, seen, **values, **dict(statics), where=mask)
-                if replayed == "moved":
+                if replayed == moved:
                     return result.source if isinstance(result, Moved) else MOVED.identity(x)
                 if isinstance(result, Moved):
                     result = result.value
@@ -242,10 +246,10 @@ def array_noise(
 
             return run
 
-        replays: dict[str, Callable] = {name: replay(name) for name in ("hits", "moved")}
+        replays: dict[str, Callable] = {name: replay(name) for name in ("hits", moved)}
         if not (sees != "element" if moves is None else moves):
             replays[ALIGNMENT.name] = in_place
-        spec = Spec("array", parameters.amounts, ranges, like_x, sees, replays)
+        spec = Spec("array", parameters.amounts, ranges, like_x, sees, replays, moves)
         return published(noise, parameters, spec, jax.Array)
 
     return decorate

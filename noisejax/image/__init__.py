@@ -45,6 +45,16 @@ from noisejax.image._erasing import (
     pixel_dropout as pixel_dropout,
     random_erasing as random_erasing,
 )
+from noisejax.image._geometry.combine import geometry as geometry
+from noisejax.image._geometry.curved import elastic as elastic, perspective as perspective, thin_plate as thin_plate
+from noisejax.image._geometry.moved import Placed as Placed, moved as moved
+from noisejax.image._geometry.rigid import (
+    pixel_shift as pixel_shift,
+    rotate as rotate,
+    scale as scale,
+    shear as shear,
+    translate as translate,
+)
 from noisejax.image._learnt.model import SensorModel as SensorModel, fit_sensor as fit_sensor
 from noisejax.image._learnt.sensor import sensor as sensor
 from noisejax.image._operations.filters import (
@@ -72,6 +82,7 @@ __all__ = [
     "CORRUPTIONS",
     "TABLES",
     "VALIDATION",
+    "Placed",
     "SensorModel",
     "adjust_brightness",
     "adjust_contrast",
@@ -85,6 +96,7 @@ __all__ = [
     "cutout",
     "defocus",
     "defocus_blur",
+    "elastic",
     "elastic_transform",
     "equalize",
     "fit_sensor",
@@ -94,6 +106,7 @@ __all__ = [
     "gamma",
     "gaussian_blur",
     "gaussian_noise",
+    "geometry",
     "glass_blur",
     "grid_mask",
     "hue",
@@ -102,19 +115,27 @@ __all__ = [
     "jpeg",
     "jpeg_compression",
     "motion_blur",
+    "moved",
+    "perspective",
     "pixel_dropout",
+    "pixel_shift",
     "pixelate",
     "pixelate_to",
     "posterize",
     "random_erasing",
     "raw_sensor",
+    "rotate",
     "saturate",
+    "scale",
     "sensor",
     "sharpness",
+    "shear",
     "shot_noise",
     "snow",
     "solarize",
     "spatter",
     "speckle_noise",
+    "thin_plate",
+    "translate",
     "zoom_blur",
 ]
