@@ -58,8 +58,8 @@ def similar_partners(
         itself = jnp.eye(size, dtype=bool)
         squares = jnp.where(itself, 0, jnp.where(jnp.isnan(squares), jnp.inf, squares))
         waiting = jnp.log(jnp.maximum(sample.exponential(w), 2**-33)).reshape(squares.shape)
-        # The first index of the smallest: argmin would keep XLA from vectorizing what leads to it on CPUs. The times are
-        # computed once, since a second computation might differ in its last bit, and none would equal the smallest.
+        # The first index of the smallest: argmin would keep XLA from vectorizing what leads to it on CPUs. The times
+        # are computed once, since a second computation might differ in its last bit, and none would equal the smallest.
         times = computed_once(squares / 2 + waiting)
         index = jnp.arange(size, dtype=jnp.int32)
         nearest = jnp.min(jnp.where(times == jnp.min(times, axis=-1, keepdims=True), index, size), axis=-1)
