@@ -6,9 +6,10 @@ probability (`broadcast_dropout=False`), with the same formula and `nj.dropout`,
 `optax.softmax_cross_entropy`. The product is 512 x 4096 by 4096 x 4096 with Gaussian noise on the weights. Forward and
 backward is one compiled gradient of a sum of squares.
 
-Times are medians of 7 turns at T = 1024 and 5 at 2048, and one turn at 4096, where a call takes many seconds. Nothing is
-timed at 8192, and bfloat16 up to 2048. Temporaries are those that XLA says it allocates besides arguments and results; they are the
-same however busy the machine is. The unfused attention is not run where its temporaries exceed 6 GB.
+Times are medians of 7 turns at T = 1024 and 5 at 2048, and one turn at 4096, where a call takes many seconds. Nothing
+is timed at 8192, and bfloat16 up to 2048. Temporaries are those that XLA says it allocates besides arguments and
+results; they are the same however busy the machine is. The unfused attention is not run where its temporaries exceed
+6 GB.
 """
 
 from collections.abc import Callable, Iterator
