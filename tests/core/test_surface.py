@@ -45,6 +45,8 @@ FLOORS = [
     ["image", "signal", "tabular", "text", "weights"],
     ["_layers"],
     ["adversarial", "frame", "linen", "nnx", "optim", "robustness"],
+    ["_command"],
+    ["__main__"],
 ]
 
 
