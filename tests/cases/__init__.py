@@ -19,12 +19,13 @@ CHOSEN = {
     "motion_blur",
     "rotate",
     "elastic",
+    "rand_augment",
     "bias",
     "stuck",
     "bursts-hold",
     "time_warp",
 }
-LARGE = ("noisejax.image._corruptions", "noisejax.image._geometry", "noisejax.signal._")
+LARGE = ("noisejax.image._corruptions", "noisejax.image._geometry", "noisejax.image._policies", "noisejax.signal._")
 SIGNALS = {"colored", "freq_mask", "gaussian_snr", "time_mask"}
 
 
