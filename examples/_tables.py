@@ -72,7 +72,7 @@ def adult(split: int, *, download: bool = True) -> Table:
     frame = carried("dataprep==0.4.1", member, download, skipinitialspace=True, na_values="?")
     if frame is None:
         return bundled("breast_cancer", (250, 100, 219), split)
-    return encode("Adult census", frame.drop(columns="fnlwgt"), frame.columns[-1], (16000, 4000, 10000), split)
+    return encode("Adult census", frame.drop(columns="fnlwgt"), frame.columns[-1], (6000, 4000, 10000), split)
 
 
 def magic(split: int, *, download: bool = True) -> Table:
@@ -83,7 +83,7 @@ def magic(split: int, *, download: bool = True) -> Table:
     if frame is None:
         return bundled("digits", (1000, 300, 497), split)
     frame.columns = ["length", "width", "size", "conc", "conc1", "asym", "m3long", "m3trans", "alpha", "dist", "class"]
-    return encode("MAGIC telescope", frame, "class", (11000, 3000, 5000), split)
+    return encode("MAGIC telescope", frame, "class", (8000, 3000, 5000), split)
 
 
 def digits(split: int) -> Table:

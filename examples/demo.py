@@ -17,7 +17,6 @@ import jax
 import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
-import optax
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
@@ -41,93 +40,35 @@ RECIPES = {
     "+ swap": {"swap": 0.2},  # rate; a cell takes the value of a different row
     "+ dropout": {"dropout": 0.2},  # rate, on hidden units
     "+ mixup": {"mixup": 0.2},
-    "+ adversarial (FGSM)": {"eps": 0.05},
+    "+ adversarial (FGSM)": {"fgsm": 0.05},
     "mixture": {"gaussian": 1.0, "mask": 0.5, "swap": 0.5, "level": 0.2},  # an example's level is from 0 to 0.2
-    "mixture, adaptive": {"gaussian": 1.0, "mask": 0.5, "swap": 0.5, "adaptive": 1.0},
+    "mixture, adaptive": "adaptive",
 }
 TOO_MUCH = {"gaussian": 2.0, "mask": 0.5, "swap": 0.5}
 ON_DIGITS = {"no noise": {}, "gaussian, std 0.5": {"gaussian": 0.5}, "gaussian, std 2": {"gaussian": 2.0}}
-AMOUNTS = ("gaussian", "mask", "swap", "dropout", "mixup", "eps", "level", "adaptive")
+AMOUNTS = ("gaussian", "mask", "swap", "dropout", "mixup", "fgsm", "level")
 FAINT = ("+ dropout", "+ mixup", "+ adversarial (FGSM)")  # drawn in grey
 
 
-def init(key, sizes):
-    keys = jax.random.split(key, len(sizes) - 1)
-    scale = [(2 / a) ** 0.5 for a in sizes[:-2]] + [0.1 * (2 / sizes[-2]) ** 0.5]
-    layers = zip(keys, sizes[:-1], sizes[1:], scale, strict=True)
-    return [(nj.gaussian(k, jnp.zeros((a, b)), s), jnp.zeros(b)) for k, a, b, s in layers]
+def recipe_noise(table):
+    """The training noise of all recipes, as a function of their amounts: an amount of 0 is the identity."""
+    numbers = np.flatnonzero(table.numeric)
 
-
-def apply(params, x, key=None, rate=0.0):
-    for n, (w, b) in enumerate(params[:-1]):
-        x = jax.nn.relu(x @ w + b)
-        if key is not None:
-            x = nj.dropout(jax.random.fold_in(key, n), x, rate)
-    w, b = params[-1]
-    return x @ w + b
-
-
-apply_seeds = jax.vmap(apply, in_axes=(0, None))
-
-
-def trainer(table, *, rounds, seeds=SEEDS, batch=256, hidden=(64, 64), lr=2e-3, share=1.0):
-    """Returns train(key, amounts, clean) -> parameters of all seeds, and (validation accuracy, level) by round.
-
-    A round visits a `share` of the training rows, in a new order. Then the adaptive level sees the validation rows.
-    """
-    (x, y), (x_valid, y_valid) = jax.tree.map(jnp.asarray, (table.train, table.valid))
-    batch = min(batch, len(x) // 4)
-    steps, numbers = int(share * len(x)) // batch, np.flatnonzero(table.numeric)
-    optimizer = optax.adamw(optax.cosine_decay_schedule(lr, steps * rounds), weight_decay=1e-4)
-    # Raise the level while validation is within a point of the baseline's in the same round, otherwise lower it.
-    rule = nj.adaptive(0.0, 1 / rounds, 0.5, rtol=0.0, atol=0.01, mode="max")
-
-    def noise(a, level):
-        inputs = nj.chain(
+    def inputs(a, level):
+        return nj.chain(
             nj.bind(nj.swap, rate=level * a["swap"], groups=table.groups),
             nj.bind(nj.mask, rate=level * a["mask"], fill=table.fill, groups=table.groups),
             nj.on_columns(nj.bind(nj.gaussian, std=level * a["gaussian"]), numbers),
         )
+
+    def noise(a, key, batch):
+        # In a mixture each example has its own level, between 0 and the given one.
+        varied = a["level"] * nj.uniform(jax.random.fold_in(key, 1), jnp.full((len(batch[0]), 1), 0.5), 0.5)
+        level = jnp.where(a["level"] > 0, varied, 1.0)
         mixup = nj.bind(nj.mixup, alpha=a["mixup"], num_classes=table.classes, mode="batch")
-        return nj.chain(mixup, nj.on_entries((inputs, None)))
+        return nj.chain(mixup, nj.on_entries((inputs(a, level), None)))(key, batch)
 
-    def train_one(key, a, clean):
-        def loss(params, x, t, key):
-            return optax.softmax_cross_entropy(apply(params, x, key, a["dropout"]), t).mean()
-
-        def step(carry, rows_key):
-            (params, state, level), (rows, key) = carry, rows_key
-            noise_key, level_key, dropout_key = jax.random.split(key, 3)
-            # In a mixture each example has its own level, between 0 and the current level.
-            varied = nj.uniform(level_key, jnp.full((batch, 1), 0.5), 0.5)
-            level_here = jnp.where(a["adaptive"] + a["level"] > 0, level * varied, 1.0)
-            xb, tb = noise(a, level_here)(noise_key, (x[rows], y[rows]))
-
-            def attacked(xb):  # by the fast gradient sign method: one step up the loss
-                return xb + a["eps"] * jnp.sign(jax.grad(loss, 1)(params, xb, tb, dropout_key))
-
-            xb = jax.lax.cond(a["eps"] > 0, attacked, lambda xb: xb, xb)
-            updates, state = optimizer.update(jax.grad(loss)(params, xb, tb, dropout_key), state, params)
-            return (optax.apply_updates(params, updates), state, level), None
-
-        def round_(carry, key_clean):
-            (params, state, adaptive), (key, clean) = carry, key_clean
-            order_key, step_key = jax.random.split(key)
-            rows = jax.random.permutation(order_key, len(x))[: steps * batch].reshape(steps, batch)
-            level = jnp.where(a["adaptive"] > 0, adaptive.level, a["level"])
-            start = (params, state, level)
-            (params, state, _), _ = jax.lax.scan(step, start, (rows, jax.random.split(step_key, steps)))
-            accuracy = (apply(params, x_valid).argmax(-1) == y_valid).mean()
-            return (params, state, rule.update(adaptive, value=accuracy - clean)), (accuracy, level)
-
-        init_key, key = jax.random.split(key)
-        params = init(init_key, [x.shape[1], *hidden, table.classes])
-        start = (params, optimizer.init(params), rule.init(reference=0.0))
-        (params, *_), log = jax.lax.scan(round_, start, (jax.random.split(key, rounds), clean))
-        return params, log
-
-    each = jax.vmap(train_one, in_axes=(0, None, 0))
-    return jax.jit(lambda key, a, clean: each(jax.random.split(key, seeds), a, clean))
+    return noise, lambda level: nj.on_entries((inputs(RECIPES["mixture"], level), None))
 
 
 def test_noises(table):
@@ -144,16 +85,20 @@ def test_noises(table):
 
 def measure(bar, table, recipes, noises, **settings):
     """Trains and sweeps every recipe, the baseline first. Returns reports by name, and the adaptive recipe's levels."""
-    seeds, rounds = settings.get("seeds", SEEDS), settings["rounds"]
-    train, reports, clean, levels = trainer(table, **settings), {}, jnp.zeros((seeds, rounds)), None
+    (noise, noise_at), reports, levels = recipe_noise(table), {}, None
+    settings = {"classes": table.classes, "seeds": SEEDS, "batch_size": 256, "weight_decay": 1e-4} | settings
     for name, recipe in recipes.items():
         bar.update(bar.task_ids[0], description=f"{table.name}: {name}")
-        amounts = {amount: jnp.float32(recipe.get(amount, 0)) for amount in AMOUNTS}
-        params, (accuracy, level) = train(jax.random.key(0), amounts, clean)
-        if not reports:  # the baseline's accuracy by seed and round, averaged over the five rounds around
-            clean = jnp.stack([accuracy[:, max(0, n - 2) : n + 3].mean(1) for n in range(rounds)], 1)
-        levels = np.asarray(level) if "adaptive" in recipe else levels
-        predict = jax.tree_util.Partial(apply_seeds, params)
+        if recipe == "adaptive":  # the level rises while validation is within a point of training without noise
+            fit = robustness.mlp_adaptive(
+                jax.random.key(0), table.train, noise_at, table.valid, ceiling=0.5, tolerance=0.01, **settings
+            )
+            predict, levels = fit.predict, np.asarray(fit.level)
+        else:
+            a = {amount: jnp.float32(recipe.get(amount, 0)) for amount in AMOUNTS}
+            predict = robustness.mlp(
+                jax.random.key(0), table.train, jax.tree_util.Partial(noise, a), a["dropout"], a["fgsm"], **settings
+            )
         reports[name] = robustness.sweep(jax.random.key(1), predict, table.test, noises)
         bar.advance(bar.task_ids[0])
     return reports, levels
@@ -212,10 +157,9 @@ def draw_features(table, wanted=("age", "hours-per-week", "education-num", "mari
 def main():
     console, started, cpu = Console(), time.time(), time.process_time()
     tables = [_tables.adult(SPLIT, download=not QUICK), *([] if QUICK else [_tables.magic(SPLIT)])]
-    # Nine passes over the training rows of Adult and fifteen over those of MAGIC, which has fewer.
-    settings = [{"rounds": 4}] if QUICK else [{"rounds": 24, "share": 0.375}, {"rounds": 20, "share": 0.75}]
+    settings = [{"epochs": 4}] if QUICK else [{"epochs": 24}, {"epochs": 20}]
     recipes = [RECIPES | {"too much noise": TOO_MUCH}, RECIPES]
-    tiny = {"rounds": 30, "seeds": 2 * SEEDS, "batch": 25, "lr": 5e-3}
+    tiny = {"epochs": 30, "seeds": 2 * SEEDS, "batch_size": 25, "learning_rate": 5e-3}
     kinds = {} if QUICK else {"linear model": (), "network": (64, 64)}
     with Progress(console=console) as bar:
         bar.add_task("", total=len(tables) * len(RECIPES) + 1 + len(kinds) * len(ON_DIGITS))

@@ -2,6 +2,7 @@
 
 from noisejax.robustness._families import Family as Family, by_column as by_column
 from noisejax.robustness._metrics.metric import Metric as Metric
+from noisejax.robustness._models.mlp import Adapted as Adapted, mlp as mlp, mlp_adaptive as mlp_adaptive
 from noisejax.robustness._plot import plot as plot, plot_features as plot_features
 from noisejax.robustness._report.compare import Comparison as Comparison, compare as compare
 from noisejax.robustness._report.records import Passes as Passes, Sensitivity as Sensitivity
@@ -10,6 +11,7 @@ from noisejax.robustness._report.samples import Interval as Interval
 from noisejax.robustness._sweep.sweep import sweep as sweep
 
 __all__ = [
+    "Adapted",
     "Comparison",
     "Family",
     "Interval",
@@ -19,6 +21,8 @@ __all__ = [
     "Sensitivity",
     "by_column",
     "compare",
+    "mlp",
+    "mlp_adaptive",
     "plot",
     "plot_features",
     "sweep",

@@ -30,6 +30,7 @@ WITHOUT = {
     "optim.AnticorrelatedNoiseState": RECORD,
     "optim.NoiseState": RECORD,
     "optim.PreconditionedSGLDState": RECORD,
+    "robustness.Adapted": RECORD,
     "robustness.Comparison": RECORD,
     "robustness.Interval": RECORD,
     "robustness.Passes": RECORD,

@@ -70,6 +70,7 @@ def at(std):
     return nj.bind(nj.gaussian, std=std)
 
 
+SAME = nj.on_entries((GAUSSIAN, None))
 FAMILIES = [robustness.Family("gaussian", at, [0.0, 0.1])]
 
 
@@ -234,6 +235,47 @@ def calls() -> list[Call]:
             differences,
             a={"reports": reports(), "baseline": "a", "level": 0.1, "share": 0.95, "confidence": 0.95},
             heads=("Report", "interval", "passes", "difference", "at"),
+        ),
+        call(
+            "robustness.mlp",
+            lambda trained: [trained(X)],
+            a={
+                "key": KEY,
+                "data": (X, LABELS),
+                "noise": SAME,
+                "dropout": 0.1,
+                "fgsm": 0.1,
+                "classes": 3,
+                "hidden": (2,),
+                "seeds": 1,
+                "epochs": 1,
+                "batch_size": 4,
+                "learning_rate": 0.01,
+                "weight_decay": 0.01,
+            },
+            none=("noise", "classes"),
+            slow=("seeds", "epochs", "batch_size"),
+            expensive=True,
+        ),
+        call(
+            "robustness.mlp_adaptive",
+            lambda fit: [fit.predict(X), fit.level],
+            a={
+                "key": KEY,
+                "data": (X, LABELS),
+                "noise_at": lambda level: SAME,
+                "validation": (X, LABELS),
+                "ceiling": 0.5,
+                "tolerance": 0.01,
+                "classes": 3,
+                "hidden": (2,),
+                "seeds": 1,
+                "epochs": 1,
+                "batch_size": 4,
+            },
+            none=("classes",),
+            slow=("seeds", "epochs", "batch_size"),
+            expensive=True,
         ),
         call(
             "robustness.plot",
