@@ -253,8 +253,8 @@ def restored(function: str, x: Any, result: Any, where: Any) -> Any:
     if before.shape != getattr(after, "shape", None):
         got = f"shape {after.shape}" if hasattr(after, "shape") else _checks.shown(after)
         raise ValueError(
-            f"{function}: a noise must keep the shape of x, {before.shape}, under a mask (where, or nj.on_columns), and "
-            f"the result is {got}. If it changes lengths, give them instead: nj.Padded(values, lengths)."
+            f"{function}: a noise must keep the shape of x, {before.shape}, under a mask (where, or nj.on_columns), "
+            f"and the result is {got}. If it changes lengths, give them instead: nj.Padded(values, lengths)."
         )
     values = jnp.where(padding_of(function, before, where), after, before)
     return result.with_values(values) if isinstance(result, Padded) else values

@@ -167,7 +167,9 @@ def _called(function: str, key: Any, x: Any, rate: Any, mechanism: Any, **option
     host.known(function, key)
     rate = arithmetic_amount(function, "rate", rate, _checks.rate)
     if isinstance(rate, Tracer):
-        raise TypeError(f"{function}: rate must be known, since this runs on the host, got a traced one. Leave out jit.")
+        raise TypeError(
+            f"{function}: rate must be known, since this runs on the host, got a traced one. Leave out jit."
+        )
     rate = np.asarray(rate)
     if isinstance(x, (bytes, Mapping)) or not (isinstance(x, str) or _is_list(x)):
         raise TypeError(f"{function}: x must be a string or a list of strings, got {x!r}.")

@@ -141,7 +141,8 @@ def _predicate(chosen: Any) -> Callable[[Any, Any], bool]:
         return nnx.filterlib.to_predicate(chosen)
     except (TypeError, ValueError):
         raise TypeError(
-            f"set_amounts: filters must be layer types such as njx.Dropout, or Flax filters, got {_checks.shown(chosen)}."
+            "set_amounts: filters must be layer types such as njx.Dropout, or Flax filters, got "
+            f"{_checks.shown(chosen)}."
         ) from None
 
 

@@ -226,7 +226,7 @@ def _float(call, name: str, base: float) -> Iterator[Mutation]:
 
 def _int(call, name: str, base: int) -> Iterator[Mutation]:
     for kind in (np.int64, np.int32, np.uint8):
-        if base >= 0 or kind != np.uint8:
+        if 0 <= base < 256 or kind != np.uint8:
             yield Mutation(kind.__name__, kind(base), "same")
     yield Mutation("an array without axes", np.asarray(base), "same")
     yield Mutation("of jax", jnp.int32(base), "same")

@@ -21,7 +21,9 @@ def entered(data: Any) -> tuple[Any, Any, Any]:
         raise TypeError(f"sweep: data must be (x, y), got a {type(data).__name__}.")
     x, y = data
     if isinstance(x, (str, bytes)) or not (is_arrays(x) or hasattr(x, "__len__")):
-        raise TypeError(f"sweep: data must be (x, y) with one entry of x for each example, got {_checks.shown(x)} as x.")
+        raise TypeError(
+            f"sweep: data must be (x, y) with one entry of x for each example, got {_checks.shown(x)} as x."
+        )
     names = None
     if hasattr(y, "to_numpy") and not isinstance(y, jax.Array):  # a column of a data frame
         y = y.to_numpy()
