@@ -192,6 +192,9 @@ def test_spikes_have_their_rate_height_and_decay(key):
         (lambda key: signal.leakage(key, X[..., 0], 0.1, axis=1), "must have an axis of channels"),
         (lambda key: signal.drift(key, X, 0.1, kind="cubic"), "kind must be one of"),
         (lambda key: signal.stuck(key, X, 0.1, 0.5), "duration must be at least 1"),
+        (lambda key: signal.spike(key, X, 0.1, 3e38, 0.0, 5.0), "height must be at least 0 and at most 1e30"),
+        (lambda key: signal.packets(key, X, 0.1, size=2**70), "packets: size must be an integer, at least 1"),
+        (lambda key: signal.packets(key, X, 0.1, size=2, window=1), "packets: window must be an integer, at least 2"),
         (lambda key: signal.polarity(key, X, np.full((1, 40, 1), 0.5)), "must not vary along axis 1"),
     ],
 )
