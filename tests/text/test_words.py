@@ -121,7 +121,7 @@ def test_wrong_tables_are_refused(key):
         (jax.random.key(0), "pairs must be pairs"),
         (np.ones((2, 2)), "pairs must hold strings"),
         ([("the",)], "must be pairs"),
-        ([("the", 3)], "must be strings"),
+        ([("the", 3)], "pairs must hold strings"),
         ([("in fact", "infact")], "must consist of letters"),
         ([("a", "abcdefghijkl")], "at most 8 letters longer"),
         ([], "at least one word"),
