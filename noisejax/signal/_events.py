@@ -189,12 +189,8 @@ def stuck_steps(key: Any, x, rate, duration, mode: str, axis: int, offset: Any =
     return left > 0, left
 
 
-# Spikes that decay slowly add up, and the sum of infinite ones of both signs would be NaN.
-_height = _checks.Range("at least 0 and at most 1e30", lambda v: (v >= 0) & (v <= 1e30), "0 adds nothing.")
-
-
 @array_noise(
-    ranges={"rate": _checks.rate, "height": _height, "spread": _height, "decay": _tau},
+    ranges={"rate": _checks.rate, "height": _checks.summed, "spread": _checks.summed, "decay": _tau},
     widen=False,
 )
 def spike(
