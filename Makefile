@@ -45,6 +45,11 @@ test-slow: $(VENV)/.ready-test ## run the slow tests: statistics, sweeps, every 
 test-engines: $(VENV)/.ready-test $(VENV)/.ready-engines ## run the faults of data frames in Ray Data, Dask and Grain
 	$(BIN)/python -m pytest -n 1 tests/frame/test_engines.py tests/frame/test_encode.py $(ARGS)
 
+.PHONY: test-published
+test-published: $(VENV)/.ready-test $(VENV)/.ready-published ## compare the corruptions of images with their published definitions
+	$(BIN)/python -m pytest -n $(WORKERS) tests/image/test_published.py tests/image/test_light.py $(ARGS)
+	PYTHONPATH=tests $(BIN)/python -m image.fidelity
+
 .PHONY: lint
 lint: $(VENV)/.ready-lint ## check style, formatting and types
 	$(BIN)/ruff check .
@@ -85,10 +90,14 @@ examples: export MPLBACKEND = Agg
 examples: $(VENV)/.ready-examples ## run every example with a tiny budget
 	@set -e; for example in examples/[a-z]*.py; do echo "== $$example"; $(BIN)/python "$$example"; done
 
+.PHONY: docs
+docs: $(VENV)/.ready-docs ## build the documentation site into docs/_build/html: every block of Python runs
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --jobs 2 -b html -d docs/_build/doctrees docs docs/_build/html
+
 .PHONY: clean
 clean: ## remove the environment and all generated files
 	test ! -f $(VENV)/pyvenv.cfg || rm -rf $(VENV)
-	rm -rf build dist docs/_build examples/out .hypothesis .pytest_cache .ruff_cache
+	rm -rf build dist docs/_build docs/reference/pages examples/out .hypothesis .pytest_cache .ruff_cache
 	find noisejax tests examples experiments benchmarks docs -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
 
 # The stamp is written last, so that an interrupted set-up starts again. pip 25.1 introduced dependency groups.

@@ -58,6 +58,7 @@ from noisejax._levels import (
 )
 from noisejax._noise import Noise as Noise, bind as bind, learnable as learnable
 from noisejax._noises.additive import (
+    alpha_stable as alpha_stable,
     gaussian as gaussian,
     laplace as laplace,
     shot as shot,

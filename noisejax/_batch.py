@@ -309,6 +309,22 @@ def _names(structure) -> tuple[tuple, tuple]:
     return tuple(names), tuple(_top(path) for path in paths)
 
 
+def named(function: str, option: str, batch: dict[str, Any], names: Any) -> list:
+    """The entries of a batch to mix that `option` names, as `keep` does."""
+    found = []
+    for name in names_of(names):
+        heads = f"entry [{name!r}]", f"entry .{name}"
+        leaves = [leaf for own, leaf in batch.items() if own in heads or own.startswith((*_deeper(heads),))]
+        if not leaves:
+            raise KeyError(f"{function}: {option} names {name!r}, but the entries to mix are {', '.join(batch)}.")
+        found += leaves
+    return found
+
+
+def _deeper(heads: tuple[str, ...]) -> list[str]:
+    return [head + more for head in heads for more in "[."]
+
+
 def _top(path: tuple) -> Any:
     """The name of an entry in `keep`: a dict's key, an index of a tuple, or a field."""
     if not path:

@@ -53,12 +53,13 @@ class Moved(NamedTuple):
     """The result of the body of a noise that moves what it is given, and knows from where.
 
     The public function returns the value. For an array noise, which reads x at other times, the source is in steps:
-    float32 of x's rank, with one channel. For a noise that changes lengths, the value is a `Padded`, and the source has
-    an int32 for each of its entries: the place in x, or -1 for an inserted entry and for padding.
+    float32 of x's rank, with one channel. For a noise that moves pictures it is a `Places`. For a noise that changes
+    lengths, the value is a `Padded`, and the source has an int32 for each of its entries: the place in x, or -1 for an
+    inserted entry and for padding.
     """
 
     value: Any
-    source: jax.Array
+    source: Any
 
 
 class Spec(NamedTuple):
@@ -70,15 +71,19 @@ class Spec(NamedTuple):
     like_x: tuple[str, ...]  # amounts that keep x's dtype
     sees: str  # the part of x on which one element of the result depends: 'element', 'example' or 'batch'
     replays: Mapping[str, Callable]  # by the name of a `Replay`: a function (key, x, **arguments)
+    moves: bool | None = None  # whether values change places; None where the noise does not say
 
 
 class Parameters:
-    """The parameters of a noise: amounts left of the star, options right of it, and padding."""
+    """The parameters of a noise after its key and x: amounts left of the star, options right of it, and padding.
 
-    def __init__(self, body: Callable, ranges: Mapping[str, Callable], **named: tuple[str, ...]):
+    A function without a key has one parameter before its amounts.
+    """
+
+    def __init__(self, body: Callable, ranges: Mapping[str, Callable], before: int = 2, **named: tuple[str, ...]):
         self.name = body.__name__
         self.signature = inspect.signature(body)
-        parameters = list(self.signature.parameters.values())[2:]
+        parameters = list(self.signature.parameters.values())[before:]
         left = [p for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
         right = [p for p in parameters if p.kind is p.KEYWORD_ONLY and p.name not in PADDING]
         self.amounts = tuple(p.name for p in left)
@@ -111,9 +116,10 @@ class Parameters:
             for name in names:
                 if name not in given:
                     raise TypeError(f"{self}: the {what} {name!r} is missing.")
-        values = {n: host_amount(self.name, n, v, self.ranges.get(n), n in self._like_x) for n, v in values.items()}
         for n, v in values.items():
-            arithmetic(self.name, n, v, self.signature.parameters[n].default is None)
+            if v is not None or self.signature.parameters[n].default is not None:
+                values[n] = host_amount(self.name, n, v, self.ranges.get(n), n in self._like_x)
+            arithmetic(self.name, n, values[n], self.signature.parameters[n].default is None)
         for n in self._flags:
             options[n] = _checks.flag(self.name, n, options[n])
         return values, {name: option(self.name, name, as_tuple(options[name])) for name in self.options}
@@ -138,6 +144,7 @@ def array_noise(
     host: Callable | None = None,
     widen: bool = True,
     moves: bool | None = None,
+    moved: str = MOVED.name,
 ) -> Callable[[Callable[Concatenate[jax.Array, jax.Array, P], jax.Array | Hit | Moved]], ArrayNoise[P]]:
     """Turns ``body(key, x, *amounts, where=None, lengths=None, **options)`` into a public array noise.
 
@@ -161,7 +168,8 @@ def array_noise(
         NumPy array and the padding is known on the host.
       widen: False for a body that needs x's dtype, which is that of the result. Such a body calls `wide(x)` itself.
       moves: whether values change places, so that no alignment can be replayed. None for False if it sees elements, and
-        True otherwise.
+        True otherwise. Pictures have their own places except where it is True.
+      moved: the name of the replay that a body which returns a `Moved` has.
     """
 
     def decorate(body: Callable) -> Any:
@@ -184,7 +192,7 @@ def array_noise(
                 }
                 seen = wide(x) if widen and kinds not in (_checks.numbers, _checks.values) else x
                 result = body(key, seen, **values, **dict(statics), where=mask)
-                if replayed == "moved":
+                if replayed == moved:
                     return result.source if isinstance(result, Moved) else MOVED.identity(x)
                 if isinstance(result, Moved):
                     result = result.value
@@ -238,21 +246,27 @@ def array_noise(
 
             return run
 
-        replays: dict[str, Callable] = {name: replay(name) for name in ("hits", "moved")}
+        replays: dict[str, Callable] = {name: replay(name) for name in ("hits", moved)}
         if not (sees != "element" if moves is None else moves):
             replays[ALIGNMENT.name] = in_place
-        spec = Spec("array", parameters.amounts, ranges, like_x, sees, replays)
+        spec = Spec("array", parameters.amounts, ranges, like_x, sees, replays, moves)
         return published(noise, parameters, spec, jax.Array)
 
     return decorate
 
 
 def published(noise: Callable, parameters: Parameters, spec: Spec, returns: Any) -> Any:
-    """The public function, with the parameters of its source and the return annotation that users see."""
-    public: Any = noise
-    public.__signature__ = parameters.signature.replace(return_annotation=returns)
-    public.__annotations__ = {**noise.__annotations__, "return": returns}
+    """The public noise: a public function with its metadata."""
+    public = published_signature(noise, parameters, returns)
     public.__noise__ = spec
+    return public
+
+
+def published_signature(function: Callable, parameters: Parameters, returns: Any) -> Any:
+    """The public function, with the parameters of its source and the return annotation that users see."""
+    public: Any = function
+    public.__signature__ = parameters.signature.replace(return_annotation=returns)
+    public.__annotations__ = {**function.__annotations__, "return": returns}
     return public
 
 

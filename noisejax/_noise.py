@@ -114,15 +114,22 @@ class Combinator:
       spelled: a function from such a `Noise` to the arguments and keywords with which the public combinator makes it
         again. None for the noises by position and the rest by name.
       draws: whether the body calculates, so that an eager call is worth a compiled program of its own.
+      module: the public module of a combinator that is not at the top level.
     """
 
     registry: "dict[str, Combinator]" = {}  # noqa: RUF012 written only here
 
     def __init__(
-        self, body: Callable, spelled: Callable[[Noise], tuple[list, dict]] | None = None, *, draws: bool = False
+        self,
+        body: Callable,
+        spelled: Callable[[Noise], tuple[list, dict]] | None = None,
+        *,
+        draws: bool = False,
+        module: str | None = None,
     ):
         self.body, self.spelled, self.draws = body, spelled, draws
-        self.__name__, self.__module__, self.name = body.__name__, body.__module__, body.__name__.lstrip("_")
+        self.__name__, self.__module__, name = body.__name__, body.__module__, body.__name__.lstrip("_")
+        self.name = f"{module}.{name}" if module else name
         Combinator.registry[self.name] = self
 
     def __reduce__(self):
@@ -133,10 +140,10 @@ class Combinator:
 
 
 def combinator(
-    spelled: Callable[[Noise], tuple[list, dict]] | None = None, *, draws: bool = False
+    spelled: Callable[[Noise], tuple[list, dict]] | None = None, *, draws: bool = False, module: str | None = None
 ) -> Callable[[Callable], Combinator]:
-    """A decorator that makes a `Combinator` with `spelled` and `draws` of its own."""
-    return lambda body: Combinator(body, spelled, draws=draws)
+    """A decorator that makes a `Combinator` with `spelled`, `draws` and `module` of its own."""
+    return lambda body: Combinator(body, spelled, draws=draws, module=module)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -162,7 +169,11 @@ class Run:
 
     def select(self, drawn: jax.Array, new: Any, old: Any) -> Any:
         """The replay `new` in the examples where `drawn` is True, and `old` in the others."""
-        return None if self.replay is None else pick_examples(drawn, new, old)
+        return None if self.replay is None else (self.replay.select or pick_examples)(drawn, new, old)
+
+    def alike(self, x: Any, told: Any) -> Any:
+        """A replay of x in the form that all noises share, for branches of a program."""
+        return told if self.replay is None or self.replay.alike is None else self.replay.alike(x, told)
 
 
 @jax.tree_util.register_static
@@ -299,10 +310,13 @@ def apply(noise: Callable, key, x: Any, run: Run) -> tuple[Any, Any]:
     given = {} if run.where is None else {"where": run.where}
     replayed = None
     if run.replay is not None:
-        if run.replay.name not in spec.replays:
+        if run.replay.name in spec.replays:
+            replayed = spec.replays[run.replay.name](key, x, **arguments, **given)
+        elif run.replay.stays(spec):
+            replayed = run.unchanged(x)
+        else:
             why = "changes lengths" if spec.kind == "padded" else "changes whole examples"
             raise TypeError(f"{run.replay.name}: {noise.function.__name__} {why}. {run.replay.advice}")
-        replayed = spec.replays[run.replay.name](key, x, **arguments, **given)
     return noise.function(key, x, **arguments, **given), replayed
 
 

@@ -87,16 +87,21 @@ def test_there_are_as_many_noises_as_the_readme_says(listing):
     assert said < found < 2 * said
 
 
+def written_pages():
+    """The Markdown of the repository, without what `make docs` generates."""
+    for page in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]:
+        if not {"_build", "pages"} & set(page.relative_to(ROOT).parts):
+            yield page
+
+
 def test_links_between_pages_lead_somewhere():
-    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
-    for page in pages:
+    for page in written_pages():
         for target in re.findall(r"\]\((?!https?:|#)([^)\s#]+)", page.read_text()):
             assert (page.parent / target).exists(), f"{page.relative_to(ROOT)}: {target}"
 
 
 def test_sections_that_pages_link_to_exist(listing):
-    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
-    for page in pages:
+    for page in written_pages():
         for target, section in re.findall(r"\]\((?!https?:)([^)\s#]*)#([^)\s]+)\)", page.read_text()):
             text = (page.parent / target).read_text() if target else page.read_text()
             headings = {listing.anchor(heading) for heading in re.findall(r"^#+ (.+)$", text, re.MULTILINE)}

@@ -24,21 +24,32 @@ class Replay:
       identity: ``identity(x)``: the replay of a noise that leaves one array (or `Padded`) as it is.
       then: ``then(first, second)``: the replay of two noises applied one after the other.
       advice: the advice in the error for a noise that does not support the replay.
+      select: ``select(drawn, new, old)``: the replay `new` in the examples where `drawn` is True, and `old` in the
+        others. None to pick them leaf by leaf.
+      alike: ``alike(x, replay)``: the replay in a form that all noises of x share, for branches of a program. None if
+        they share one anyway.
+      is_leaf: whether a value is one replay, if that is a pytree of several arrays.
+      stays: ``stays(spec)``: whether a noise that does not know the replay leaves it unchanged.
     """
 
     name: str
     identity: Callable[[Any], Any]
     then: Callable[[Any, Any], Any]
     advice: str
+    select: Callable[[jax.Array, Any, Any], Any] | None = None
+    alike: Callable[[Any, Any], Any] | None = None
+    is_leaf: Callable[[Any], bool] | None = None
+    stays: Callable[[Any], bool] = lambda spec: False
 
     def unchanged(self, x: Any) -> Any:
         """The identity for every array of a batch."""
         return jax.tree.map(self.identity, x, is_leaf=is_padded)
 
     def follow(self, first: Any, second: Any) -> Any:
-        if jax.tree.structure(first) != jax.tree.structure(second):
+        structures = (jax.tree.structure(told, is_leaf=self.is_leaf) for told in (first, second))
+        if next(structures) != next(structures):
             raise TypeError(f"{self.name}: the stages of a chain must act on batches of one structure. {self.advice}")
-        return jax.tree.map(self.then, first, second)
+        return jax.tree.map(self.then, first, second, is_leaf=self.is_leaf)
 
 
 def pick_examples(drawn: jax.Array, new: Any, old: Any) -> Any:

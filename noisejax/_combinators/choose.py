@@ -102,7 +102,7 @@ def _sometimes(run: Run, key, x, noises, rate, *, mode):
             raise ValueError(f"sometimes: rate must be one number with mode='batch', got shape {rate.shape}.")
         rate = rate.reshape(())
         drawn = sample.bernoulli(words(key, "sometimes", ()), rate)
-        return jax.lax.cond(drawn, branch, lambda x: (x, run.unchanged(x)), x)
+        return jax.lax.cond(drawn, branch, lambda x: (x, run.alike(x, run.unchanged(x))), x)
     examples = _examples("sometimes", x)
     if rate.size != 1 and rate.shape != examples["shape"][:1]:
         raise ValueError(
@@ -116,7 +116,11 @@ def _sometimes(run: Run, key, x, noises, rate, *, mode):
 
 
 def _branch(run, noise, key):
-    return lambda x: run(noise, key, x)
+    def branch(x):
+        y, told = run(noise, key, x)
+        return y, run.alike(x, told)
+
+    return branch
 
 
 def _examples(function: str, x: Any) -> dict:

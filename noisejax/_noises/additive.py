@@ -7,6 +7,7 @@ import numpy as np
 from noisejax import _checks
 from noisejax._contract import Amount, Mask, array_noise, straight_through, wide
 from noisejax._random import sample
+from noisejax._random.stable import stable
 from noisejax._random.stream import words_like
 
 _MOST_PHOTONS = 1e30  # where float32 cannot show the noise any more, and counts begin to overflow
@@ -16,6 +17,8 @@ _photons = _checks.Range(
     "It is the mean count for x = 1; +inf is the identity.",
 )
 _freedom = _checks.Range("above 0", lambda v: v > 0, "Small values give heavy tails; +inf is the Gaussian.")
+_stability = _checks.Range("above 0 and at most 2", lambda v: (v > 0) & (v <= 2), "2 is the Gaussian, 1 the Cauchy.")
+_skewness = _checks.Range("in [-1, 1]", lambda v: (v >= -1) & (v <= 1), "0 is symmetric.")
 
 
 @array_noise(sees="element", ranges={"std": _checks.nonnegative}, widen=False)
@@ -127,6 +130,60 @@ def student_t(
     w = jnp.minimum(words_like(key, "student_t", x), jnp.uint32(2**32 - 256))  # radius 0 has no gradient in df
     t = sample.student_t(w, words_like(key, "student_t.angle", x), df)
     return x + scale * jnp.clip(t, -3e38, 3e38).astype(x.dtype)
+
+
+@array_noise(
+    sees="element",
+    options=lambda x, parameterization: _checks.one_of("alpha_stable", "parameterization", parameterization, _FORMS),
+    ranges={"scale": _checks.nonnegative, "alpha": _stability, "beta": _skewness},
+)
+def alpha_stable(
+    key: jax.Array,
+    x: jax.Array,
+    scale: Amount,
+    alpha: Amount,
+    beta: Amount = 0.0,
+    *,
+    parameterization: str = "S1",
+    where: Mask = None,
+    lengths: Mask = None,
+) -> jax.Array:
+    """Additive impulsive noise: ``x + scale * s``, where s has a stable distribution for each element.
+
+    For alpha < 2 the tails fall as ``|s| ** -alpha``: there is no variance, and for alpha <= 1 no mean.
+
+    Args:
+      key: a JAX key.
+      x: floats or uint8/uint16 images of any shape. Results for images are rounded and saturate.
+      scale: the factor of the draws, in the units of x; at least 0, broadcastable to x. 0 is the identity.
+      alpha: the stability, above 0 and at most 2, broadcastable to x. 2 is the Gaussian of standard deviation
+        ``scale * sqrt(2)``, and 1 with beta = 0 the Cauchy distribution. Draws beyond about 1e27, which occur for alpha
+        below 0.4, are clamped to finite values. Traced values are clamped to the range.
+      beta: the skewness, in [-1, 1], broadcastable to x. At 1 only the upper tail is heavy. It has no effect for
+        alpha = 2. Traced values are clamped to the range.
+      parameterization: `'S1'` has the mean 0 for alpha > 1, but for beta other than 0 its location tends to infinity as
+        alpha approaches 1. At alpha = 1 itself it equals `'S0'`, which is continuous in alpha: S0 is S1 minus
+        ``beta * tan(pi * alpha / 2)``. They are the same for beta = 0. Static.
+      where, lengths: padding; x may also be a `noisejax.Padded`.
+
+    Returns:
+      An array of x's shape and dtype.
+
+    References:
+      Chambers, Mallows and Stuck, "A method for simulating stable random variables", JASA 71, 1976. S0 and S1 as in
+      Nolan, "Univariate Stable Distributions", 2020, and in scipy.stats.levy_stable.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, noisejax as nj
+      >>> nj.alpha_stable(jax.random.key(0), jnp.zeros((2, 3)), 0.1, alpha=1.5).shape
+      (2, 3)
+    """
+    alpha, beta = (jnp.asarray(v, jnp.float32) for v in (alpha, beta))
+    w, w2 = words_like(key, "alpha_stable", x), words_like(key, "alpha_stable.size", x)
+    return x + scale * stable(w, w2, alpha, beta, parameterization == "S0").astype(x.dtype)
+
+
+_FORMS = ("S0", "S1")
 
 
 @array_noise(sees="element", ranges={"std": _checks.nonnegative}, widen=False)

@@ -11,21 +11,24 @@ from noisejax import _batch, _checks
 from noisejax._batch import batch_noise
 from noisejax._calls.arguments import arithmetic_amount
 from noisejax._contract import Amount, Hit, Mask, array_noise
+from noisejax._noises.similar import bandwidths, check_similar, similar_partners
 from noisejax._random import sample
 from noisejax._random.stream import along, enter, fold, is_symbolic, words
 from noisejax._sharding import automatic, computed_once, one_per_example
 
 
-@batch_noise(ranges={"alpha": _checks.nonnegative})
+@batch_noise(ranges={"alpha": _checks.nonnegative, "bandwidth": bandwidths})
 def mixup(
     key: jax.Array,
     batch: Any,
     alpha: Amount,
+    bandwidth: Amount | None = None,
     *,
     num_classes: int | None = None,
     mode: str = "example",
     keep: tuple = (),
     pairing: str = "permutation",
+    targets: Any = None,
     shards: int = 1,
 ) -> Any:
     """mixup: each example becomes ``lam * own + (1 - lam) * partner's``, with lam from Beta(alpha, alpha).
@@ -44,12 +47,19 @@ def mixup(
         would be averaged: name it in `keep`, or pass jax.nn.one_hot of it.
       alpha: the parameter of the Beta distribution, at least 0; a scalar, or of shape (B,). 0 is the identity (labels
         still become rows). Traced values below 0 count as 0.
+      bandwidth: for ``pairing='similar'``, and only for it: the standard deviation of the Gaussian kernel, in the units
+        of the targets; at least 0, a scalar, or of shape (B,). inf draws all partners alike, and 0 only equal targets.
       num_classes: the length of the rows; required for integer labels. NumPy labels outside [0, num_classes) raise. On
         a device they become rows of zeros, as the -1 of a missing label should. Static.
       mode: `'example'` draws lam for each example, `'batch'` once, as in the paper. Static.
       keep: the entries to leave unchanged: keys of a dict, positions in a tuple, or field names. Static.
       pairing: `'permutation'` draws the partners. `'roll'` takes the previous example; it is equivalent if the batch is
-        in random order, and it moves less data between devices. Static.
+        in random order, and it moves less data between devices. `'similar'`, for regression (C-Mixup), draws a partner
+        for each example with odds ``exp(-d**2 / (2 * bandwidth**2))``, where d is their targets' distance. As in the
+        authors' code the example may draw itself, which has the odds 1, and one may be drawn by several. The cost is
+        (B / shards)**2 draws and distances in each part. Static.
+      targets: for ``pairing='similar'``, and only for it: the entries that are compared, named as in `keep`, such as 1
+        in a batch (x, y). They are mixed as well. Static.
       shards: the number of equal, consecutive parts of the batch within which partners are drawn. Pass the number of
         devices over which the batch is sharded (or a multiple) to avoid communication. Static.
 
@@ -57,7 +67,8 @@ def mixup(
       A batch of the same structure.
 
     References:
-      Zhang et al., "mixup: beyond empirical risk minimization", ICLR 2018.
+      Zhang et al., "mixup: beyond empirical risk minimization", ICLR 2018. Yao et al., "C-Mixup: improving
+      generalization in regression", NeurIPS 2022 (within a batch, their C-Mixup-batch).
 
     Example:
       >>> import jax, jax.numpy as jnp, noisejax as nj
@@ -66,7 +77,9 @@ def mixup(
       (True, dtype('float32'))
     """
     softened = {name: _batch.soft("mixup", name, leaf, num_classes) for name, leaf in batch.items()}
-    lam, partner = draw_pairs("mixup", key, next(iter(softened.values())), alpha, mode, pairing, shards)
+    check_similar("mixup", pairing, bandwidth, targets)
+    near = None if targets is None else (bandwidth, _batch.named("mixup", "targets", softened, targets))
+    lam, partner = draw_pairs("mixup", key, next(iter(softened.values())), alpha, mode, pairing, shards, near)
     partner = 1 if pairing == "roll" else partner
     return {name: _batch.mix(leaf, lam, _batch.take(leaf, partner, shards)) for name, leaf in softened.items()}
 
@@ -75,6 +88,8 @@ def mixup_pairs(
     key: jax.Array,
     n: int,
     alpha: Amount,
+    bandwidth: Amount | None = None,
+    targets: Any = None,
     *,
     mode: str = "example",
     pairing: str = "permutation",
@@ -85,7 +100,8 @@ def mixup_pairs(
     Args:
       key: a JAX key.
       n: the number of examples. Static.
-      alpha, mode, pairing, shards: as in `mixup`.
+      alpha, bandwidth, mode, pairing, shards: as in `mixup`.
+      targets: for ``pairing='similar'``, and only for it: numbers of shape (n, ...).
 
     Returns:
       lam, float32 in [0, 1] of shape (n,), and partner, int32 indices of shape (n,).
@@ -112,13 +128,26 @@ def mixup_pairs(
     stream = enter("mixup_pairs", key)
     n = _checks.count("mixup_pairs", "n", n, 0, "It is the number of examples, such as len(x).")
     alpha = arithmetic_amount("mixup_pairs", "alpha", alpha, _checks.nonnegative)
-    _check_pairs("mixup_pairs", n, mode, pairing, shards)
-    return _mixup_pairs(stream, n, alpha, mode, pairing, shards)
+    _check_pairs("mixup_pairs", n, mode, pairing, shards, _PAIRINGS)
+    check_similar("mixup_pairs", pairing, bandwidth, targets)
+    near = None
+    if targets is not None:
+        width = arithmetic_amount("mixup_pairs", "bandwidth", bandwidth, bandwidths)
+        _per_batch("mixup_pairs", "bandwidth", width.shape, n)
+        near = width, [_compared(targets, n)]
+    return _mixup_pairs(stream, n, alpha, mode, pairing, shards, near)
+
+
+def _compared(targets: Any, n: int) -> Any:
+    targets = _checks.operand("mixup_pairs", "targets", targets)
+    if targets.shape[:1] != (n,):
+        raise ValueError(f"mixup_pairs: targets must have a leading axis of n={n} examples, got shape {targets.shape}.")
+    return targets
 
 
 @functools.partial(jax.jit, static_argnums=(1, 3, 4, 5), inline=True)
-def _mixup_pairs(key, n, alpha, mode, pairing, shards):
-    return draw_pairs("mixup", key, jnp.zeros(n), alpha, mode, pairing, shards)
+def _mixup_pairs(key, n, alpha, mode, pairing, shards, near):
+    return draw_pairs("mixup", key, jnp.zeros(n), alpha, mode, pairing, shards, near)
 
 
 def blend(
@@ -196,11 +225,14 @@ def _existing(partner: Any, n: int, shards: int) -> Any:
 _weight = _checks.Range("in [0, 1]", lambda v: (v >= 0) & (v <= 1), "It is the weight of the example itself.")
 
 
-def draw_pairs(tag, key, leaf, alpha, mode, pairing, shards) -> tuple[jax.Array, jax.Array]:
-    """Weights from Beta(alpha, alpha), sharded like the examples of leaf, and partners."""
+def draw_pairs(tag, key, leaf, alpha, mode, pairing, shards, near=None) -> tuple[jax.Array, jax.Array]:
+    """Weights from Beta(alpha, alpha), sharded like the examples of leaf, and partners.
+
+    `near` is None, or for similar partners a bandwidth and a list of targets.
+    """
     n = leaf.shape[0]
-    _check_pairs(tag, n, mode, pairing, shards)
-    if pairing == "permutation":
+    _check_pairs(tag, n, mode, pairing, shards, _PAIRINGS[: 2 if near is None else 3])
+    if pairing != "roll":
         _known(tag, n)
     alpha = jnp.asarray(alpha, jnp.float32)
     _per_batch(tag, "alpha", alpha.shape, n)
@@ -213,7 +245,11 @@ def draw_pairs(tag, key, leaf, alpha, mode, pairing, shards) -> tuple[jax.Array,
     # For alpha below 1e-6 all weights are 0 or 1, and the derivative in alpha would overflow.
     drawn = sample.symmetric_beta(w, w2, jnp.maximum(alpha, jnp.float32(1e-6)))
     lam = jnp.where(alpha > 0, drawn, 1)
-    if pairing == "roll":
+    if near is not None:
+        bandwidth = jnp.asarray(near[0], jnp.float32)
+        _per_batch(tag, "bandwidth", bandwidth.shape, n)
+        partner = similar_partners(key, f"{tag}.similar", leaf, bandwidth, near[1], shards)
+    elif pairing == "roll":
         own = jnp.arange(n, dtype=jnp.int32).reshape(shards, n // shards)
         partner = jnp.roll(own, 1, axis=1).reshape(n)
     else:
@@ -221,10 +257,13 @@ def draw_pairs(tag, key, leaf, alpha, mode, pairing, shards) -> tuple[jax.Array,
     return lam, partner
 
 
-def _check_pairs(function: str, n: int, mode, pairing, shards) -> None:
+_PAIRINGS = ("permutation", "roll", "similar")
+
+
+def _check_pairs(function: str, n: int, mode, pairing, shards, pairings: tuple[str, ...]) -> None:
     _checks.short(function, (n,), (0,))
     _checks.one_of(function, "mode", mode, ("example", "batch"))
-    _checks.one_of(function, "pairing", pairing, ("permutation", "roll"))
+    _checks.one_of(function, "pairing", pairing, pairings)
     _parts(function, n, shards)
 
 

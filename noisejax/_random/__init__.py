@@ -17,6 +17,7 @@ Draws from words, from `noisejax._random.sample`; one word each unless noted:
   multiples of 2**-24, so that quantiles beyond that need a word of more bits.
 - ``normal(w, into=x.dtype)``, ``exponential(w)``, ``laplace(w)``.
 - ``student_t(w, w2, df)``, ``symmetric_beta(w, w2, alpha)``: two words. ``poisson(w, mean)``.
+  ``stable.stable(w, w2, alpha, beta, continuous)``.
 - ``integers(w, w2, n)``: two words, uniform on 0, ..., n - 1. ``permutation(key, "tag", n)``.
 
 Every draw fuses into its consumer, does not depend on batch, device or sharding, and keeps x's sharding.

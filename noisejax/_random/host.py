@@ -37,6 +37,14 @@ def host_stream(key: Any) -> HostStream:
     return HostStream(k0, k1, parent.path, parent.generator or "mix")
 
 
+def cpu() -> Any:
+    """A CPU device, or the default device where JAX was told to start without one."""
+    try:
+        return jax.local_devices(backend="cpu")[0]
+    except RuntimeError:
+        return jax.local_devices()[0]
+
+
 def known(function: str, key: Any) -> None:
     """Requires a key whose words the host can read."""
     if isinstance(stream(key).key, Tracer):

@@ -60,6 +60,7 @@ from noisejax.adversarial._certificates.smoothing import (
     smoothed_counts as smoothed_counts,
     smoothed_predict as smoothed_predict,
 )
+from noisejax.adversarial._diversified import odi as odi, ods as ods
 from noisejax.adversarial._losses import (
     classified_as as classified_as,
     cross_entropy as cross_entropy,
@@ -134,6 +135,8 @@ __all__ = [
     "misclassified",
     "ni_fgsm",
     "normalized",
+    "odi",
+    "ods",
     "overfitting_guard",
     "patch_mask",
     "pgd",

@@ -17,6 +17,7 @@ from noisejax.frame._faults import TEXT, Step, fitted_to, makes_missing, steps
 from noisejax.frame._rebuild import mask_frame, rebuilt, with_columns
 from noisejax.frame._run import on_host, progress_of, run
 from noisejax.frame._schema import described, enter_frame
+from noisejax.frame._texts import needs_strings, noisy_texts
 from noisejax.tabular import Schema
 
 Faults = Sequence[tuple[Any, Any]]
@@ -168,6 +169,9 @@ class Table:
             self._strings(step, cells[0], base, numbers)
             return done(len(self.frame))
         noise = fitted_to(self.function, step.noise, step, lambda name: self._conditions(name))
+        if step.texts:
+            noisy_texts(self.function, noise, step.stream(base), cells[0], numbers, self.extend)
+            return done(len(self.frame))
         key = step.stream(base)
         given = {"rows": None if step.whole is not None else numbers, "size": size, "done": done}
         if step.rows:
@@ -243,11 +247,7 @@ class Table:
 
     def _strings(self, step: Step, cells: Cells, base: Any, numbers: np.ndarray) -> None:
         fault = step.noise.function
-        if cells.kind not in ("text", "dictionary"):
-            raise TypeError(
-                f"{self.function}: {fault.__name__} is for strings, and the column {cells.name!r} has the dtype "
-                f"{cells.series.dtype}. For numbers use nj.tabular.digit, or cast the column."
-            )
+        needs_strings(self.function, fault.__name__, cells)
         null = np.zeros(cells.n, bool) if cells.null is None else cells.null
         noise = fitted_to(self.function, step.noise, step, self._conditions)
         given = {**noise.amounts, **dict(noise.options)}

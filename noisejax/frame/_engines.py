@@ -14,10 +14,10 @@ from noisejax import _checks
 from noisejax._combinators.compose import reads_batch
 from noisejax._noise import Noise, Run
 from noisejax._random import host
+from noisejax._random.host import cpu
 from noisejax._random.stream import Stream
 from noisejax.frame._corrupt import Faults, Table
 from noisejax.frame._faults import check_faults, needs_all_rows
-from noisejax.frame._run import cpu
 from noisejax.tabular import Schema
 
 

@@ -58,6 +58,12 @@ class Step:
         return hasattr(self.noise.function, "__strings__")
 
     @property
+    def texts(self) -> bool:
+        """Whether it is a noise of texts, or a combination of such noises."""
+        named = (getattr(part.function, "__module__", "") for part in _walk(self.noise) if isinstance(part, Noise))
+        return any(name.startswith("noisejax.text.") for name in named)
+
+    @property
     def rows(self) -> bool:
         """Whether values move between rows, so that their dtype does not matter."""
         if self.noise.function not in (tabular.permute_rows, tabular.duplicate):

@@ -14,16 +14,9 @@ from noisejax._calls.fitted import is_fitted
 from noisejax._calls.replay import HITS
 from noisejax._combinators.masks import changed
 from noisejax._noise import Noise, Run
+from noisejax._random.host import cpu
 from noisejax._random.stream import Stream
 from noisejax.frame._faults import On
-
-
-def cpu() -> Any:
-    """A CPU device, or the default device where JAX was told to start without one."""
-    try:
-        return jax.local_devices(backend="cpu")[0]
-    except RuntimeError:
-        return jax.local_devices()[0]
 
 
 @contextlib.contextmanager

@@ -43,6 +43,7 @@ from noisejax.optim._rounding import (
     stochastic_rounding as stochastic_rounding,
 )
 from noisejax.optim._sharpness import asam as asam, awp as awp, gsam as gsam, sam as sam
+from noisejax.optim._shrink import shrink_and_perturb as shrink_and_perturb
 from noisejax.optim._streams import NoiseState as NoiseState
 from noisejax.optim._trainable import trainable as trainable
 
@@ -68,6 +69,7 @@ __all__ = [
     "preconditioned_sgld",
     "sam",
     "sgld",
+    "shrink_and_perturb",
     "stochastic_round",
     "stochastic_rounding",
     "trainable",

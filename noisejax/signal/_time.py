@@ -73,7 +73,7 @@ def displaced(x: jax.Array, shift: jax.Array, number: jax.Array, axis: int, orde
     return Moved(between, jnp.broadcast_to(time, tuple(n if a in (0, axis) else 1 for a, n in enumerate(x.shape))))
 
 
-@array_noise(options=_order_options("jitter_time"), ranges={"std": _checks.nonnegative})
+@array_noise(options=_order_options("jitter_time"), moves=True, ranges={"std": _checks.nonnegative})
 def jitter_time(
     key: jax.Array,
     x: jax.Array,
@@ -129,7 +129,7 @@ def _clock_options(x, order, kind, **_) -> None:
 _ppm = _checks.Range("finite", lambda v: abs(v) < np.inf, "It is in parts per million; 0 is the identity.")
 
 
-@array_noise(options=_clock_options, ranges={"ppm": _ppm, "start": _ppm})
+@array_noise(options=_clock_options, moves=True, ranges={"ppm": _ppm, "start": _ppm})
 def clock_drift(
     key: jax.Array,
     x: jax.Array,
@@ -195,7 +195,7 @@ def _segment_options(x, segments, shortest, axis, **_) -> None:
         )
 
 
-@array_noise(_checks.numbers, options=_segment_options, ranges={"rate": _checks.rate}, widen=False)
+@array_noise(_checks.numbers, options=_segment_options, ranges={"rate": _checks.rate}, widen=False, moves=True)
 def permute_segments(
     key: jax.Array,
     x: jax.Array,
@@ -281,7 +281,7 @@ def _triples(x, axis, **_) -> None:
     if x.ndim < 2 or axis == x.ndim - 1 or x.shape[-1] % 3:
         raise ValueError(
             f"rotate3: the last axis of x must hold triples of channels, such as x, y and z of a sensor, got shape "
-            f"{x.shape} with time along axis {axis}. Choose those channels: nj.on_columns."
+            f"{x.shape} with time along axis {axis}. Slice them: x[..., :3]."
         )
 
 

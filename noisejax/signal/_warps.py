@@ -98,7 +98,7 @@ def _curve(key, function: str, x, std, axis: int, knots: int, mode: str, number:
     return 1 + jnp.asarray(std, jnp.float32) * spline(values, share, axis)
 
 
-@array_noise(options=_knot_options("time_warp"), ranges={"std": _checks.nonnegative})
+@array_noise(options=_knot_options("time_warp"), moves=True, ranges={"std": _checks.nonnegative})
 def time_warp(
     key: jax.Array,
     x: jax.Array,

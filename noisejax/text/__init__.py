@@ -18,6 +18,10 @@ from noisejax.text._encodings import mojibake as mojibake, whitespace as whitesp
 from noisejax.text._glyphs import case as case, homoglyph as homoglyph, ocr as ocr
 from noisejax.text._graphemes import Graphemes as Graphemes
 from noisejax.text._keyboard import keyboard as keyboard
+from noisejax.text._learnt.edits import edits as edits
+from noisejax.text._learnt.fit import fit_edits as fit_edits
+from noisejax.text._learnt.model import Edit as Edit, EditModel as EditModel
+from noisejax.text._strings import OnStrings as OnStrings, on_strings as on_strings
 from noisejax.text._tokens.single import (
     delete_tokens as delete_tokens,
     mask_tokens as mask_tokens,
@@ -36,8 +40,11 @@ from noisejax.text._words.table import Misspellings as Misspellings, misspelling
 
 __all__ = [
     "Alignment",
+    "Edit",
+    "EditModel",
     "Graphemes",
     "Misspellings",
+    "OnStrings",
     "SpanLengths",
     "Spans",
     "alignment",
@@ -46,7 +53,9 @@ __all__ = [
     "delete",
     "delete_tokens",
     "drop_words",
+    "edits",
     "encode",
+    "fit_edits",
     "graphemes",
     "homoglyph",
     "insert",
@@ -56,6 +65,7 @@ __all__ = [
     "misspellings",
     "mojibake",
     "ocr",
+    "on_strings",
     "repeat",
     "replace_tokens",
     "span_lengths",

@@ -40,7 +40,7 @@ def encode(
       >>> nj.text.decode(text)
       ['naïve', '日本']
     """
-    strings = _strings("encode", strings)
+    strings = strings_of("encode", strings)
     _check_alphabet("encode", alphabet)
     if isinstance(dtype, (jax.Array, np.ndarray, np.generic)) or np.dtype(_dtype(dtype)) not in (np.uint8, np.uint32):
         raise ValueError(f"encode: dtype must be uint8 or uint32, got {_checks.shown(dtype)}.")
@@ -137,7 +137,7 @@ def graphemes(strings: Sequence[str]) -> Graphemes:
       >>> nj.text.decode(text, alphabet=alphabet) == strings
       True
     """
-    return Graphemes.of(*code_points("graphemes", _strings("graphemes", strings)))
+    return Graphemes.of(*code_points("graphemes", strings_of("graphemes", strings)))
 
 
 def _check_alphabet(function: str, alphabet: Any) -> None:
@@ -153,20 +153,19 @@ def _dtype(given: Any) -> Any:
         return np.object_
 
 
-def _strings(function: str, strings: Any) -> list[str]:
+def strings_of(function: str, strings: Any, name: str = "strings") -> list[str]:
+    """A list of strings, at least one."""
     if isinstance(strings, (str, bytes)):
-        raise TypeError(
-            f"{function}: strings must be a sequence of strings, got a single one. Write [{strings!r:.40}]."
-        )
+        raise TypeError(f"{function}: {name} must be a sequence of strings, got a single one. Write [{strings!r:.40}].")
     if isinstance(strings, (Mapping, Set, type, jax.Array)) or not isinstance(strings, Iterable):
-        raise TypeError(f"{function}: strings must be a sequence of strings, got {_checks.shown(strings)}.")
+        raise TypeError(f"{function}: {name} must be a sequence of strings, got {_checks.shown(strings)}.")
     strings = list(strings)
     if not strings:
-        raise ValueError(f"{function}: strings must hold at least one string, got none.")
+        raise ValueError(f"{function}: {name} must hold at least one string, got none.")
     for number, string in enumerate(strings):
         if not isinstance(string, str):
             raise TypeError(
-                f"{function}: strings must hold strings, got a {type(string).__name__} at position {number}: "
+                f"{function}: {name} must hold strings, got a {type(string).__name__} at position {number}: "
                 f"{string!r:.40}. Replace missing values first."
             )
     return strings

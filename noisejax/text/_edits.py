@@ -14,6 +14,7 @@ from noisejax._padded import Padded
 from noisejax._random.stream import multiply_wide, words_like
 
 INTEGERS: tuple[str, ...] = ("integers",)
+SPACES = " \t\n\r\xa0"
 OF = ("eligible", "all")  # what a rate counts
 
 
@@ -62,15 +63,15 @@ def emit(x: Padded, slots: list[Slot], capacity: int | None = None) -> Moved:
     source = jnp.full(values.shape, -1, jnp.int32)
     for slot in slots:
         where = jnp.where(slot.used, place, capacity)
-        values = _written(values, where, slot.values)
+        values = written(values, where, slot.values)
         if slot.source is not None:
-            source = _written(source, where, slot.source)
+            source = written(source, where, slot.source)
         place = place + slot.used.astype(jnp.int32)
     lengths = jnp.minimum(total, capacity)
     return Moved(Padded(values, lengths, x.lost + (total - lengths)), source)
 
 
-def _written(onto: jax.Array, place: jax.Array, entries: jax.Array) -> jax.Array:
+def written(onto: jax.Array, place: jax.Array, entries: jax.Array) -> jax.Array:
     """Entries written at places along the last axis; places beyond it are dropped."""
 
     def write(onto, place, entries):
@@ -94,6 +95,11 @@ def following(x: jax.Array) -> jax.Array:
 def preceding(x: jax.Array) -> jax.Array:
     """The entry before each along the last axis; 0 at the start."""
     return lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0)] * (x.ndim - 1) + [(1, -1, 0)]) if x.shape[-1] else x
+
+
+def blank(codes: jax.Array) -> jax.Array:
+    """Where code points are spaces, tabs, line breaks and non-breaking spaces, which separate words."""
+    return jnp.isin(codes, jnp.asarray([*map(ord, SPACES)], codes.dtype))
 
 
 def places(x: jax.Array) -> jax.Array:

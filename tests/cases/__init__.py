@@ -17,12 +17,14 @@ CHOSEN = {
     "gaussian_noise",
     "fog",
     "motion_blur",
+    "rotate",
+    "elastic",
     "bias",
     "stuck",
     "bursts-hold",
     "time_warp",
 }
-LARGE = ("noisejax.image._corruptions", "noisejax.signal._")
+LARGE = ("noisejax.image._corruptions", "noisejax.image._geometry", "noisejax.signal._")
 SIGNALS = {"colored", "freq_mask", "gaussian_snr", "time_mask"}
 
 

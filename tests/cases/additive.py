@@ -17,6 +17,14 @@ CASES = [
         df=(3.0, 3.0, np.inf),
         reference=lambda scale: stats.t(3, scale=scale),
     ),
+    row(
+        nj.alpha_stable,
+        "alpha",
+        scale=(0.3, 0.0, 0.3),
+        alpha=(1.0, 1.0, 1.7),
+        beta=(0.0, 0.5, -0.5),
+        reference=lambda scale: stats.cauchy(scale=scale),
+    ),
     additive(nj.speckle, "std", reference=None),
     additive(nj.shot, "photons", (20.0, np.inf, 300.0), x=pictures, differentiable=False, heavy=True, reference=None),
 ]

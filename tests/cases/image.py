@@ -11,6 +11,7 @@ corruption = functools.partial(
     row, x=pictures, elementwise=False, differentiable=False, unit=True, severity=(2.5, 0.0, 1.0)
 )
 region = functools.partial(masking, x=pictures, elementwise=False)
+geometric = functools.partial(row, x=pictures, elementwise=False)
 
 _CLEAN = pictures((2, 16, 16, 3))
 _GRAIN = np.random.default_rng(10).normal(size=_CLEAN.shape).astype(np.float32)
@@ -45,6 +46,26 @@ CASES = [
     corruption(nj.image.elastic_transform, "severity", heavy=True),
     corruption(nj.image.pixelate, "severity", draws=False, heavy=True, measures=True),
     corruption(nj.image.jpeg_compression, "severity", draws=False, heavy=True, measures=True),
+    geometric(nj.image.pixel_shift, "pixels", pixels=(3.0, 0.0, 5.0), integers=True),
+    geometric(nj.image.translate, "pixels", pixels=(2.5, 0.0, 1.2)),
+    geometric(nj.image.rotate, "degrees", degrees=(30.0, 0.0, 12.0)),
+    geometric(nj.image.rotate, "degrees", degrees=(30.0, 0.0, 90.0), order=0, integers=True, note="labels"),
+    geometric(nj.image.rotate, "degrees", degrees=(30.0, 0.0, 12.0), order=3, fill="mirror", note="cubic"),
+    geometric(nj.image.shear, "degrees", degrees=(20.0, 0.0, 5.0), fill="constant", value=0.5),
+    geometric(nj.image.scale, "amount", amount=(0.4, 0.0, 0.1), fill="wrap"),
+    geometric(nj.image.perspective, "amount", amount=(0.5, 0.0, 0.2), fill="reflect"),
+    geometric(nj.image.elastic, "alpha", alpha=(9.0, 0.0, 4.0), sigma=2.0),
+    geometric(nj.image.thin_plate, "std", std=(1.5, 0.0, 0.7)),
+    row(
+        nj.image.raw_sensor,
+        "photons",
+        x=pictures,
+        unit=True,
+        differentiable=False,
+        photons=(97.0, np.inf, 50.0),
+        read_std=2.0,
+        gain=1.0,
+    ),
     row(
         nj.image.sensor,
         "strength",

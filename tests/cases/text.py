@@ -8,6 +8,9 @@ import numpy as np
 
 import noisejax as nj
 from cases.padded import PaddedCase
+from noisejax.text._learnt.align import pair_of
+from noisejax.text._learnt.channel import channel_of
+from noisejax.text._learnt.fit import assembled
 
 LETTERS = np.array([97, 98, 32, 99, 32, 233, 0x456, 109], np.uint32)  # of every kind that a fault looks for
 
@@ -44,12 +47,21 @@ MOST = between(lambda n: n, lambda n: 4 * n)
 ANY = between(lambda n: 0 * n, lambda n: 2 * n)
 
 
-def text(function: Callable, check: Callable, rate: float = 0.4, note: str = "", **options: Any) -> TextCase:
-    amounts = {"rate": rate, **{name: options.pop(name) for name in ("table",) if name in options}}
+def text(function: Callable, check: Callable, rate: float | None = 0.4, note: str = "", **options: Any) -> TextCase:
+    amounts = {"rate": rate, **{name: options.pop(name) for name in ("table", "model") if name in options}}
+    if rate is None:
+        del amounts["rate"]
     return TextCase(function, check, amounts, options, shape=(8, 48), note=note)
 
 
 MISSPELT = nj.text.misspellings({"a": ["aa"], "b": ["d"], "c": ["cd"], "ab": ["ba", "a"], "éі": ["é"]})
+
+
+def learnt() -> nj.text.EditModel:
+    """A model of edits as `fit_edits` makes it, without the simulation that finds the scale of its rates."""
+    channel = channel_of([pair_of(*pair) for pair in [("a b", "ab"), ("ab c", "b c"), ("bа", "b"), ("c", "c a")] * 5])
+    return assembled(channel, np.array([0.5, 1.5]), np.array([0.5, 0.5]), 1.0, np.ones(2, np.float32))
+
 
 TEXT = [
     text(nj.text.typos, ANY),
@@ -65,6 +77,7 @@ TEXT = [
     text(nj.text.whitespace, ANY),
     text(nj.text.mojibake, MOST, mode="element"),
     text(nj.text.misspell, ANY, table=MISSPELT),
+    text(nj.text.edits, ANY, rate=None, model=learnt()),
     text(nj.text.drop_words, FEWER),
     text(nj.text.mask_tokens, SAME, mask_id=1, vocab_size=2000),
     text(nj.text.span_mask, SAME, mask_id=1, vocab_size=2000),

@@ -116,7 +116,7 @@ def jpeg_compression(
     return seen.finish(each(coded, seen))
 
 
-@array_noise(_checks.images, **settings("elastic_transform", least=lambda table: 6))
+@array_noise(_checks.images, moves=True, **settings("elastic_transform", least=lambda table: 6))
 def elastic_transform(
     key: jax.Array, x: jax.Array, severity: Amount, *, table: str = "imagenet", where: Mask = None, lengths: Mask = None
 ) -> jax.Array:

@@ -15,8 +15,14 @@ from jax import lax
 from noisejax import _checks
 from noisejax._checks import Amount, Mask
 from noisejax._contract import saturate
-from noisejax._random.stream import along
 from noisejax.image._corruptions.tables import NAMES, TABLES
+from noisejax.image._pictures import (
+    check_shape,
+    check_unit,
+    each_picture,
+    of_examples as of_examples,
+    unit as unit,
+)
 
 SEVERITY = _checks.Range(
     "in [0, 5]", lambda v: (v >= 0) & (v <= 5), "0 is the identity, and 1 to 5 are the published levels."
@@ -30,7 +36,7 @@ def settings(name: str, colour: bool = False, least: Callable[[str], int] | None
 
     def options(x, table, **_) -> None:
         _checks.one_of(name, "table", table, NAMES)
-        _check_shape(name, x, (3,) if colour else (1, 3))
+        check_shape(name, x, (3,) if colour else (1, 3))
         smallest = 1 if least is None else least(table)
         if min(x.shape[-3:-1]) < smallest:
             raise ValueError(
@@ -42,34 +48,6 @@ def settings(name: str, colour: bool = False, least: Callable[[str], int] | None
         check_unit(name, x, where)
 
     return {"options": options, "host": host, "ranges": {"severity": SEVERITY}, "widen": False}
-
-
-def _check_shape(name: str, x, channels: tuple[int, ...]) -> None:
-    wanted = " or ".join(map(str, channels))
-    if x.ndim < 3 or x.shape[-1] not in channels:
-        hint = (
-            "Move the channels last: jnp.moveaxis(x, -3, -1)."
-            if x.ndim > 2 and x.shape[-3] in channels
-            else (
-                "Split off an alpha channel first."
-                if x.ndim > 2 and x.shape[-1] == 4
-                else "Add or repeat the channel axis."
-            )
-        )
-        raise ValueError(f"{name}: x must be pictures (..., H, W, C) with C = {wanted}, got shape {x.shape}. {hint}")
-
-
-def check_unit(name: str, x: np.ndarray, where: np.ndarray | jax.Array | None = None) -> None:
-    """Refuses floats that are grey levels. Values near [0, 1] pass, as noise may have moved them."""
-    if x.dtype.kind in "ui" or not x.size or isinstance(where, jax.Array):
-        return
-    values = np.asarray(x, np.float32)
-    seen = np.isfinite(values) if where is None else np.isfinite(values) & where
-    largest = np.max(np.abs(values), where=seen, initial=0)
-    if largest > 2:
-        raise ValueError(
-            f"{name}: x of {x.dtype} must lie in [0, 1], got {largest:g}. Divide grey levels by 255, or pass uint8."
-        )
 
 
 class Pictures(NamedTuple):
@@ -88,11 +66,6 @@ class Pictures(NamedTuple):
         """The result, clipped and rounded once; the pictures themselves at severity 0."""
         scaled = jnp.clip(values, 0, 1) * np.float32(unit(self.given.dtype))
         return jnp.where(self.severity > 0, saturate(scaled, self.given.dtype), self.given)
-
-
-def unit(dtype) -> int:
-    """The value of white."""
-    return int(jnp.iinfo(dtype).max) if jnp.issubdtype(dtype, jnp.integer) else 1
 
 
 def pictures(name: str, x: jax.Array, severity: Amount, where: Mask) -> Pictures:
@@ -169,47 +142,5 @@ def branches(functions: Sequence[Callable], level: jax.Array, *args) -> jax.Arra
 
 
 def each(function: Callable, seen: Pictures, *draws: jax.Array, shared: tuple[jax.Array, ...] = ()) -> jax.Array:
-    """``function(picture, severity, *draws, *shared)`` for every picture; draws have the leading axes of the pictures.
-
-    On a CPU the pictures are worked on one after the other, so that one picture stays in the cache, and a severity
-    picks one branch for each. Elsewhere, and where the batch may be sharded over a mesh, they are worked on at once.
-    """
-    x, severity = seen.values, seen.severity
-    if x.ndim == 3:
-        return function(x, severity.reshape(()), *draws, *shared)
-    lead = x.shape[:-3]
-    if len(lead) > 1:
-        x, *flat = (v.reshape(-1, *v.shape[len(lead) :]) for v in (x, *draws))
-        draws = tuple(flat)
-    if seen.scalar:
-        mapped, constant = (x, *draws), (severity, *shared)
-    else:
-        own = jnp.broadcast_to(severity, (*lead, 1, 1, 1)).reshape(-1)
-        mapped, constant = (x, own, *draws), shared
-
-    def one(mapped, constant):
-        if seen.scalar:
-            (image, *draws), (own, *shared) = mapped, constant
-        else:
-            (image, own, *draws), shared = mapped, constant
-        return function(image, own, *draws, *shared)
-
-    def one_by_one(mapped, constant):
-        return lax.map(lambda mapped: one(mapped, constant), mapped)
-
-    at_once: Any = jax.vmap(one, (0, None))
-    mesh = jax.sharding.get_abstract_mesh()
-    if mesh.empty:
-        found = lax.platform_dependent(mapped, constant, cpu=one_by_one, default=at_once)
-    elif mesh.explicit_axes:  # gathers have no rule for explicit axes
-        laid_out: Any = jax.sharding.auto_axes(at_once, out_sharding=jax.typeof(x).sharding)
-        found = laid_out(mapped, constant)
-    else:
-        found = at_once(mapped, constant)
-    return found.reshape(*lead, *found.shape[1:])
-
-
-def of_examples(x: jax.Array, *shape: int) -> dict[str, Any]:
-    """Arguments of `words` for a draw of its own shape for every picture, sharded as the batch is."""
-    like = along(x, range(x.ndim - 3))
-    return {**like, "shape": (*like["shape"][:-3], *(shape or (1, 1, 1)))}
+    """``function(picture, severity, *draws, *shared)`` for every picture."""
+    return each_picture(function, seen.values, (seen.severity,), draws, shared)

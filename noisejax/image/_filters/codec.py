@@ -39,7 +39,8 @@ def rounded(x: jax.Array) -> jax.Array:
 
 def compressed(x: jax.Array, quality: jax.Array, rounding: Callable = rounded) -> jax.Array:
     """One picture (H, W, C) in [0, 255] after JPEG compression with halved chroma; quality is a scalar in [1, 100]."""
-    scale = jnp.where(quality < 50, jnp.floor(5000 / jnp.maximum(quality, 1)), 200 - 2 * quality)
+    lower = rounding(5000 / jnp.maximum(quality, 1) - np.float32(0.5))  # the integer below, as libjpeg divides
+    scale = jnp.where(quality < 50, lower, 200 - 2 * quality)
     height, width, channels = x.shape
     grey = jnp.pad(rounding(x), ((0, -height % 16), (0, -width % 16), (0, 0)), mode="edge")
     if channels == 1:
@@ -75,7 +76,7 @@ def _doubled(x: jax.Array, axis: int) -> jax.Array:
 
 def _blocks(plane: jax.Array, table: np.ndarray, scale: jax.Array, rounding: Callable) -> jax.Array:
     """A plane after the quantization of its cosine transform in blocks of 8 by 8."""
-    steps = jnp.clip(jnp.floor((table * scale + 50) / 100), 1, 255)
+    steps = jnp.clip(rounding(table * scale / 100), 1, 255)
     height, width = plane.shape
 
     def transform(x, matrix):

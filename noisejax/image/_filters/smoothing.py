@@ -35,11 +35,11 @@ def gaussian_matrix(n: int, std: jax.Array, most: int, truncate: float = 4.0) ->
 
     i = np.arange(n, dtype=np.float32)
     inside = weight(np.abs(i[:, None] - i[None, :]))
-    beyond = np.arange(1, most + 1, dtype=np.float32)
-    total = weight(np.float32(0)) + 2 * weight(beyond).sum()
-    # What lies beyond an edge has the value of the edge.
-    distance = i[:, None] + beyond[None, :]
-    tail = jnp.where(distance <= most, weight(distance), 0).sum(1)
+    # What lies beyond an edge has the value of the edge: the weights at all larger distances, from the smallest on.
+    beyond = weight(np.arange(max(most, n) + 1, dtype=np.float32))
+    sums = jnp.cumsum(beyond[::-1])[::-1]
+    tail = sums[1 : n + 1]
+    total = 2 * sums[0] - beyond[0]
     inside = inside.at[:, 0].add(tail).at[:, n - 1].add(tail[::-1])
     return inside / total
 
@@ -95,21 +95,8 @@ def by_disk(x: jax.Array, radius: float, alias: float) -> jax.Array:
     offsets = np.arange(-half, half + 1)
     tops = np.floor(np.sqrt(radius**2 - offsets**2)).astype(np.int32)
     area = int((2 * tops + 1).sum())
-    tall, wide = height + 2 * pad, width + 2 * pad
-    sums = jnp.pad(jnp.cumsum(padded.reshape(height + 2 * edge, -1), 0), ((1, 0), (0, 0)))
-
-    def add(total, column):
-        across, top = column
-        after = lax.dynamic_slice(sums, (half + top + 1, across * channels), (tall, wide * channels))
-        before = lax.dynamic_slice(sums, (half - top, across * channels), (tall, wide * channels))
-        return total + (after - before), None
-
-    columns = (jnp.arange(2 * half + 1, dtype=jnp.int32), jnp.asarray(tops))
-    zeros = jnp.zeros_like(padded[:tall, :wide]).reshape(tall, -1)
-    disk = lax.scan(add, zeros, columns)[0].reshape(tall, wide, channels)
     weights = (soft / np.sqrt(area)).astype(np.float32)
-    disk = jnp.asarray(sum(w * disk[n : n + height] for n, w in enumerate(weights)))
-    disk = jnp.asarray(sum(w * disk[:, n : n + width] for n, w in enumerate(weights)))
+    disk = _over_columns(padded, jnp.asarray(tops), weights)
 
     rest = _at_the_ends(radius, soft, edge)
     if not len(rest):
@@ -122,6 +109,46 @@ def by_disk(x: jax.Array, radius: float, alias: float) -> jax.Array:
 
     taps = (*jnp.asarray(rest[:, :2].astype(np.int32)).T, jnp.asarray(rest[:, 2].astype(np.float32)))
     return lax.scan(correct, disk.reshape(height, -1), taps)[0].reshape(x.shape)
+
+
+def soft_disk(x: jax.Array, radius: jax.Array, alias: jax.Array, largest: int) -> jax.Array:
+    """The blur of one picture (H, W, C) by a disk of a traced radius up to `largest`, softened by a small Gaussian.
+
+    The Gaussian has three taps along each axis, or five above a radius of 8.
+    """
+    edge = largest + 2
+    padded = jnp.pad(x, ((edge, edge), (edge, edge), (0, 0)), mode="reflect")
+    squared = radius * radius - np.arange(-largest, largest + 1, dtype=np.float32) ** 2
+    tops = jnp.floor(jnp.sqrt(jnp.maximum(squared, 0)) + np.float32(1e-4))
+    tops = jnp.where(squared >= 0, tops, -1).astype(jnp.int32)
+    area = jnp.where(tops >= 0, 2 * tops + 1, 0).sum().astype(jnp.float32)
+    distance = np.arange(-2, 3, dtype=np.float32)
+    weights = jnp.exp(-0.5 * (distance / jnp.maximum(alias, np.float32(1e-3))) ** 2)
+    weights = jnp.where((np.abs(distance) < 2) | (radius > 8), weights, 0)
+    return _over_columns(padded, tops, weights / (weights.sum() * jnp.sqrt(area)))
+
+
+def _over_columns(padded: jax.Array, tops: jax.Array, weights: Any) -> jax.Array:
+    """Sums over columns of 2 tops + 1 pixels, an odd number of them, and then over a small separable kernel.
+
+    No column is counted whose top is negative. The result is smaller than the padded picture by what it reads.
+    """
+    half, pad = len(tops) // 2, len(weights) // 2
+    wide, tall = (n - 2 * half for n in (padded.shape[1], padded.shape[0]))
+    height, width, channels = tall - 2 * pad, wide - 2 * pad, padded.shape[2]
+    sums = jnp.pad(jnp.cumsum(padded.reshape(padded.shape[0], -1), 0), ((1, 0), (0, 0)))
+
+    def add(total, column):
+        across, top = column
+        after = lax.dynamic_slice(sums, (half + top + 1, across * channels), (tall, wide * channels))
+        before = lax.dynamic_slice(sums, (half - top, across * channels), (tall, wide * channels))
+        return total + jnp.where(top >= 0, after - before, 0), None
+
+    columns = (jnp.arange(2 * half + 1, dtype=jnp.int32), tops)
+    zeros = jnp.zeros_like(padded[:tall, :wide]).reshape(tall, -1)
+    disk = lax.scan(add, zeros, columns)[0].reshape(tall, wide, channels)
+    disk = jnp.asarray(sum(weights[n] * disk[n : n + height] for n in range(2 * pad + 1)))
+    return jnp.asarray(sum(weights[n] * disk[:, n : n + width] for n in range(2 * pad + 1)))
 
 
 def _at_the_ends(radius: float, soft: np.ndarray, edge: int) -> np.ndarray:

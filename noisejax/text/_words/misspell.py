@@ -13,6 +13,7 @@ from noisejax.text._edits import (
     INTEGERS,
     OF,
     Slot,
+    blank,
     check_integers,
     check_shape,
     emit,
@@ -22,6 +23,7 @@ from noisejax.text._edits import (
     places,
     preceding,
 )
+from noisejax.text._words.buckets import matches
 from noisejax.text._words.split import Words, at, hashes, split
 from noisejax.text._words.table import Misspellings, shipped
 
@@ -116,12 +118,10 @@ def misspell(
 def _found(words: Words, table: Misspellings) -> tuple[jax.Array, jax.Array]:
     """The misspellings of the word of each character, as a range; a count of 0 for none."""
     first, second = hashes(words, jnp.asarray(table.salt))
-    buckets, width = table.keys.shape
-    bucket = (first >> jnp.uint32(33 - buckets.bit_length())).astype(jnp.int32)
-    start = count = jnp.zeros(bucket.shape, jnp.int32)
-    for column in range(width):
+    start = count = jnp.zeros(first.shape, jnp.int32)
+    for bucket, column, same in matches(table.keys, first, second):
         number = pick(table.count[:, column], bucket)
-        same = (pick(table.keys[:, column], bucket) == second) & (number > 0)
+        same = same & (number > 0)
         start = jnp.where(same, pick(table.start[:, column], bucket), start)
         count = jnp.where(same, number, count)
     return start, count
@@ -156,8 +156,8 @@ def drop_words(key: jax.Array, x: Padded, rate: Amount, words: Amount | None = N
     check_integers("drop_words", x.values)
     drawn = words_like(key, "drop_words", x.values)
     if words is None:
-        space = jnp.isin(x.values, jnp.asarray([0x20, 0x09, 0x0A, 0x0D, 0xA0], x.values.dtype))
-        begins = ~space & ~preceding(~space) & x.mask
+        inside = ~blank(x.values)
+        begins = inside & ~preceding(inside) & x.mask
         owner = jax.lax.cummax(jnp.where(begins, places(x.values), -1), axis=x.values.ndim - 1)
     else:
         owner = numbers_of_words(words, x.values)

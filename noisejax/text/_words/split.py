@@ -55,18 +55,42 @@ def at(values: jax.Array, index: jax.Array) -> jax.Array:
 
 
 def hashes(words: Words, salt: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Two hashes of the word that each character belongs to.
+    """Two hashes of the word that each character belongs to."""
+    return ranged(running(words.small, words.inside, salt), words.first, words.last)
 
-    A hash is a polynomial in the mixed letters, and so a difference of two running sums.
+
+class Running(NamedTuple):
+    """Running sums of the mixed characters of a text, one for each base, from which `ranged` takes hashes."""
+
+    totals: tuple[jax.Array, ...]
+    rank: jax.Array | None  # the power of each character; None for its place
+
+
+def running(codes: jax.Array, inside: jax.Array, salt: jax.Array, rank: jax.Array | None = None) -> Running:
+    """A hash is a polynomial in the mixed characters, and so a difference of two running sums.
+
+    Args:
+      codes: uint32.
+      inside: the characters that count.
+      rank: how many of those are before each character; None if a string has no others in between.
     """
-    size, found = words.small.shape[-1], []
-    letter = mixed(words.small ^ salt)
+    letter, totals = mixed(codes ^ salt), []
     for base in _BASES:
-        powers, inverses = _powers(size, base)
-        total = lax.cumsum(jnp.where(words.inside, letter * _broadcast(powers, letter), 0), axis=letter.ndim - 1)
-        total = lax.optimization_barrier(total)
-        before = jnp.where(words.first > 0, at(total, words.first - 1), 0)
-        found.append(mixed((at(total, words.last) - before) * at(_broadcast(inverses, letter), words.first)))
+        powers = _powers(codes.shape[-1], base)[0]
+        powers = _broadcast(powers, letter) if rank is None else pick(powers, rank)
+        total = lax.cumsum(jnp.where(inside, letter * powers, 0), axis=letter.ndim - 1)
+        totals.append(lax.optimization_barrier(total))
+    return Running(tuple(totals), rank)
+
+
+def ranged(sums: Running, first: jax.Array, last: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Two hashes of the characters at the places from `first` to `last`, of which the first one counts."""
+    found, size = [], sums.totals[0].shape[-1]
+    for base, total in zip(_BASES, sums.totals, strict=True):
+        before = jnp.where(first > 0, at(total, first - 1), 0)
+        inverses = _broadcast(_powers(size, base)[1], total)
+        start = first if sums.rank is None else at(sums.rank, first)
+        found.append(mixed((at(total, last) - before) * at(inverses, start)))
     return found[0], found[1]
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from noisejax import _checks
 from noisejax._calls.fitted import Fitted
-from noisejax.text._words.split import host_hashes
+from noisejax.text._words.buckets import buckets
 
 _GROWTH = 8
 
@@ -123,23 +123,16 @@ def _checked(pairs: Any) -> dict[str, tuple[str, ...]]:
 
 
 def _table(known: Mapping[str, tuple[str, ...]]) -> Misspellings:
-    bits = max(len(known).bit_length() + 1, 1)
-    for salt in range(1, 100):
-        buckets: dict[int, dict[int, str]] = {}
-        for word in known:
-            first, second = host_hashes(word, salt)
-            buckets.setdefault(first >> (32 - bits), {}).setdefault(second, word)
-        if sum(map(len, buckets.values())) == len(known):  # no two words have the same bucket and key
-            break
-    width = max(map(len, buckets.values()))
-    keys, start, count = (np.zeros((2**bits, width), dtype) for dtype in (np.uint32, np.int32, np.int32))
+    salt, count_of_buckets, found = buckets(known)
+    width = max(map(len, found.values()))
+    keys, start, count = (np.zeros((count_of_buckets, width), dtype) for dtype in (np.uint32, np.int32, np.int32))
     parts, letters = [], []
-    for bucket, words in buckets.items():
+    for bucket, words in found.items():
         for column, (key, word) in enumerate(words.items()):
             keys[bucket, column], start[bucket, column] = key, len(parts)
             count[bucket, column] = len(known[word])
             for other in known[word]:
-                kept, taken, part = _difference(word, other)
+                kept, taken, part = difference(word, other)
                 parts.append((kept, taken, len(part), len(letters)))
                 letters += part
     kept, taken, given, place = np.array(parts, np.int32).T
@@ -148,7 +141,7 @@ def _table(known: Mapping[str, tuple[str, ...]]) -> Misspellings:
     return Misspellings(np.uint32(salt), keys, start, count, kept, taken, given, place, codes, growth, int(codes.max()))
 
 
-def _difference(word: str, other: str) -> tuple[int, int, str]:
+def difference(word: str, other: str) -> tuple[int, int, str]:
     """How many letters stay at the start, how many differ, at least one, and what takes their place."""
     short = min(len(word), len(other))
     kept = next((n for n in range(short) if word[n] != other[n]), short)

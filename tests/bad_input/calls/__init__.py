@@ -1,6 +1,6 @@
 """The table of right calls. Every public callable has one, or a reason why it needs none."""
 
-from bad_input.calls import attacks, language, layers, noises, recordings, rest, tables, values
+from bad_input.calls import attacks, language, layers, noises, pictures, recordings, rest, tables, values
 from bad_input.calls.call import Call as Call
 
 RECORD = "a record that functions return, which checks nothing"
@@ -35,6 +35,7 @@ WITHOUT = {
     "robustness.Passes": RECORD,
     "robustness.Report": RECORD,
     "robustness.Sensitivity": RECORD,
+    "signal.FaultModel": "made by fit, which checks",
     "tabular.Columns": "made by fit, which checks",
     "tabular.ErrorModel": "made by fit_errors, which checks",
     "tabular.Finding": RECORD,
@@ -42,7 +43,11 @@ WITHOUT = {
     "tabular.Rate": RECORD,
     "tabular.Shift": "made by fit_shift, which checks",
     "signal.State": "made by start, which checks",
+    "image.Placed": "made by moved, which checks",
     "text.Alignment": RECORD,
+    "text.Edit": RECORD,
+    "text.EditModel": "made by fit_edits, which checks",
+    "text.OnStrings": "made by on_strings, which checks",
     "text.Graphemes": "made by graphemes, which checks",
     "text.Misspellings": "made by misspellings, which checks",
     "text.SpanLengths": RECORD,
@@ -50,7 +55,7 @@ WITHOUT = {
     "tabular.TextErrors": "made by fit_text_errors, which checks",
 }
 
-TABLES = (noises, values, attacks, layers, rest, tables, language, recordings)
+TABLES = (noises, values, attacks, layers, rest, tables, language, recordings, pictures)
 
 
 def every() -> list[Call]:

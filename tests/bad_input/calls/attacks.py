@@ -206,6 +206,18 @@ def calls() -> list[Call]:
         gradient("mi_fgsm", random_start=False, decay=0.9),
         gradient("ni_fgsm", random_start=False, decay=0.9),
         gradient("adam_pgd", b1=0.9, b2=0.999),
+        call(
+            "adversarial.ods",
+            a={"key": KEY, "predict": predict, "x": X, "ids": np.arange(4)},
+            **attacking,
+        ),
+        call(
+            "adversarial.odi",
+            lambda start: start(KEY, jnp.asarray(X)),
+            a={"predict": predict, "threat": LINF, "step_size": 0.1, "steps": 2, "random_start": True},
+            expensive=True,
+            **attacking,
+        ),
         call("adversarial.fgsm", a={**fgsm, "random_start": False}, expensive=True, **attacking),
         call(
             "adversarial.apgd",

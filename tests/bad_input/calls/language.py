@@ -33,6 +33,13 @@ def calls() -> list[Call]:
         call("text.graphemes", lambda made: made.clusters, a={"strings": ["e\u0301a", "b"]}),
         call("text.alignment", placed, a={"noise": nj.bind(nj.text.typos, rate=0.2)}, heads=("typos",)),
         call("text.misspellings", lambda made: made.growth, a={"pairs": {"their": ["thier"], "its": ["it's"]}}),
+        call("text.fit_edits", str, a={"clean": STRINGS, "noisy": ["teh quick brown fox", "naive, isnt it?"]}),
+        call(
+            "text.on_strings",
+            lambda noise: noise(KEY, STRINGS),
+            a={"noise": nj.bind(nj.text.typos, rate=0.2), "alphabet": None},
+            heads=("typos", "encode", "per_example", "decode"),  # which it is made of
+        ),
         call("text.span_lengths", a={"inputs_length": 64, "rate": 0.15, "mean": 3.0}, slow=("inputs_length",)),
         call(
             "text.spans",

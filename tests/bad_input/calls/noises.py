@@ -9,7 +9,7 @@ from cases.padded import PADDED
 
 ADDRESSES = {id(function): address for address, function in PUBLIC.items()}
 SIGNED = ("fill", "low", "high", "origin", "value", "snr_db", "axis", "channel_axis", "exponent", "nu")
-SIGNED += ("position", "time", "shift", "delta", "offset", "scale")
+SIGNED += ("position", "time", "shift", "delta", "offset", "scale", "beta")
 # A block that is longer than its axis covers it. A fill, an end or an origin is a value of x, and may be NaN.
 ANYTHING = ("fill", "low", "high", "value", "x", "block_size")
 MECHANISMS = ("at_random", "not_at_random", "block", "bursty", "copula")  # they head their own messages
@@ -91,5 +91,28 @@ MIXING = [
         **mixing,
     ),
     call("blend", a={"batch": X, "lam": 0.5, "partner": 1}, note="one array", signed=("partner",), **mixing),
+    call(
+        "mixup",
+        a={
+            "key": KEY,
+            "batch": {"x": X, "y": array(4)},
+            "alpha": 1.0,
+            "bandwidth": 0.5,
+            "pairing": "similar",
+            "targets": "y",
+            "shards": 2,
+        },
+        note="similar",
+        none=("targets",),
+        only=("bandwidth", "pairing", "targets", "shards"),
+        **mixing,
+    ),
+    call(
+        "mixup_pairs",
+        a={"key": KEY, "n": 4, "alpha": 1.0, "bandwidth": 0.5, "targets": array(4), "pairing": "similar"},
+        note="similar",
+        batch=("targets",),
+        only=("n", "bandwidth", "targets", "pairing"),
+    ),
     call("mixup_pairs", a={"key": KEY, "n": 4, "alpha": 1.0, "mode": "example", "pairing": "permutation", "shards": 1}),
 ]

@@ -1,0 +1,1 @@
+"""Deterministic operations on pictures, which take no key: filters, files, resampling, light and colour."""

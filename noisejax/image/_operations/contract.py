@@ -1,0 +1,89 @@
+"""The decorator of the operations: from the mathematics on pictures in float32 to a public function without a key."""
+
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any, Concatenate, ParamSpec
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from noisejax import _checks
+from noisejax._contract import Parameters, published_signature, saturate
+from noisejax.image._pictures import check_shape, check_unit, unit
+
+P = ParamSpec("P")
+
+
+def operation(
+    *,
+    ranges: Mapping[str, Callable] | None = None,
+    tables: tuple[str, ...] = (),
+    channels: tuple[int, ...] = (),
+    least: int = 1,
+    in_unit: bool = False,
+    options: Callable | None = None,
+) -> Callable[[Callable[Concatenate[jax.Array, P], jax.Array]], Callable[Concatenate[Any, P], jax.Array]]:
+    """Turns ``body(x, *amounts, **options)`` on pictures in float32 into a public function.
+
+    The body gets pictures (..., H, W, C), those of uint8 and uint16 as parts of white, and its result is rounded once
+    to x's dtype. Amounts are scalars, or of shape (..., 1, 1, 1).
+
+    Args:
+      ranges: the range of each amount, by its name.
+      tables: amounts with a shape of their own, such as a matrix.
+      channels: the numbers of channels that it is defined for; empty for any.
+      least: the smallest height and width.
+      in_unit: whether floats must lie in [0, 1], because the definition has whole grey levels or clips.
+      options: a function of x, the amounts and the options. It is called at trace time, and raises if they do not fit.
+    """
+
+    def decorate(body: Callable) -> Any:
+        parameters = Parameters(body, ranges or {}, before=1, tables=tables)
+        name = parameters.name
+
+        def compiled(statics, x, amounts):
+            x = jnp.asarray(x)
+            check_shape(name, x, channels)
+            if min(x.shape[-3:-1]) < least and x.size:
+                raise ValueError(
+                    f"{name}: height and width must be at least {least}, got shape {x.shape}. Enlarge the pictures."
+                )
+            amounts = {
+                n: jnp.asarray(v, jnp.float32) if n in tables else _fit(name, n, v, x.ndim) for n, v in amounts.items()
+            }
+            if options is not None:
+                options(x, **amounts, **dict(statics))
+            if not x.size:
+                return x
+            white = np.float32(unit(x.dtype))
+            values = x.astype(jnp.float32)
+            result = body(values if white == 1 else values * (1 / white), **amounts, **dict(statics))
+            return saturate(result if white == 1 else result * white, x.dtype)
+
+        compiled.__name__ = name
+        compiled = jax.jit(compiled, static_argnums=0, inline=True)
+
+        @functools.wraps(body)
+        def function(x, *args, **keywords):
+            _checks.array(name, x, _checks.images)
+            amounts, statics = parameters.split(args, keywords)
+            if in_unit and isinstance(x, np.ndarray):
+                check_unit(name, x)
+            return compiled(tuple(statics.items()), x, amounts)
+
+        return published_signature(function, parameters, jax.Array)
+
+    return decorate
+
+
+def _fit(function: str, name: str, value: Any, ndim: int) -> jax.Array:
+    """An amount as a scalar, or of one number per picture."""
+    shape = jnp.shape(value)
+    if shape and (len(shape) > ndim or shape[-3:] != (1, 1, 1)):
+        raise ValueError(
+            f"{function}: {name} must be one number, or one per picture, of shape (B, 1, 1, 1), got {shape}. "
+            f"Reshape it: {name}.reshape(-1, 1, 1, 1)."
+        )
+    value = jnp.asarray(value, jnp.float32)
+    return value.reshape(()) if value.size == 1 else value

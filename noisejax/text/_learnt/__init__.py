@@ -1,0 +1,1 @@
+"""Edits of texts that are learnt from pairs of a clean and a noisy string."""
