@@ -1,6 +1,6 @@
 """The table of right calls. Every public callable has one, or a reason why it needs none."""
 
-from bad_input.calls import attacks, language, layers, noises, pictures, recordings, rest, tables, values
+from bad_input.calls import attacks, fused, language, layers, noises, pictures, recordings, rest, tables, values
 from bad_input.calls.call import Call as Call
 
 RECORD = "a record that functions return, which checks nothing"
@@ -30,11 +30,14 @@ WITHOUT = {
     "optim.NoiseState": RECORD,
     "optim.PreconditionedSGLDState": RECORD,
     "robustness.Adapted": RECORD,
+    "robustness.Advice": RECORD,
+    "robustness.Candidate": RECORD,
     "robustness.Comparison": RECORD,
     "robustness.Interval": RECORD,
     "robustness.Passes": RECORD,
     "robustness.Report": RECORD,
     "robustness.Sensitivity": RECORD,
+    "robustness.Tuned": RECORD,
     "signal.FaultModel": "made by fit, which checks",
     "tabular.Columns": "made by fit, which checks",
     "tabular.ErrorModel": "made by fit_errors, which checks",
@@ -55,7 +58,7 @@ WITHOUT = {
     "tabular.TextErrors": "made by fit_text_errors, which checks",
 }
 
-TABLES = (noises, values, attacks, layers, rest, tables, language, recordings, pictures)
+TABLES = (noises, values, attacks, layers, rest, tables, fused, language, recordings, pictures)
 
 
 def every() -> list[Call]:
