@@ -3,15 +3,15 @@
     python -m experiments.text_training
 
 Protocol, fixed before the runs. All classifiers are linear support vector machines on TF-IDF, of words (1 and 2) or of
-characters (2 to 4, within words), with C = 0.3 and untuned. Training with noise means every text once clean and once noisy.
-Intervals are 95 % t intervals over five seeds; differences are paired by seed.
+characters (2 to 4, within words), with C = 0.3 and untuned. Training with noise means every text once clean and once
+noisy. Intervals are 95 % t intervals over five seeds; differences are paired by seed.
 
-*Misspelt words*, two data sets: reviews of fine foods (is it the best score? first 200 characters), and commands to an
-assistant (18 scenarios, 6,000 of them). The words of the shipped table of misspellings are split at random in two halves by seed. Test
-texts are misspelt with one half: every word of it, at a rate of half of all words of a text, as far as it goes.
-Training is on a random 80 % of the training texts, and its noise is none, `misspell` with the other half of the words,
-`typos`, or `drop_words`. The amount of each is one of three, chosen on a seed of its own by the accuracy of the model of
-words on the remaining 20 %, which are misspelt with the other half of the words.
+*Misspelt words*, two data sets: reviews of fine foods (is it the best score? first 200 characters), and 6,000 commands
+to an assistant (18 scenarios). The words of the shipped table of misspellings are split at random in two halves by
+seed. Test texts are misspelt with one half: at a rate of half of all words of a text, as far as its words are in that
+half. Training is on a random 80 % of the training texts, and its noise is none, `misspell` with the other half of the
+words, `typos`, or `drop_words`. The amount of each is one of three, chosen on a seed of its own by the accuracy of the
+model of words on the remaining 20 %, which are misspelt with the other half of the words.
 
 *Recognised speech*, slurp_asr: training on the 10,879 typed commands. The spoken sentences are split in halves: on one
 half learnt edits are fitted, and the other half is the test, as it was recognised and as it was meant. Noise: none;
