@@ -64,7 +64,8 @@ def table_of_set(found: dict) -> str:
         row = [noise + (f" ({' + '.join(found['best two'])})" if noise == "best two" else "")]
         for cell in cells:
             mean, half = difference(found, noise, *cell)
-            text = f"{mean:+.4f} ± {half:.4f}"
+            lost = np.count_nonzero(np.isnan(values(found, noise, *cell)))
+            text = f"diverged in {lost} runs" if lost else f"{mean:+.4f} ± {half:.4f}"
             row.append(f"**{text}**" if verdict(found, noise, *cell) else text)
         rows.append(row)
     return grid(["", *(f"{SHOWN[m]}, {w}" for m, w in cells)], rows)
@@ -73,7 +74,7 @@ def table_of_set(found: dict) -> str:
 def ranks(scores: dict[str, float]) -> dict[str, float]:
     """The rank of each noise, 1 for the lowest score; scores that agree to a thousandth are ties."""
     names = list(scores)
-    rounded = [float(f"{scores[n]:.3g}") for n in names]
+    rounded = [np.inf if np.isnan(scores[n]) else float(f"{scores[n]:.3g}") for n in names]  # a divergence is last
     return dict(zip(names, stats.rankdata(rounded), strict=True))
 
 

@@ -33,11 +33,14 @@ def entered(data: Any) -> tuple[Any, Any, Any]:
     if not is_arrays(y):
         raise TypeError(f"sweep: y must be an array of labels or targets, got {_checks.shown(y)}.")
     y = jax.tree.map(lambda v: v if isinstance(v, jax.Array) else np.asarray(v), y)
+    if not is_arrays(x) and not hasattr(x, "__len__"):
+        raise TypeError(f"sweep: x of data must be arrays, a data frame or a list, got {_checks.shown(x)}.")
     sizes = {np.shape(leaf)[:1] for leaf in jax.tree.leaves(y)}
     sizes |= {leaf.shape[:1] for leaf in jax.tree.leaves(x)} if is_arrays(x) else {(len(x),)}
     if len(sizes) != 1 or sizes & {(), (0,)}:
         raise ValueError(
-            f"sweep: x and y must share a leading axis of at least one example, got lengths {sorted(map(str, sizes))}."
+            f"sweep: x and y of data must share a leading axis of at least one example, got lengths "
+            f"{sorted(map(str, sizes))}."
         )
     return x, y, names
 

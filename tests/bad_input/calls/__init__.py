@@ -1,7 +1,7 @@
 """The table of right calls. Every public callable has one, or a reason why it needs none."""
 
 from bad_input import surface
-from bad_input.calls import attacks, layers, noises, rest, tables, values
+from bad_input.calls import attacks, fused, layers, noises, rest, tables, values
 from bad_input.calls.call import Call as Call
 
 RECORD = "a record that functions return, which checks nothing"
@@ -31,11 +31,14 @@ WITHOUT = {
     "optim.NoiseState": RECORD,
     "optim.PreconditionedSGLDState": RECORD,
     "robustness.Adapted": RECORD,
+    "robustness.Advice": RECORD,
+    "robustness.Candidate": RECORD,
     "robustness.Comparison": RECORD,
     "robustness.Interval": RECORD,
     "robustness.Passes": RECORD,
     "robustness.Report": RECORD,
     "robustness.Sensitivity": RECORD,
+    "robustness.Tuned": RECORD,
     "signal.FaultModel": "made by fit, which checks",
     "tabular.Columns": "made by fit, which checks",
     "tabular.ErrorModel": "made by fit_errors, which checks",
@@ -60,4 +63,4 @@ WITHOUT |= {
 
 def every() -> list[Call]:
     """All calls, in a fixed order."""
-    return [call for table in (noises, values, attacks, layers, rest, tables) for call in table.calls()]
+    return [call for table in (noises, values, attacks, layers, rest, fused, tables) for call in table.calls()]
