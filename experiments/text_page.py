@@ -76,18 +76,21 @@ def training() -> str:
     parts = [f"\n## Training with noise\n\n{source(result)}"]
     for name, found in result.get("misspelt words", {}).items():
         amounts = ", ".join(f"`{kind}` at {amount}" for kind, amount in found["amounts"].items())
+        conditions = [name for name in found if isinstance(found[name], dict) and name != "amounts"]
         rows = [
             [
                 kind,
-                *(_dirty.cell(found[part][kind][what]) for part in ("clean", "misspelt") for what in ("score", "gain")),
+                _dirty.cell(found["clean"][kind]["score"]),
+                *(_dirty.cell(found[c][kind]["gain"]) for c in conditions),
             ]
             for kind in found["clean"]
         ]
-        head = ["noise in training", "clean", "gain", "misspelt", "gain"]
+        base = ", ".join(f"{c} {found[c]['none']['score']['mean']:.3f}" for c in conditions)
+        head = ["noise in training", "clean accuracy", *(f"gain, {condition}" for condition in conditions)]
         parts.append(
             f"\n### Misspelt words: {name}\n\nThe tested misspellings are of words whose misspellings were not seen in "
             f"training; {found['changed words']:.0%} of the words of a test text are misspelt. Chosen on validation "
-            f"texts: {amounts}.\n\n{_dirty.table(head, rows)}\n"
+            f"texts: {amounts}. Accuracy without noise in training: {base}.\n\n{_dirty.table(head, rows)}\n"
         )
     for name, found in result.get("recognised speech", {}).items():
         rows = [[kind, _dirty.cell(figure["score"]), _dirty.cell(figure["gain"])] for kind, figure in found.items()]

@@ -11,7 +11,8 @@ to an assistant (18 scenarios). The words of the shipped table of misspellings a
 seed. Test texts are misspelt with one half: at a rate of half of all words of a text, as far as its words are in that
 half. Training is on a random 80 % of the training texts, and its noise is none, `misspell` with the other half of the
 words, `typos`, or `drop_words`. The amount of each is one of three, chosen on a seed of its own by the accuracy of the
-model of words on the remaining 20 %, which are misspelt with the other half of the words.
+model of words on the remaining 20 %, which are misspelt with the other half of the words. The same models are tested
+under `typos` at .1, and under `ocr` at .1 of the characters that a scanner confuses; the amounts stay.
 
 *Recognised speech*, slurp_asr: training on the 10,879 typed commands. The spoken sentences are split in halves: on one
 half learnt edits are fitted, and the other half is the test, as it was recognised and as it was meant. Noise: none;
@@ -74,17 +75,20 @@ def misspelt_words(smoke: bool) -> dict:
     for name, (texts, labels), (test, answers) in data_sets(smoke):
         chosen = {kind: choice(kind, texts, labels) for kind in AMOUNTS}
         for model in MODELS:
-            scores: dict[str, dict[str, list[float]]] = {"clean": {}, "misspelt": {}}
+            scores: dict[str, dict[str, list[float]]] = {"clean": {}, "misspelt": {}, "typos": {}, "scanned": {}}
             for seed in SEEDS[:2] if smoke else SEEDS:
                 seen, unseen = tables(seed)
                 rows = np.random.default_rng(seed).permutation(len(texts))[: len(texts) * 4 // 5]
                 part, marks = [texts[row] for row in rows], [labels[row] for row in rows]
                 wrong = noisy(nj.bind(nj.text.misspell, rate=0.5, table=unseen, of="all"), test, 1000 + seed)
+                tests = {"clean": test, "misspelt": wrong}
+                for condition, fault in (("typos", nj.text.typos), ("scanned", nj.text.ocr)):
+                    tests[condition] = noisy(nj.bind(fault, rate=0.1), test, 1000 + seed)
                 for kind in ("none", *AMOUNTS):
                     noise = None if kind == "none" else made(kind, chosen[kind], seen)
                     score = fitted(model, *with_noise(noise, part, marks, seed))
-                    scores["clean"].setdefault(kind, []).append(score(test, answers))
-                    scores["misspelt"].setdefault(kind, []).append(score(wrong, answers))
+                    for condition, given in tests.items():
+                        scores[condition].setdefault(kind, []).append(score(given, answers))
             found[f"{name}, {model}"] = {
                 "amounts": chosen, "changed words": changed(test, wrong), **{k: paired(v) for k, v in scores.items()}
             }  # fmt: skip
