@@ -4,10 +4,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from cases.text import learnt
 from texts import prose
 
 import noisejax as nj
+from cases.text import learnt
 
 MOVING = nj.chain(nj.bind(nj.text.delete, rate=0.2), nj.bind(nj.text.transpose, rate=0.3))
 
