@@ -129,8 +129,31 @@ def shown(row: dict | None) -> str:
     return figure if abs(row["error rate"] - row["rate"]) <= row["bar"] else f"**{figure}**"
 
 
+def speed() -> str:
+    path = _dirty.ROOT / "benchmarks" / "results" / "texts-cpu.json"
+    result = json.loads(path.read_text())
+    rows = []
+    measured = [dict(zip(table["columns"], row, strict=True)) for table in result["tables"] for row in table["rows"]]
+    for row in measured:
+        times, bar = row["times as fast"], row["bar"]
+        reached = "" if bar is None else f"at least {bar:g}: {met(times >= bar)}"
+        rates = f"{row['error rate']:.3f} / {row['peer error rate']:.3f}"
+        rows.append(
+            [f"`{row['fault']}`", row["form"], row["peer"], f"{row['texts/s']:,.0f}", f"{times:.1f}", rates, reached]
+        )
+    head = ["fault", "form", "peer", "texts/s", "times as fast", "error rate, ours / peer", "bar"]
+    return f"""
+## Speed
+
+`{result["command"]}`, {result["date"]}, one core of a busy machine. Texts have 192 characters. `strings` includes
+encoding and decoding. nlpaug has no error rate, and runs at its default amounts.
+
+{_dirty.table(head, rows)}
+"""
+
+
 def page() -> str:
-    return HEAD + imitation() + training() + rates()
+    return HEAD + imitation() + training() + rates() + speed()
 
 
 if __name__ == "__main__":
