@@ -9,10 +9,19 @@ They can be differentiated in reverse mode and batched with `jax.vmap`. They hav
 """
 
 from noisejax.fused._attention.call import attention as attention
+from noisejax.fused._dense import noisy_dense as noisy_dense
 from noisejax.fused._losses.call import (
     binary_cross_entropy as binary_cross_entropy,
     cross_entropy as cross_entropy,
     multi_label_cross_entropy as multi_label_cross_entropy,
 )
+from noisejax.fused._norm import dropout_residual_norm as dropout_residual_norm
 
-__all__ = ["attention", "binary_cross_entropy", "cross_entropy", "multi_label_cross_entropy"]
+__all__ = [
+    "attention",
+    "binary_cross_entropy",
+    "cross_entropy",
+    "dropout_residual_norm",
+    "multi_label_cross_entropy",
+    "noisy_dense",
+]

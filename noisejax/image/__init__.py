@@ -76,6 +76,9 @@ from noisejax.image._operations.light import (
     sharpness as sharpness,
     solarize as solarize,
 )
+from noisejax.image._operations.resampling import affine as affine, warp as warp
+from noisejax.image._policies.augment import rand_augment as rand_augment, trivial_augment as trivial_augment
+from noisejax.image._policies.augmix import augmix as augmix
 from noisejax.image._raw import raw_sensor as raw_sensor
 
 __all__ = [
@@ -86,6 +89,8 @@ __all__ = [
     "SensorModel",
     "adjust_brightness",
     "adjust_contrast",
+    "affine",
+    "augmix",
     "autocontrast",
     "blur",
     "brightness",
@@ -122,6 +127,7 @@ __all__ = [
     "pixelate",
     "pixelate_to",
     "posterize",
+    "rand_augment",
     "random_erasing",
     "raw_sensor",
     "rotate",
@@ -137,5 +143,7 @@ __all__ = [
     "speckle_noise",
     "thin_plate",
     "translate",
+    "trivial_augment",
+    "warp",
     "zoom_blur",
 ]

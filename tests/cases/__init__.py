@@ -19,13 +19,14 @@ CHOSEN = {
     "motion_blur",
     "rotate",
     "elastic",
+    "rand_augment",
     "bias",
     "stuck",
     "bursts-hold",
     "time_warp",
     "faults",
 }
-LARGE = ("noisejax.image._corruptions", "noisejax.image._geometry", "noisejax.signal._")
+LARGE = ("noisejax.image._corruptions", "noisejax.image._geometry", "noisejax.image._policies", "noisejax.signal._")
 SIGNALS = {"colored", "freq_mask", "gaussian_snr", "time_mask"}
 
 

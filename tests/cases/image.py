@@ -10,6 +10,9 @@ from cases.case import masking, pictures, row, spectra
 corruption = functools.partial(
     row, x=pictures, elementwise=False, differentiable=False, unit=True, severity=(2.5, 0.0, 1.0)
 )
+policy = functools.partial(
+    row, x=pictures, elementwise=False, differentiable=False, unit=True, heavy=True, measures=True, rate=(1.0, 0.0, 0.5)
+)
 region = functools.partial(masking, x=pictures, elementwise=False)
 geometric = functools.partial(row, x=pictures, elementwise=False)
 
@@ -56,6 +59,9 @@ CASES = [
     geometric(nj.image.perspective, "amount", amount=(0.5, 0.0, 0.2), fill="reflect"),
     geometric(nj.image.elastic, "alpha", alpha=(9.0, 0.0, 4.0), sigma=2.0),
     geometric(nj.image.thin_plate, "std", std=(1.5, 0.0, 0.7)),
+    policy(nj.image.augmix, "severity", severity=5.0),
+    policy(nj.image.rand_augment, "magnitude", magnitude=20.0),
+    policy(nj.image.trivial_augment),
     row(
         nj.image.raw_sensor,
         "photons",

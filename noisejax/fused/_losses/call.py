@@ -199,22 +199,23 @@ def multi_label_cross_entropy(
         )
     labels = _check_labels("multi_label_cross_entropy", labels, labels.shape, classes, ignore)
     alpha = _amount("multi_label_cross_entropy", "alpha", alpha, rows)
+    z = jnp.asarray(logits)
     label, known = _known(labels, classes, ignore)
     size = label.shape[-1]
     earlier = np.tril(np.ones((size, size), bool), -1).reshape((1,) * len(rows) + (size, size))
     repeated = (label[..., :, None] == label[..., None, :]) & known[..., None, :] & earlier
     known = known & ~repeated.any(-1)
-    alpha = alpha.reshape((1,) * (len(rows) - alpha.ndim) + alpha.shape).astype(_wide(logits))
-    rest, present = present_sums(jnp.asarray(logits), label, known, alpha / 2)
+    alpha = alpha.reshape((1,) * (len(rows) - alpha.ndim) + alpha.shape).astype(_wide(z))
+    rest, present = present_sums(z, label, known, alpha / 2)
     return rest - (1 - alpha) * present
 
 
 def _matrix(transition) -> Any:
     """The transition as an array; of a host array the rows are checked."""
-    transition: Any = arithmetic_amount("cross_entropy", "transition", transition, None)
-    if isinstance(transition, np.ndarray):
-        _checks.transition("cross_entropy", "transition", transition)
-    return transition
+    found: Any = arithmetic_amount("cross_entropy", "transition", transition, None)
+    if isinstance(found, np.ndarray):
+        _checks.transition("cross_entropy", "transition", found)
+    return found
 
 
 def _known(labels, classes: int, ignore: int | None) -> tuple[jax.Array, jax.Array]:
