@@ -2,6 +2,7 @@
 
 import json
 
+from benchmarks import kept
 from experiments import _dirty
 
 PAGE = _dirty.ROOT / "docs" / "results" / "text-faults.md"
@@ -131,10 +132,9 @@ def shown(row: dict | None) -> str:
 
 def speed() -> str:
     path = _dirty.ROOT / "benchmarks" / "results" / "texts-cpu.json"
-    result = json.loads(path.read_text())
+    result = kept.unpack(path.read_text())
     rows = []
-    measured = [dict(zip(table["columns"], row, strict=True)) for table in result["tables"] for row in table["rows"]]
-    for row in measured:
+    for row in result["rows"]:
         times, bar = row["times as fast"], row["bar"]
         reached = "" if bar is None else f"at least {bar:g}: {met(times >= bar)}"
         rates = f"{row['error rate']:.3f} / {row['peer error rate']:.3f}"
@@ -145,8 +145,8 @@ def speed() -> str:
     return f"""
 ## Speed
 
-`{result["command"]}`, {result["date"]}, one core of a busy machine. Texts have 192 characters. `strings` includes
-encoding and decoding. nlpaug has no error rate, and runs at its default amounts.
+`{result["command"]}`, {result["date"]}, one core of a busy machine. Texts have 192
+characters. `strings` includes encoding and decoding. nlpaug has no error rate, and runs at its default amounts.
 
 {_dirty.table(head, rows)}
 """
