@@ -47,6 +47,8 @@ FLOORS = [
     ["fused"],
     ["_layers"],
     ["adversarial", "frame", "linen", "nnx", "optim", "robustness"],
+    ["_command"],
+    ["__main__"],
 ]
 
 

@@ -2,12 +2,12 @@
 
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 from jax.core import Tracer
 
 from noisejax import _checks
 from noisejax._combinators.compose import on_columns, on_entries
+from noisejax._combinators.deterministic import keyless
 from noisejax._noise import Noise, bind
 from noisejax._noises.additive import gaussian
 from noisejax._noises.masking import dropout
@@ -152,7 +152,7 @@ def _of_classes(n: int, classes: int) -> list[Advice]:
             "Categories as codes cannot be mixed: encode them by one_hot first.",
         ),
         Advice(
-            on_entries((None, bind(_smoothed, alpha=0.1, num_classes=classes))),
+            on_entries((None, keyless(smooth, alpha=0.1, num_classes=classes))),
             "labels",
             "Classification: softened labels keep the network from being too sure.",
             _text(evidence.NOTHING),
@@ -161,10 +161,6 @@ def _of_classes(n: int, classes: int) -> list[Advice]:
             else "",
         ),
     ]
-
-
-def _smoothed(key: jax.Array, y: Any, alpha: Any, *, num_classes: int) -> Any:
-    return smooth(y, alpha, num_classes=num_classes)
 
 
 def _dropout() -> Advice:
@@ -195,7 +191,7 @@ def _entered(x: Any, y: Any) -> tuple[np.ndarray, np.ndarray, int]:
             "makes them of a data frame."
         )
     if y.shape != x.shape[:1] or y.dtype.kind not in "biufOSU":
-        raise ValueError(f"advise: y must have one label for each of {len(x)} rows, got {_checks.shown(y)}.")
+        raise ValueError(f"advise: y must have one label for each of {len(x)} rows of x, got {_checks.shown(y)}.")
     if y.dtype.kind == "f":
         if not np.isfinite(y).all():
             raise ValueError("advise: y must be finite numbers. Leave out rows without a target.")
