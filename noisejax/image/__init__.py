@@ -47,6 +47,7 @@ from noisejax.image._erasing import (
 )
 from noisejax.image._geometry.combine import geometry as geometry
 from noisejax.image._geometry.curved import elastic as elastic, perspective as perspective, thin_plate as thin_plate
+from noisejax.image._geometry.known import affine as affine, flip as flip, warp as warp
 from noisejax.image._geometry.moved import Placed as Placed, moved as moved
 from noisejax.image._geometry.rigid import (
     pixel_shift as pixel_shift,
@@ -86,6 +87,7 @@ __all__ = [
     "SensorModel",
     "adjust_brightness",
     "adjust_contrast",
+    "affine",
     "autocontrast",
     "blur",
     "brightness",
@@ -100,6 +102,7 @@ __all__ = [
     "elastic_transform",
     "equalize",
     "fit_sensor",
+    "flip",
     "fog",
     "frost",
     "frost_like",
@@ -137,5 +140,6 @@ __all__ = [
     "speckle_noise",
     "thin_plate",
     "translate",
+    "warp",
     "zoom_blur",
 ]

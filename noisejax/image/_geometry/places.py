@@ -161,4 +161,5 @@ PLACES = Replay(
     alike=_all_alike,
     is_leaf=is_places,
     stays=lambda spec: spec.kind == "array" and spec.sees != "batch" and spec.moves is not True,
+    keeps=lambda function: (getattr(function, "__module__", None) or "").startswith("noisejax."),
 )
