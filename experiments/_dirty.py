@@ -15,6 +15,7 @@ import re
 import sys
 from pathlib import Path
 from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 
@@ -51,7 +52,7 @@ def arguments(description: str, dirty: bool = True) -> argparse.Namespace:
     return given
 
 
-def frame(name: str):
+def frame(name: str) -> Any:
     import pandas as pd
 
     return pd.read_parquet(folder() / name)  # pyright: ignore[reportOptionalOperand]

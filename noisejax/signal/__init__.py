@@ -3,6 +3,9 @@
 from noisejax.signal._audio import band_limit as band_limit, hum as hum, mix as mix
 from noisejax.signal._events import changepoint as changepoint, drift as drift, spike as spike, stuck as stuck
 from noisejax.signal._gaps import bursts as bursts, packets as packets
+from noisejax.signal._learnt.faults import faults as faults
+from noisejax.signal._learnt.fit import fit as fit, fit_bursts as fit_bursts, fit_noise as fit_noise
+from noisejax.signal._learnt.model import FaultModel as FaultModel
 from noisejax.signal._masks import freq_mask as freq_mask, time_mask as time_mask
 from noisejax.signal._reverb import decaying_responses as decaying_responses, reverb as reverb
 from noisejax.signal._sensors import (
@@ -32,6 +35,7 @@ from noisejax.signal._time import (
 from noisejax.signal._warps import magnitude_warp as magnitude_warp, time_warp as time_warp
 
 __all__ = [
+    "FaultModel",
     "State",
     "adc",
     "band_limit",
@@ -45,6 +49,10 @@ __all__ = [
     "decaying_responses",
     "drift",
     "drift_step",
+    "faults",
+    "fit",
+    "fit_bursts",
+    "fit_noise",
     "freq_mask",
     "gain",
     "gaussian_snr",

@@ -278,7 +278,7 @@ def band_limit(
     kernel = _window_method(_in_front(bottom, x, axis), _in_front(top, x, axis), taps)
     finite = jnp.isfinite(x) if where is None else jnp.isfinite(x) & where
     series = jnp.moveaxis(jnp.where(finite, x, 0), axis, -1)
-    filtered = jnp.moveaxis(_convolved(series, kernel), -1, axis)
+    filtered = jnp.moveaxis(convolved(series, kernel), -1, axis)
     everything = (bottom <= 0) & (top >= 0.5)
     return jnp.where(hit & ~everything & jnp.isfinite(x), filtered, x)
 
@@ -304,7 +304,7 @@ def _window_method(low: jax.Array, high: jax.Array, taps: int) -> jax.Array:
 _BLOCK = 128
 
 
-def _convolved(series: jax.Array, kernel: jax.Array) -> jax.Array:
+def convolved(series: jax.Array, kernel: jax.Array) -> jax.Array:
     """The centred convolution along the last axis, as products of blocks of the series with a banded matrix.
 
     A Fourier transform would be a gather of a sharded batch, and costs more for a hundred coefficients.

@@ -78,9 +78,34 @@ def extent(x: jax.Array, axis: int, where: Mask) -> jax.Array:
     return jnp.max(jnp.where(valid, positions(x, axis) + 1, 0), axis=axis, keepdims=True, initial=0)
 
 
-def latest(mask: jax.Array, number: jax.Array, axis: int) -> jax.Array:
-    """The last number so far at which the mask is True, and -1 before the first: a running maximum, not a scan."""
-    return automatic(lambda marked: lax.cummax(marked, axis=axis), jnp.where(mask, number, -1))
+def latest(mask: jax.Array, axis: int) -> jax.Array:
+    """The last step so far at which the mask is True, and -1 before the first: of bits, not by a scan.
+
+    The mask of 32 steps is one word, whose highest bit up to a step tells which step of them was the last.
+    """
+
+    def last(mask):
+        steps = mask.shape[axis]
+        count = -(-steps // _WORD)
+        pads = [(0, count * _WORD - steps if n == axis else 0) for n in range(mask.ndim)]
+        bits = jnp.pad(mask, pads).reshape(*mask.shape[:axis], count, _WORD, *mask.shape[axis + 1 :])
+        ones = (1,) * (mask.ndim + 1)
+        lane = lax.broadcasted_iota(jnp.uint32, (*ones[: axis + 1], _WORD, *ones[axis + 2 :]), axis + 1)
+        word = jnp.sum(bits.astype(jnp.uint32) << lane, axis=axis + 1, keepdims=True, dtype=jnp.uint32)
+        block = lax.broadcasted_iota(jnp.int32, (*ones[:axis], count, *ones[axis + 1 :]), axis) * _WORD
+        highest = jnp.where(word > 0, block + (_WORD - 1) - lax.clz(word).astype(jnp.int32), -1)
+        before = lax.cummax(highest, axis=axis)
+        before = jnp.pad(before, [(1, 0) if n == axis else (0, 0) for n in range(before.ndim)], constant_values=-1)
+        before = lax.slice_in_dim(before, 0, count, axis=axis)
+        so_far = word & ((jnp.uint32(2) << lane) - 1)  # a shift by 32 gives 0, and so all bits
+        found = jnp.where(so_far > 0, block + (_WORD - 1) - lax.clz(so_far).astype(jnp.int32), before)
+        found = found.reshape(*mask.shape[:axis], count * _WORD, *mask.shape[axis + 1 :])
+        return lax.slice_in_dim(found, 0, steps, axis=axis)
+
+    return automatic(last, mask)
+
+
+_WORD = 32
 
 
 def read(x: jax.Array, index: jax.Array, axis: int) -> jax.Array:

@@ -164,9 +164,8 @@ def stuck(
     hit, _ = stuck_steps(key, x, rate, duration, mode, axis)
     if value is not None:
         return fault(x, hit, value)
-    number = positions(x, axis)
     # The step before a run of stuck ones is the last that works, so the run begins after it.
-    onset = latest(~hit, number, axis) + 1
+    onset = latest(~hit, axis) + 1
     return fault(x, hit, read(x, onset, axis))
 
 
@@ -182,7 +181,7 @@ def stuck_steps(key: Any, x, rate, duration, mode: str, axis: int, offset: Any =
     onset_rate = jnp.where(rate < 1, -jnp.expm1(jnp.log1p(-jnp.minimum(rate, 1 - 2**-24)) / long), 1)
     onset = sample.bernoulli(words(steps(key, x, axis, offset), "signal.stuck", **draw), onset_rate)
     number, long = positions(x, axis), long.astype(jnp.int32)
-    last = latest(onset, number, axis)
+    last = latest(onset, axis)
     left = jnp.where(last >= 0, jnp.maximum(long - (number - last), 0), 0)
     if carried is not None:
         left = jnp.maximum(left, carried - 1 - number)

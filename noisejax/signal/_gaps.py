@@ -112,22 +112,27 @@ def bursts(
     if x.size == 0:
         return Hit(False, x)
     lost, _ = losses(key, x, rate, burst, bad, good, mode, axis)
+    return fault(x, lost, filled(x, lost, value, fill, axis, where))
+
+
+def filled(x: jax.Array, lost: jax.Array, value: Amount, fill: str, axis: int, where: Mask) -> jax.Array:
+    """What takes the place of lost samples. Only that of lost ones counts."""
     if fill == "value":
-        return fault(x, lost, value)
+        return jnp.asarray(value, x.dtype)
     number, valid = positions(x, axis), ~lost
     if where is not None:
         valid = valid & where
-    before = latest(valid, number, axis)
+    before = latest(valid, axis)
     held = jnp.where(before >= 0, read(x, before, axis), jnp.asarray(value, x.dtype))
     if fill == "hold":
-        return fault(x, lost, held)
-    after = lax.rev(latest(lax.rev(valid, (axis,)), number, axis), (axis,))
+        return held
+    after = lax.rev(latest(lax.rev(valid, (axis,)), axis), (axis,))
     after = jnp.where(after >= 0, x.shape[axis] - 1 - after, -1)  # counted from the end
     following, wider = wide(read(x, after, axis)), wide(held)
     share = (number - before).astype(wider.dtype) / jnp.maximum(after - before, 1).astype(wider.dtype)
     between = wider + share * (following - wider)
     both = jnp.where(before < 0, following, between)
-    return fault(x, lost, jnp.where(after < 0, wider, both))
+    return jnp.where(after < 0, wider, both)
 
 
 def losses(key: Any, x, rate, burst, bad, good, mode: str, axis: int, offset: Any = 0, carried: Any = None):
@@ -149,10 +154,10 @@ def losses(key: Any, x, rate, burst, bad, good, mode: str, axis: int, offset: An
     number = positions(x, axis)
     begins = number + offset == 0
     set_to = sample.gilbert(words(stream, "signal.bursts", **draw), share, burst, begins)
-    at = latest(set_to >= 0, 2 * number + set_to, axis)
-    state = at % 2 == 1
+    to_bad, to_good = latest(set_to == 1, axis), latest(set_to == 0, axis)
+    state = to_bad > to_good
     if carried is not None:
-        state = jnp.where(at < 0, carried, state)
+        state = jnp.where((to_bad < 0) & (to_good < 0), carried, state)
     lost = state
     if bad is not None or good is not None:
         lost = sample.bernoulli(words(stream, "signal.bursts.loss", **draw), jnp.where(state, high, low))
@@ -229,7 +234,7 @@ def packets(
     hit = _of_packet(lost, x, axis, size)
     if kind == "lost":
         return fault(x, hit, value)
-    before = _of_packet(latest(~lost, packet, axis), x, axis, size)
+    before = _of_packet(latest(~lost, axis), x, axis, size)
     repeated = read(x, before * size + number % size, axis)
     return fault(x, hit, jnp.where(before >= 0, repeated, jnp.asarray(value, x.dtype)))
 

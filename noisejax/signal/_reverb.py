@@ -10,7 +10,7 @@ from jax import lax
 from noisejax import _checks
 from noisejax._contract import Amount, Mask, array_noise
 from noisejax._random import sample
-from noisejax._random.fourier import fourier, smooth
+from noisejax._random.fourier import smooth, spectrum, waves
 from noisejax._random.stream import enter, words
 from noisejax._sharding import automatic
 from noisejax.signal._axes import one_each, time_axis
@@ -65,7 +65,7 @@ def reverb(
     if x.size == 0:
         return x
     steps, taps = x.shape[axis], table.shape[1]
-    period = smooth(steps + taps - 1)
+    period = 2 * smooth((steps + taps) // 2)
     if align:  # what comes before the largest coefficient wraps around, to negative times
         peak = jnp.argmax(jnp.abs(table), axis=1, keepdims=True).astype(jnp.int32)
         padded = jnp.pad(table, [(0, 0), (0, period - taps)])
@@ -73,19 +73,26 @@ def reverb(
         table = jnp.take_along_axis(padded, index, axis=1, mode="clip")
     else:
         table = jnp.pad(table, [(0, 0), (0, period - taps)])
-    spectra = fourier(lax.complex(table, jnp.zeros_like(table)))
     draw = one_each("reverb", x, axis, "example")
     which = sample.integers(
         words(key, "signal.reverb", **draw), words(key, "signal.reverb.low", **draw), table.shape[0]
     )
-    which = jnp.moveaxis(which, axis, -1)
-    gain = automatic(lambda which, spectra: jnp.take(spectra, which[..., 0], axis=0, mode="clip"), which, spectra)
+    # Time and frequencies are in front from here on.
+    which = jnp.moveaxis(which, axis, 0)
+
+    def of_each(which, table):
+        return jnp.take(table, which[0], axis=1, mode="clip")
+
+    gain_a, gain_b = (automatic(of_each, which, part) for part in spectrum(table.T))
     finite = jnp.isfinite(x) if where is None else jnp.isfinite(x) & where
-    series = jnp.moveaxis(jnp.where(finite, x, 0), axis, -1).astype(jnp.float32)
-    series = lax.pad(series, jnp.float32(0), [(0, 0, 0)] * (x.ndim - 1) + [(0, period - steps, 0)])
-    product = fourier(lax.complex(series, jnp.zeros_like(series))) * gain
-    sound = fourier(jnp.conj(product)).real[..., :steps] / period
-    sound = jnp.moveaxis(sound, -1, axis).astype(x.dtype)
+    series = jnp.moveaxis(jnp.where(finite, x, 0), axis, 0).astype(jnp.float32)
+    series = lax.pad(series, jnp.float32(0), [(0, period - steps, 0)] + [(0, 0, 0)] * (x.ndim - 1))
+    a, b = spectrum(series)
+    # The sum back has the other sign of the frequency, and counts frequencies once that the whole one counts twice.
+    k = lax.broadcasted_iota(jnp.int32, (a.shape[0],) + (1,) * (a.ndim - 1), 0)
+    weight = jnp.where((k == 0) | (k == period // 2), 1, 2).astype(jnp.float32) / period
+    sound = waves(weight * (a * gain_a - b * gain_b), -weight * (a * gain_b + b * gain_a), period)[:steps]
+    sound = jnp.moveaxis(sound, 0, axis).astype(x.dtype)
     return jnp.where((wet > 0) & jnp.isfinite(x), x + wet * (sound - x), x)
 
 

@@ -9,7 +9,7 @@ from jax import lax
 from noisejax import _checks
 from noisejax._contract import Amount, Mask, array_noise, wide
 from noisejax._random import sample
-from noisejax._random.fourier import fourier, smooth
+from noisejax._random.fourier import smooth, waves
 from noisejax._random.stream import along, words, words_like
 
 decibels = _checks.Range("above -inf", lambda v: v > -math.inf, "It is in decibels; +inf is the identity.")
@@ -124,9 +124,8 @@ def colored(
     weight = jnp.where((index == 0) | (2 * index == period), 1, 2).astype(jnp.float32)  # these frequencies have no sine
     log_power = jnp.log(weight) - exponent * jnp.log(jnp.maximum(index, 1))
     amplitude = jnp.sqrt(jax.nn.softmax(log_power, axis=axis))  # so that the powers sum to 1
-    spectrum = jnp.moveaxis(lax.complex(amplitude * cosine, -amplitude * sine), axis, -1)
-    spectrum = jnp.pad(spectrum, [(0, 0)] * (x.ndim - 1) + [(0, period - half)])
-    noise = jnp.moveaxis(fourier(spectrum).real[..., : x.shape[axis]], -1, axis)
+    real, imaginary = (jnp.moveaxis(amplitude * part, axis, 0) for part in (cosine, -sine))
+    noise = jnp.moveaxis(waves(real, imaginary, period)[: x.shape[axis]], 0, axis)
     return x + std * noise.astype(x.dtype)
 
 

@@ -10,7 +10,7 @@ from jax import lax
 
 from noisejax import _checks
 from noisejax._contract import Amount, saturate, wide
-from noisejax._random.stream import enter, positions
+from noisejax._random.stream import enter
 from noisejax.signal._axes import latest, read, time_axis
 from noisejax.signal._events import _KINDS, stuck_steps, wandering
 from noisejax.signal._gaps import feasible, losses
@@ -99,7 +99,7 @@ def _bursts(key, state, x, rate, burst, value, *, fill: str, mode: str, axis: in
     # The value is that of the last sample that arrived in this window or in an earlier one. Before the first one it is
     # `value`, which the state holds from the first window on.
     earlier = jnp.where(state.step == 0, filled.astype(state.value.dtype), state.value)
-    arrived = latest(~lost, positions(x, axis), axis)
+    arrived = latest(~lost, axis)
     held = jnp.where(arrived >= 0, read(x, arrived, axis), saturate(earlier, x.dtype))
     y = jnp.where(lost & (x == x), held if fill == "hold" else filled, x)
     return _after(state, axis, x, now.astype(jnp.int32), held), y
@@ -148,8 +148,7 @@ def stuck_step(
 @functools.partial(jax.jit, static_argnames=("mode", "axis"))
 def _stuck(key, state, x, rate, duration, value, *, mode: str, axis: int):
     hit, left = stuck_steps(key, x, rate, duration, mode, axis, state.step, state.count)
-    number = positions(x, axis)
-    onset = latest(~hit, number, axis) + 1
+    onset = latest(~hit, axis) + 1
     before = (onset == 0) & (state.count > 0)  # stuck since an earlier window
     held = jnp.where(before, saturate(state.value, x.dtype), read(x, onset, axis))
     y = jnp.where(hit & (x == x), held if value is None else value.astype(x.dtype), x)

@@ -281,7 +281,7 @@ def _triples(x, axis, **_) -> None:
     if x.ndim < 2 or axis == x.ndim - 1 or x.shape[-1] % 3:
         raise ValueError(
             f"rotate3: the last axis of x must hold triples of channels, such as x, y and z of a sensor, got shape "
-            f"{x.shape} with time along axis {axis}. Choose those channels: nj.on_columns."
+            f"{x.shape} with time along axis {axis}. Slice them: x[..., :3]."
         )
 
 

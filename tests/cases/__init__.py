@@ -12,7 +12,7 @@ CASES = [case for family in FAMILIES for case in family.CASES]
 
 
 # Faults of images and signals are many, and their programs take seconds to compile. The laws that need programs of
-# their own run over some of each kind; the others run over all rows.
+# their own run over some of each kind, and in the slow tests over all of signals; the others run over all rows.
 CHOSEN = {
     "gaussian_noise",
     "fog",
@@ -34,6 +34,7 @@ CHOSEN = {
     "stuck",
     "bursts-hold",
     "time_warp",
+    "faults",
 }
 LARGE = ("noisejax.image._corruptions", "noisejax.image._geometry", "noisejax.signal._")
 SIGNALS = {"colored", "freq_mask", "gaussian_snr", "time_mask"}
@@ -51,5 +52,8 @@ def over(slow, cases=CASES):
 
 # A note is another form of a noise whose laws have run. Programs of a heavy noise are expensive: the fast tests compile
 # one or two of them, those that most laws can share, and the slow tests the rest.
-every = over(lambda case: case.heavy or bool(case.note), [case for case in CASES if chosen(case)])
+every = over(
+    lambda case: case.heavy or bool(case.note) or not chosen(case),
+    [case for case in CASES if chosen(case) or case in signal.CASES],
+)
 every_even_heavy = over(lambda case: bool(case.note))

@@ -20,6 +20,12 @@ added = functools.partial(additive, reference=None)
 hit = functools.partial(masking, differentiable=False)
 samples = functools.partial(masking, **heavy)
 
+_CLEAN = np.random.default_rng(12).standard_normal((3, 200, 6)).astype(np.float32)
+_ERRORS = np.random.default_rng(13).standard_normal((3, 200, 6)).astype(np.float32)
+LEARNT = nj.signal.fit(
+    _CLEAN,
+    np.where(_ERRORS > 1.8, np.nan, np.minimum(1.1 * _CLEAN + np.linspace(0.1, 0.4, 6, dtype=np.float32) * _ERRORS, 2)),
+)
 RECORDINGS = np.random.default_rng(11).standard_normal((5, 40)).astype(np.float32)
 
 CASES = [
@@ -58,6 +64,16 @@ CASES = [
     added(nj.signal.mix, "snr_db", (10.0, np.inf, 0.0), noises=RECORDINGS, **measured),
     row(
         nj.signal.band_limit, rate=(0.5, 0.0, 0.9), low=20.0, high=200.0, rate_hz=500.0, taps=9, measures=True, **heavy
+    ),
+    row(
+        nj.signal.faults,
+        "strength",
+        strength=(1.0, 0.0, 2.0),
+        model=LEARNT,
+        value=9.0,
+        images=False,
+        differentiable=False,
+        **measured,
     ),
     added(nj.signal.reverb, "wet", (1.0, 0.0, 0.5), responses=RECORDINGS[:, :3], **measured),
 ]

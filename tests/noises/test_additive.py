@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 import noisejax as nj
-from noisejax.signal._spectral import fourier, smooth
+from noisejax._random.fourier import fourier, smooth, spectrum, waves
 
 N = 2**18
 ALPHA = 1e-4
@@ -204,7 +204,7 @@ def test_shot_of_a_uint8_image_saturates():
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 7, 30, 31, 64, 210, 1000, 1024, 2**14])
-def testfourier_is_the_inverse_transform(n):
+def test_fourier_is_the_inverse_transform(n):
     n = smooth(n)
     rng = np.random.default_rng(n)
     z = rng.standard_normal((2, n)) + 1j * rng.standard_normal((2, n))
@@ -213,7 +213,20 @@ def testfourier_is_the_inverse_transform(n):
     assert error.max() < 3e-6 * np.sqrt(n) * np.log2(n + 1)
 
 
-def testsmooth_lengths():
+@pytest.mark.parametrize("n", [2, 4, 30, 210, 625, 1000, 2**13])
+def test_sums_of_real_series_are_those_of_numpy(n):
+    rng = np.random.default_rng(n)
+    x = rng.standard_normal((n, 3)).astype(np.float32)
+    bound = 3e-6 * np.sqrt(n) * np.log2(n + 1)
+    if n % 2 == 0:
+        real, imaginary = jax.jit(spectrum)(x)
+        np.testing.assert_allclose(np.asarray(real) - 1j * np.asarray(imaginary), np.fft.rfft(x, axis=0), atol=bound)
+    a, b = rng.standard_normal((2, n // 2 + 1, 3)).astype(np.float32)
+    expected = np.real(np.fft.ifft(np.pad(a + 1j * b, [(0, n - n // 2 - 1), (0, 0)]), axis=0)) * n
+    np.testing.assert_allclose(jax.jit(lambda a, b: waves(a, b, n))(a, b), expected, atol=bound)
+
+
+def test_smooth_lengths():
     assert [smooth(n) for n in (1, 2, 7, 8, 11, 13, 121, 499, 10007)] == [1, 2, 7, 8, 12, 14, 125, 500, 10080]
 
 

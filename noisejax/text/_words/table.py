@@ -79,9 +79,14 @@ def misspellings(pairs: Iterable[tuple[str, str]] | Mapping[str, Iterable[str]] 
 
 @functools.cache
 def shipped() -> Misspellings:
+    return _table(listed())
+
+
+def listed() -> dict[str, tuple[str, ...]]:
+    """The words of the shipped table, and their misspellings."""
     content = resources.files("noisejax.text._data").joinpath("misspellings.txt.xz").read_bytes()
     lines = [line.split() for line in lzma.decompress(content).decode().splitlines() if not line.startswith("#")]
-    return _table({word: tuple(others) for word, *others in lines})
+    return {word: tuple(others) for word, *others in lines}
 
 
 def _checked(pairs: Any) -> dict[str, tuple[str, ...]]:

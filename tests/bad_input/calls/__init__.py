@@ -36,6 +36,7 @@ WITHOUT = {
     "robustness.Passes": RECORD,
     "robustness.Report": RECORD,
     "robustness.Sensitivity": RECORD,
+    "signal.FaultModel": "made by fit, which checks",
     "tabular.Columns": "made by fit, which checks",
     "tabular.ErrorModel": "made by fit_errors, which checks",
     "tabular.Finding": RECORD,

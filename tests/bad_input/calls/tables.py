@@ -20,11 +20,18 @@ FRAME = pd.DataFrame({"a": TABLE[:, 0].astype(float), "c": np.array(["x", "y", "
 FAULTS = [("a", nj.bind(tabular.missing, rate=0.3))]
 NUMBERED = FRAME.assign(id=np.arange(len(FRAME)))
 SIMILAR = frame.similar(("abc", "abd", "abe"))
+SERIES = RNG.normal(size=(3, 80, 2)).astype(np.float32)
+READ = (1.2 * SERIES + 0.1 * RNG.normal(size=SERIES.shape)).astype(np.float32)
+LOST = RNG.random((3, 80, 2)) < 0.2
 NAMES = ("corrupt", "Schema", "Column", "fit", "encode", "schema", "missing", "bind")
 
 
 def missing_by(mechanism):
     return tabular.missing(KEY, TABLE, 0.5, mechanism)
+
+
+def learnt(model):
+    return [part for part in (model.gain, model.noise, model.walk, model.spectrum, model.rate) if part is not None]
 
 
 # One string is a right x, and gives one string.
@@ -73,6 +80,10 @@ def calls() -> list[Call]:
             lambda model: [model.sizes, model.spectrum, model.channels, model.curve],
             a={"clean": PICTURES, "noisy": NOISY, "size": 8, "brightness": True},
         ),
+        # NaN is a missing reading, and a list one recording or several.
+        call("signal.fit", learnt, a={"clean": SERIES, "faulty": READ, "size": 8}, anything=("clean", "faulty")),
+        call("signal.fit_noise", learnt, a={"quiet": SERIES, "size": 8}, anything=("quiet",)),
+        call("signal.fit_bursts", learnt, a={"missing": LOST}, anything=("missing",)),
         call("frame.schema", a={"df": FRAME}),
         call("frame.encode", lambda made: made[0], a={"df": FRAME, "schema": SCHEMA}, none=("schema",), heads=NAMES),
         call(
