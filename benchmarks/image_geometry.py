@@ -112,7 +112,7 @@ def main() -> None:
 
         warnings.simplefilter("ignore")
         peers = {"albumentations": albumentations_(), "torchvision": torchvision_()}
-        tensors = [torch.tensor(p / np.float32(255)).permute(2, 0, 1).contiguous() for p in whole]
+        tensors = list(torch.tensor(whole / np.float32(255)).permute(0, 3, 1, 2).contiguous())
     rows = []
     for name, noise in NOISES.items():
         runs: dict[str, Callable] = {}

@@ -16,8 +16,8 @@ geometric = functools.partial(row, x=pictures, elementwise=False)
 _CLEAN = pictures((2, 16, 16, 3))
 _GRAIN = np.random.default_rng(10).normal(size=_CLEAN.shape).astype(np.float32)
 SENSOR = nj.image.fit_sensor(_CLEAN, _CLEAN + np.float32([0.02, 0.05]).reshape(2, 1, 1, 1) * _GRAIN, brightness=True)
-TURN = np.array([[0.8, -0.6, 5.0], [0.6, 0.8, -3.0], [0.0, 0.0, 1.0]], np.float32)
-FIELD = np.random.default_rng(12).normal(size=(12, 10, 2)).astype(np.float32)
+TURN = np.array([[[0.8, -0.6, 5.0], [0.6, 0.8, -3.0], [0.0, 0.0, 1.0]]], np.float32)
+FIELD = np.random.default_rng(12).normal(size=(1, 1, 10, 2)).astype(np.float32)
 TEXTURES = np.random.default_rng(9).random((2, 20, 16, 3), np.float32)
 
 CASES = [
@@ -53,14 +53,14 @@ CASES = [
     geometric(nj.image.rotate, "degrees", degrees=(30.0, 0.0, 12.0)),
     geometric(nj.image.rotate, "degrees", degrees=(30.0, 0.0, 90.0), order=0, integers=True, note="labels"),
     geometric(nj.image.rotate, "degrees", degrees=(30.0, 0.0, 12.0), order=3, fill="mirror", note="cubic"),
-    geometric(nj.image.shear, "degrees", degrees=(20.0, 0.0, 5.0), fill="constant", value=0.5),
+    geometric(nj.image.shear, "degrees", degrees=(20.0, 0.0, 5.0), fill="constant", value=1.0),
     geometric(nj.image.scale, "amount", amount=(0.4, 0.0, 0.1), fill="wrap"),
     geometric(nj.image.perspective, "amount", amount=(0.5, 0.0, 0.2), fill="reflect"),
     geometric(nj.image.elastic, "alpha", alpha=(9.0, 0.0, 4.0), sigma=2.0),
-    geometric(nj.image.flip, "rate", rate=(0.5, 0.0, 0.9), integers=True),
-    geometric(nj.image.affine, matrix=(TURN, np.eye(3, dtype=np.float32), TURN.T.copy()), draws=False),
+    geometric(nj.image.flip, "rate", rate=(0.4, 0.0, 0.9), integers=True),
+    geometric(nj.image.affine, matrix=(TURN, np.eye(3, dtype=np.float32)[None], TURN.mT.copy()), draws=False),
     geometric(nj.image.warp, field=(FIELD, 0 * FIELD, -FIELD), draws=False),
-    geometric(nj.image.thin_plate, "std", std=(1.5, 0.0, 0.7)),
+    geometric(nj.image.thin_plate, "std", std=(0.6, 0.0, 0.3)),
     row(
         nj.image.raw_sensor,
         "photons",

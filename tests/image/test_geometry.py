@@ -302,6 +302,23 @@ def test_geometry_is_a_value(key):
     assert repr(image.geometry(FAMILIES["scale"])) == "nj.image.geometry(nj.bind(nj.image.scale, amount=0.3))"
 
 
+def test_geometry_fills_by_channel_leaves_padding_and_saves_no_field(key):
+    from jax._src.ad_checkpoint import saved_residuals
+
+    x = np.random.default_rng(13).random((2, 9, 12, 3)).astype(np.float32)
+    grey = np.array([0.1, 0.2, 0.3], np.float32)
+    turn = nj.bind(image.rotate, degrees=45.0, kind="exact")
+    y = image.geometry(turn, fill="constant", value=grey)(key, x)
+    np.testing.assert_array_equal(y[:, 0, 0], np.stack([grey, grey]))
+    noise = image.geometry(turn, FAMILIES["elastic"])
+    lengths = np.array([9, 4])
+    padded = noise(key, nj.Padded(x, lengths)).values
+    np.testing.assert_array_equal(padded[1, 4:], x[1, 4:])
+    np.testing.assert_array_equal(padded, noise(key, x, lengths=lengths))
+    saved = [aval for aval, _ in saved_residuals(lambda x: noise(key, x), jnp.asarray(x))]
+    assert sum(aval.size >= 2 * 9 * 12 for aval in saved) <= 1  # x at most
+
+
 def test_bad_input_says_what_to_do(key):
     x = np.zeros((2, 8, 9, 3), np.float32)
     labels = np.zeros((2, 8, 9, 1), np.int32)

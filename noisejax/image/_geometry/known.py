@@ -31,9 +31,9 @@ def flip(
       x: pictures (..., H, W, C) of any dtype and number of channels.
       rate: the probability that a picture is mirrored, in [0, 1]; one number, or one per example, of shape
         (B, 1, 1, 1). Traced values are clamped. 0 is the identity.
-      value: not used, since nothing comes in at the edges.
+      value: what comes in from padding, a value of x's dtype.
       along: `'width'`, `'height'`, or `'both'` for half a turn. Static.
-      where, lengths: padding; x may also be a `noisejax.Padded`. Padding that is read is read as it is.
+      where, lengths: padding; x may also be a `noisejax.Padded`. Padding that is read has `value`.
 
     Returns:
       An array of x's shape and dtype. `moved` carries points and boxes along.
@@ -136,7 +136,7 @@ def warp(
       key: a JAX key, which has no effect.
       x: pictures, as in `translate`.
       field: numbers of shape (H, W, 2), or (B, H, W, 2) with one field for each picture: how far to the right of and
-        below each pixel its new value is read, in pixels. 0 is the identity.
+        below each pixel its new value is read, in pixels. An axis of length 1 is shared. 0 is the identity.
       value: what lies beyond the edges with ``fill="constant"``, a value of x's dtype.
       order, fill: the interpolation, and what lies beyond the edges, as in `translate`. Static.
       where, lengths: padding, as in `translate`.
@@ -158,18 +158,18 @@ def warp(
       [0.5, 1.5, 2.5, 3.0]
     """
     field = _of_pictures("warp", "field", jnp.asarray(field), x, 3)
-    if field.shape[-3:-1] != x.shape[-3:-1]:
+    if any(n not in (1, m) for n, m in zip(field.shape[-3:-1], x.shape[-3:-1], strict=True)):
         raise ValueError(
             f"warp: field must have the height and width of x, {x.shape[-3:-1]}, got shape {tuple(field.shape)}."
         )
-    field = jnp.broadcast_to(field, (*x.shape[:-3], *field.shape[-3:]))
+    field = jnp.broadcast_to(field.reshape((1,) * (x.ndim - field.ndim) + field.shape), (*x.shape[:-1], 2))
     return moved_by(Places(jnp.eye(3, dtype=jnp.float32), field), x, value, where, order, fill)
 
 
 def _of_pictures(name: str, argument: str, value: jax.Array, x: jax.Array, own: int) -> jax.Array:
     """An amount of `own` axes for all pictures, or with the batch axes of x before them."""
-    batch = value.shape[: value.ndim - own]
-    if batch not in ((), x.shape[:-3]):
+    batch, pictures = value.shape[: value.ndim - own], x.shape[:-3]
+    if len(batch) > len(pictures) or any(n not in (1, m) for n, m in zip(batch[::-1], pictures[::-1], strict=False)):
         raise ValueError(
             f"{name}: {argument} must be one for all pictures, or one for each, with {x.shape[:-3]} before its own "
             f"axes, got shape {tuple(value.shape)}."
