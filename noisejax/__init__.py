@@ -16,6 +16,7 @@ Modules that need only jax are attributes of this package:
 - `noisejax.text`: code points and token ids: typing errors at a character error rate, masked tokens, alignment.
 - `noisejax.labels`: wrong, missing and softened labels.
 - `noisejax.weights`: noise on parameters: memory faults, analog devices, a sample for each example.
+- `noisejax.fused`: attention with dropout, losses and products whose noise is drawn inside and never stored.
 - `noisejax.robustness`: accuracy under increasing noise, with intervals, reports and plots.
 
 Modules that need another package are imported by name:
@@ -29,6 +30,7 @@ Modules that need another package are imported by name:
 from typing import TYPE_CHECKING
 
 from noisejax import (
+    fused as fused,
     image as image,
     labels as labels,
     robustness as robustness,

@@ -21,7 +21,7 @@ from noisejax._calls.replay import ALIGNMENT, MOVED, in_place
 from noisejax._checks import Amount as Amount, Mask as Mask
 from noisejax._checks.texts import written
 from noisejax._padded import Padded, check_lengths, host_mask, padding
-from noisejax._random.stream import enter, layout_of
+from noisejax._random.stream import enter, layout_of, tile_of
 
 P = ParamSpec("P")
 if TYPE_CHECKING:
@@ -231,6 +231,11 @@ def array_noise(
                 amounts(**values, **statics)
             if (layout := layout_of(key)) is not None:
                 _checks.layout(name, layout, sees, statics)
+            if tile_of(key) is not None and sees != "element":
+                raise ValueError(
+                    f"{name}: noise that is drawn by tiles must see single elements, and this one sees the whole "
+                    f"{sees}. Apply it to the whole array, and use an ordinary product."
+                )
             if host is not None and isinstance(x, np.ndarray) and not isinstance(lengths, jax.Array):
                 host(x, host_mask(name, x, where, lengths), **values, **statics)
             result = compiled(replayed, tuple(statics.items()), key, x, values, where, lengths)

@@ -70,7 +70,7 @@ def extra(module: str, package: str, error: ModuleNotFoundError, extra: str = ""
 
 # With their usual aliases.
 _BY_NAME = {"nnx": "njx", "linen": "njl", "optim": "optim", "adversarial": "adversarial", "frame": "frame"}
-_ATTRIBUTES = ("image", "labels", "robustness", "signal", "tabular", "text", "weights")
+_ATTRIBUTES = ("fused", "image", "labels", "robustness", "signal", "tabular", "text", "weights")
 
 
 def unknown_attribute(name: str) -> AttributeError:

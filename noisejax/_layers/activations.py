@@ -9,9 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from noisejax import _checks
-from noisejax._contract import Amount
 from noisejax._noises.additive import uniform
-from noisejax._noises.masking import dropout
 from noisejax._noises.mixing import blend, mixup_pairs
 from noisejax._padded import Padded, is_padded, padding, values_of
 from noisejax._random.sample import integers
@@ -52,41 +50,6 @@ def _tokens(values: Any, where: Any) -> Any:
             )
         where = where > 0
     return where[..., None]
-
-
-def attention_dropout(key, weights: jax.Array, rate: Amount, broadcast: bool) -> jax.Array:
-    """Dropout on attention probabilities (..., heads, queries, keys); `broadcast` shares one draw, as in Flax."""
-    broadcast = _checks.flag("attention", "broadcast", broadcast)
-    return dropout(key, weights, rate, broadcast_dims=tuple(range(weights.ndim - 2)) if broadcast else ())
-
-
-def check_attention(function: str, query: Any, key: Any, value: Any, **flags: Any) -> None:
-    """Checks what an attention function is called with, before Flax computes with it."""
-    for name, array in (("query", query), ("key", key), ("value", value)):
-        _checks.array(function, array, _checks.floats, name)
-        if array.ndim < 3:
-            raise ValueError(f"{function}: {name} must be (..., length, heads, features), got shape {array.shape}.")
-    try:
-        jnp.result_type(query, key, value)
-    except (TypeError, ValueError):  # JAX promotes no pair of dtypes implicitly that loses values
-        dtypes = ", ".join(str(array.dtype) for array in (query, key, value))
-        raise TypeError(f"{function}: query, key and value must have one dtype, got {dtypes}. Cast them.") from None
-    if key.shape[:-1] != value.shape[:-1] or query.shape[-1] != key.shape[-1] or query.shape[:-3] != key.shape[:-3]:
-        raise ValueError(
-            f"{function}: query, key and value must fit each other, got shapes {query.shape}, {key.shape} and "
-            f"{value.shape}. Query and key need the same features, key and value the same lengths and heads."
-        )
-    for name, flag in flags.items():
-        _checks.flag(function, name, flag)
-
-
-def attend(weights: jax.Array, value: jax.Array, precision: Any = None) -> jax.Array:
-    """The mean of values (..., keys, heads, features) under attention weights; fewer value heads are shared."""
-    heads, shared = weights.shape[-3], value.shape[-2]
-    if heads % shared:
-        raise ValueError(f"attention: query heads must be a multiple of value heads, got {heads} and {shared}.")
-    value = value if heads == shared else jnp.repeat(value, heads // shared, axis=-2)
-    return jnp.einsum("...hqk,...khd->...qhd", weights, value, precision=precision)
 
 
 @functools.partial(

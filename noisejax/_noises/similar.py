@@ -9,7 +9,7 @@ from noisejax import _checks
 from noisejax._contract import wide
 from noisejax._random import sample
 from noisejax._random.stream import words
-from noisejax._sharding import automatic, axis_names, with_axis_names
+from noisejax._sharding import automatic, axis_names, computed_once, with_axis_names
 
 bandwidths = _checks.Range("at least 0, or inf", lambda v: v >= 0, "It is a distance of targets; inf ignores them.")
 
@@ -58,7 +58,11 @@ def similar_partners(
         itself = jnp.eye(size, dtype=bool)
         squares = jnp.where(itself, 0, jnp.where(jnp.isnan(squares), jnp.inf, squares))
         waiting = jnp.log(jnp.maximum(sample.exponential(w), 2**-33)).reshape(squares.shape)
-        nearest = jnp.argmin(squares / 2 + waiting, axis=-1).astype(jnp.int32)
+        # The first index of the smallest: argmin would keep XLA from vectorizing what leads to it on CPUs. The times
+        # are computed once, since a second computation might differ in its last bit, and none would equal the smallest.
+        times = computed_once(squares / 2 + waiting)
+        index = jnp.arange(size, dtype=jnp.int32)
+        nearest = jnp.min(jnp.where(times == jnp.min(times, axis=-1, keepdims=True), index, size), axis=-1)
         return (nearest + size * jnp.arange(shards, dtype=jnp.int32)[:, None]).reshape(n)
 
     targets = [jax.lax.stop_gradient(target) for target in targets]

@@ -29,8 +29,17 @@ from noisejax._sharding import axis_names, with_axis_names
 KEY_TYPES: dict[str, Hashable] = {}
 
 
+@functools.partial(jax.tree_util.register_dataclass, data_fields=["starts"], meta_fields=["whole"])
+@dataclasses.dataclass(frozen=True)
+class Tile:
+    """A tile of a larger array: the whole array's shape, and the index of the tile's first element on each axis."""
+
+    starts: tuple[jax.Array, ...]
+    whole: tuple[int, ...]
+
+
 @functools.partial(
-    jax.tree_util.register_dataclass, data_fields=["key", "rows"], meta_fields=["path", "generator", "layout"]
+    jax.tree_util.register_dataclass, data_fields=["key", "rows", "tile"], meta_fields=["path", "generator", "layout"]
 )
 @dataclasses.dataclass(frozen=True)
 class Stream:
@@ -46,6 +55,7 @@ class Stream:
       layout: inside `jax.shard_map`, the names of the mesh axes over which each axis of x is sharded.
       rows: for a part of a table, the number of each of its rows, integers of shape (n,): their index along the leading
         axis in all draws. None for 0, ..., n - 1.
+      tile: for a tile of a larger array, its place there. Only noises of single elements draw for a tile.
     """
 
     key: jax.Array
@@ -53,6 +63,7 @@ class Stream:
     generator: str | None = None
     layout: tuple[tuple[str, ...], ...] | None = None
     rows: jax.Array | None = None
+    tile: Tile | None = None
 
 
 def stream(key: "jax.Array | Stream") -> Stream:
@@ -73,6 +84,10 @@ def enter(function: str, key: "jax.Array | Stream") -> "jax.Array | Stream":
     if not isinstance(key, Stream):
         _checks.key(function, key)
     return key
+
+
+def tile_of(key: "jax.Array | Stream") -> Tile | None:
+    return key.tile if isinstance(key, Stream) else None
 
 
 def layout_of(key: "jax.Array | Stream") -> "tuple[tuple[str, ...], ...] | None":
@@ -113,6 +128,11 @@ def jax_key(key: "jax.Array | Stream") -> jax.Array:
             "in_shard_map: only noises of this library can draw a shard's part of the whole array's draw. A function "
             "that draws from a JAX key would draw the same in every shard. Call it outside of in_shard_map, with a key "
             "into which jax.lax.axis_index is folded."
+        )
+    if key.tile is not None:
+        raise ValueError(
+            "fused: only noises of this library can draw for a tile of an array. A function that draws from a JAX key "
+            "of its own needs the whole array: apply it first, and use an ordinary product."
         )
     if key.rows is not None:
         raise ValueError(
@@ -170,6 +190,8 @@ def numbers_along(key: "jax.Array | Stream", x: jax.Array, axis: int) -> jax.Arr
     """The index along one axis of x, as `positions` gives it. Inside `jax.shard_map` it is that in the whole array."""
     layout, axis = stream(key).layout, axis % x.ndim
     numbers = positions(x, axis)
+    if (tile := tile_of(key)) is not None:
+        return numbers + tile.starts[axis].astype(numbers.dtype)
     if layout is None or not layout[axis]:
         return numbers
     return numbers + (lax.axis_index(layout[axis]) * x.shape[axis]).astype(numbers.dtype)
@@ -224,7 +246,7 @@ def words(
     if parent.rows is not None and shape and _along_rows(parent.rows, tag, shape, varies):
         low, high = _numbered(shape, parent.rows)
     else:
-        low, high = _index(shape, sharding, offset, _cuts(parent.layout, tag, shape, varies))
+        low, high = _index(shape, sharding, offset, _cuts(parent, tag, shape, varies))
     return _word(parent, tag, low, high)
 
 
@@ -280,29 +302,40 @@ def _numbered(shape: tuple[int, ...], rows: jax.Array) -> tuple[jax.Array, jax.A
     return low, high
 
 
-def _cuts(layout, tag: str, shape: tuple[int, ...], varies) -> "list[tuple[int, jax.Array | None]]":
-    """For each axis of a draw: the number of parts along it, and the index of the part that is drawn."""
-    if layout is None or not shape:
-        return [(1, None)] * len(shape)
-    if varies is None or len(shape) != len(layout):
+def _cuts(parent: Stream, tag: str, shape: tuple[int, ...], varies) -> "list[tuple[int, jax.Array | None, int]]":
+    """For each axis of a draw: its size in the whole array, and where the drawn part begins, as a number of units."""
+    layout, tile = parent.layout, parent.tile
+    if (layout is None and tile is None) or not shape:
+        return [(n, None, 1) for n in shape]
+    if varies is None or len(shape) != len(layout or (tile and tile.whole) or ()):
+        where = "in_shard_map" if layout is not None else "fused"
         raise ValueError(
-            f"in_shard_map: the draw {tag!r} of shape {shape} is not laid out as x, which has {len(layout)} axes, so "
-            "it has no part for each shard. Apply this noise outside of shard_map."
+            f"{where}: the draw {tag!r} of shape {shape} is not laid out as x, so it has no part for each shard or "
+            "tile. Apply this noise to the whole array."
         )
-    cut = [names if axis in varies else () for axis, names in enumerate(layout)]
-    return [(lax.axis_size(names), lax.axis_index(names).astype(jnp.uint32)) if names else (1, None) for names in cut]
+    if tile is not None:
+        cut = zip(tile.whole, tile.starts, strict=True)
+        return [
+            (whole, first.astype(jnp.uint32), 1) if axis in varies else (shape[axis], None, 1)
+            for axis, (whole, first) in enumerate(cut)
+        ]
+    names = [names if axis in varies else () for axis, names in enumerate(layout or ())]
+    return [
+        (n * lax.axis_size(cut), lax.axis_index(cut).astype(jnp.uint32), n) if cut else (n, None, 1)
+        for n, cut in zip(shape, names, strict=True)
+    ]
 
 
 def _index(shape, sharding, offset, cuts) -> tuple[jax.Array, jax.Array | None]:
     """The row-major index of every element as a low and a high word. The high word is None if it is always zero."""
-    whole = [n * parts for n, (parts, _) in zip(shape, cuts, strict=True)]
+    whole = [size for size, _, _ in cuts]
     strides = [math.prod(whole[axis + 1 :]) for axis in range(len(shape))]
     _refuse_symbolic(shape, strides)
     if isinstance(offset, int) and is_at_most(offset + math.prod(whole), 2**32):
         low = jnp.uint32(offset)
-        for (_, part), n, stride in zip(cuts, shape, strides, strict=True):
+        for (_, part, unit), stride in zip(cuts, strides, strict=True):
             if part is not None:
-                low = low + part * jnp.uint32(n * stride & 0xFFFFFFFF)
+                low = low + part * jnp.uint32(unit * stride & 0xFFFFFFFF)
         for axis, stride in enumerate(strides):
             if shape[axis] != 1:
                 low = low + _iota(shape, axis, sharding) * jnp.uint32(stride)
@@ -311,9 +344,9 @@ def _index(shape, sharding, offset, cuts) -> tuple[jax.Array, jax.Array | None]:
         return low, None
     low, high = two_words(offset)
     high = jnp.uint32(0) if high is None else high
-    for (_, part), n, stride in zip(cuts, shape, strides, strict=True):
+    for (_, part, unit), stride in zip(cuts, strides, strict=True):
         if part is not None:
-            low, high = _add(low, high, part, None, n * stride)
+            low, high = _add(low, high, part, None, unit * stride)
     low = lax.broadcast_in_dim(low, shape, (), out_sharding=sharding)
     high = lax.broadcast_in_dim(high, shape, (), out_sharding=sharding)
     for axis, stride in enumerate(strides):

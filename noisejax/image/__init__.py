@@ -47,7 +47,7 @@ from noisejax.image._erasing import (
 )
 from noisejax.image._geometry.combine import geometry as geometry
 from noisejax.image._geometry.curved import elastic as elastic, perspective as perspective, thin_plate as thin_plate
-from noisejax.image._geometry.known import affine as affine, flip as flip, warp as warp
+from noisejax.image._geometry.flips import flip as flip
 from noisejax.image._geometry.moved import Placed as Placed, moved as moved
 from noisejax.image._geometry.rigid import (
     pixel_shift as pixel_shift,
@@ -77,6 +77,9 @@ from noisejax.image._operations.light import (
     sharpness as sharpness,
     solarize as solarize,
 )
+from noisejax.image._operations.resampling import affine as affine, warp as warp
+from noisejax.image._policies.augment import rand_augment as rand_augment, trivial_augment as trivial_augment
+from noisejax.image._policies.augmix import augmix as augmix
 from noisejax.image._raw import raw_sensor as raw_sensor
 
 __all__ = [
@@ -88,6 +91,7 @@ __all__ = [
     "adjust_brightness",
     "adjust_contrast",
     "affine",
+    "augmix",
     "autocontrast",
     "blur",
     "brightness",
@@ -125,6 +129,7 @@ __all__ = [
     "pixelate",
     "pixelate_to",
     "posterize",
+    "rand_augment",
     "random_erasing",
     "raw_sensor",
     "rotate",
@@ -140,6 +145,7 @@ __all__ = [
     "speckle_noise",
     "thin_plate",
     "translate",
+    "trivial_augment",
     "warp",
     "zoom_blur",
 ]

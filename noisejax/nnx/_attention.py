@@ -9,8 +9,8 @@ from flax.nnx.nn.attention import dot_product_attention_weights
 from flax.nnx.nn.dtypes import promote_dtype
 
 from noisejax import _checks
-from noisejax._calls.arguments import arithmetic, host_amount
-from noisejax._layers import activations
+from noisejax._calls.arguments import arithmetic_amount
+from noisejax._layers import attention
 from noisejax.nnx._layer import NoiseLayer, Streams
 
 
@@ -31,8 +31,10 @@ def dot_product_attention(
 ) -> jax.Array:
     """Attention with dropout on the probabilities; a replacement for `nnx.dot_product_attention`.
 
-    It takes the same arguments. The dropout mask is recomputed in the backward pass and never saved, and the rate may
-    be traced.
+    It takes the same arguments, and the rate may be traced. `noisejax.fused.attention` computes it by blocks, so that
+    neither probabilities nor masks of all pairs are stored. Layers that sow their attention weights store them, and so
+    does a rate that is no scalar. A query
+    that sees no key gives zeros, where Flax gives the mean of all values.
 
     Args:
       query, key, value: (batch..., length, heads, features).
@@ -56,22 +58,33 @@ def dot_product_attention(
       (3, 5, 4)
     """
     flags = {"broadcast_dropout": broadcast_dropout, "deterministic": deterministic}
-    activations.check_attention("dot_product_attention", query, key, value, **flags)
-    dropout_rate = host_amount("dot_product_attention", "dropout_rate", dropout_rate, _checks.rate)
-    arithmetic("dot_product_attention", "dropout_rate", dropout_rate, False)
-    silent = not isinstance(dropout_rate, jax.Array) and np.all(dropout_rate == 0)
-    if deterministic or silent:
-        static = {"dtype": dtype, "precision": precision, "module": module, "deterministic": True, **keywords}
-        return nnx.dot_product_attention(query, key, value, bias, mask, **static)
-    if dropout_rng is None:
-        raise ValueError("dot_product_attention: dropout needs a key. Give dropout_rng, or deterministic=True.")
-    _checks.key("dot_product_attention", dropout_rng)
+    attention.check("dot_product_attention", query, key, value, bias, mask, **flags)
+    rate = arithmetic_amount("dot_product_attention", "dropout_rate", dropout_rate, _checks.rate)
+    silent = deterministic or (not isinstance(rate, jax.Array) and bool(np.all(rate == 0)))
+    if not silent:
+        if dropout_rng is None:
+            raise ValueError("dot_product_attention: dropout needs a key. Give dropout_rng, or deterministic=True.")
+        _checks.key("dot_product_attention", dropout_rng)
     promote = keywords.get("promote_dtype", promote_dtype)
     query, key, value = promote((query, key, value), dtype=dtype)
+    if module is None and rate.ndim == 0 and not keywords.keys() - {"promote_dtype", "is_causal"}:
+        return attention.fused(
+            None if silent else dropout_rng,
+            query,
+            key,
+            value,
+            0.0 if silent else rate,
+            bias,
+            mask,
+            broadcast=bool(broadcast_dropout),
+            causal=keywords.get("is_causal", False),
+            precision=precision,
+        )
     static = {"dtype": dtype, "precision": precision, "module": module, "deterministic": True, **keywords}
     weights = dot_product_attention_weights(query, key, bias, mask, **static)
-    weights = activations.attention_dropout(dropout_rng, weights, dropout_rate, broadcast_dropout)
-    return activations.attend(weights, value, precision)
+    if not silent:
+        weights = attention.drop(dropout_rng, weights, rate, bool(broadcast_dropout))
+    return attention.attend(weights, value, precision)
 
 
 class AttentionDropout(NoiseLayer):

@@ -92,6 +92,7 @@ def by_column(name: str, noise: Callable[..., Any], columns: Sequence[str] | int
       >>> [row.column for row in report.sensitivity()["wrong"]]
       ['weight', 'size']
     """
+    _checks.string("by_column", "name", name)
     _checks.function("by_column", "noise", noise, "(key, x) -> x")
     if isinstance(columns, (int, np.integer)) and not isinstance(columns, bool):
         columns = [str(n) for n in range(_checks.count("by_column", "columns", columns, 1))]
@@ -113,18 +114,18 @@ def by_column(name: str, noise: Callable[..., Any], columns: Sequence[str] | int
     return Family(name, only, np.arange(len(names), dtype=float), labels=names)
 
 
-def checked(families: Any) -> tuple[Family, ...]:
-    """The families of a sweep."""
+def checked(families: Any, function: str = "sweep", name: str = "families") -> tuple[Family, ...]:
+    """A list of families."""
     if isinstance(families, Family):
         families = [families]
     if not isinstance(families, (list, tuple)) or not all(isinstance(family, Family) for family in families):
         raise TypeError(
-            "sweep: families must be a list of robustness.Family(name, noise_at, levels), got "
+            f"{function}: {name} must be a list of robustness.Family(name, noise_at, levels), got "
             f"{_checks.shown(families)}."
         )
     names = [family.name for family in families]
     if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise ValueError(f"sweep: families must have different names, got {twice[0]!r} twice.")
+        raise ValueError(f"{function}: {name} must have different names, got {twice[0]!r} twice.")
     return tuple(families)
 
 

@@ -19,15 +19,16 @@ CHOSEN = {
     "motion_blur",
     "rotate",
     "elastic",
+    "rand_augment",
     "bias",
     "stuck",
     "bursts-hold",
     "time_warp",
     "faults",
 }
-LARGE = ("noisejax.image._corruptions", "noisejax.image._geometry", "noisejax.signal._")
+LARGE = ("noisejax.image._corruptions", "noisejax.image._geometry", "noisejax.image._policies", "noisejax.signal._")
 SIGNALS = {"colored", "freq_mask", "gaussian_snr", "time_mask"}
-GEOMETRY = {"pixel_shift", "perspective", "rotate-labels", "thin_plate", "warp"}  # also in the slow tests
+GEOMETRY = {"pixel_shift", "perspective", "rotate-labels", "thin_plate"}  # also in the slow tests
 
 
 def chosen(case) -> bool:

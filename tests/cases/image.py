@@ -10,14 +10,15 @@ from cases.case import masking, pictures, row, spectra
 corruption = functools.partial(
     row, x=pictures, elementwise=False, differentiable=False, unit=True, severity=(2.5, 0.0, 1.0)
 )
+policy = functools.partial(
+    row, x=pictures, elementwise=False, differentiable=False, unit=True, heavy=True, measures=True, rate=(1.0, 0.0, 0.5)
+)
 region = functools.partial(masking, x=pictures, elementwise=False)
 geometric = functools.partial(row, x=pictures, elementwise=False)
 
 _CLEAN = pictures((2, 16, 16, 3))
 _GRAIN = np.random.default_rng(10).normal(size=_CLEAN.shape).astype(np.float32)
 SENSOR = nj.image.fit_sensor(_CLEAN, _CLEAN + np.float32([0.02, 0.05]).reshape(2, 1, 1, 1) * _GRAIN, brightness=True)
-TURN = np.array([[[0.8, -0.6, 5.0], [0.6, 0.8, -3.0], [0.0, 0.0, 1.0]]], np.float32)
-FIELD = np.random.default_rng(12).normal(size=(1, 1, 10, 2)).astype(np.float32)
 TEXTURES = np.random.default_rng(9).random((2, 20, 16, 3), np.float32)
 
 CASES = [
@@ -58,9 +59,10 @@ CASES = [
     geometric(nj.image.perspective, "amount", amount=(0.5, 0.0, 0.2), fill="reflect"),
     geometric(nj.image.elastic, "alpha", alpha=(9.0, 0.0, 4.0), sigma=2.0),
     geometric(nj.image.flip, "rate", rate=(0.4, 0.0, 0.9), integers=True),
-    geometric(nj.image.affine, matrix=(TURN, np.eye(3, dtype=np.float32)[None], TURN.mT.copy()), draws=False),
-    geometric(nj.image.warp, field=(FIELD, 0 * FIELD, -FIELD), draws=False),
     geometric(nj.image.thin_plate, "std", std=(0.6, 0.0, 0.3)),
+    policy(nj.image.augmix, "severity", severity=5.0),
+    policy(nj.image.rand_augment, "magnitude", magnitude=20.0),
+    policy(nj.image.trivial_augment),
     row(
         nj.image.raw_sensor,
         "photons",

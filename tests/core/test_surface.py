@@ -23,6 +23,7 @@ INIT = ast.parse((PACKAGE / "__init__.py").read_text()).body
 MAPPED = [node for node in INIT if isinstance(node, ast.ImportFrom) and node.module.startswith("noisejax")]
 PUBLIC = sorted(alias.asname for node in MAPPED for alias in node.names)
 ATTRIBUTES = {
+    "fused",
     "image",
     "labels",
     "robustness",
@@ -43,8 +44,11 @@ FLOORS = [
     ["_combinators", "_levels", "_serialize"],
     ["_noises", "labels"],
     ["image", "signal", "tabular", "text", "weights"],
+    ["fused"],
     ["_layers"],
     ["adversarial", "frame", "linen", "nnx", "optim", "robustness"],
+    ["_command"],
+    ["__main__"],
 ]
 
 

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy import stats
 
 pytest.importorskip("experiments", reason="the sdist has no experiments")
 pytest.importorskip("sklearn")
@@ -21,6 +22,13 @@ def test_the_calibration_error_is_that_of_the_library():
     probabilities = np.asarray(jax.nn.softmax(jnp.asarray(logits, jnp.float32)))
     ours = noise_types.calibration_error(probabilities, (probabilities.argmax(1) == y).astype(np.float32))
     np.testing.assert_allclose(ours, sets.calibration_error(probabilities, y, np.ones((1, 400)))[0], atol=1e-5)
+
+
+def test_the_likelihood_of_a_number_is_that_of_scipy_and_has_a_gradient_everywhere():
+    output, y = jnp.array([[0.3, -1.0], [2.0, 3.0], [0.0, 500.0], [0.0, -500.0]]), jnp.zeros((4, 1))
+    std = np.exp(np.clip(np.asarray(output[:, 1], float), np.log(1e-4), np.log(1e4)) / 2)
+    np.testing.assert_allclose(noise_types.nll(output, y, 0), -stats.norm(output[:, 0], std).logpdf(0), rtol=1e-5)
+    assert np.isfinite(jax.grad(lambda output: noise_types.nll(output, y, 0).sum())(output)).all()
 
 
 def test_candidates_lie_in_their_ranges_and_are_the_same_for_every_set():

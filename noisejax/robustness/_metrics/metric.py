@@ -66,7 +66,7 @@ PROBABILITIES = ("log_loss", "brier", "calibration_error")  # of logits, the sof
 CLASSES = ("accuracy", "log_loss", "brier", "f1", "balanced_accuracy", "calibration_error", "auc")
 
 
-def chosen(metrics: Any) -> tuple[Metric, ...]:
+def chosen(metrics: Any, function: str = "sweep", argument: str = "metrics") -> tuple[Metric, ...]:
     """The metrics of a sweep, by name, as functions or as `Metric`."""
     several = metrics if isinstance(metrics, (list, tuple)) else [metrics]
     found = []
@@ -79,10 +79,10 @@ def chosen(metrics: Any) -> tuple[Metric, ...]:
             found.append(Metric(getattr(metric, "__name__", "score"), metric))
         else:
             raise ValueError(
-                f"sweep: metrics must be names, functions of (outputs, y) or robustness.Metric, got "
+                f"{function}: {argument} must be names, functions of (outputs, y) or robustness.Metric, got "
                 f"{_checks.shown(metric)}. The names are {', '.join(KNOWN)}."
             )
     names = [metric.name for metric in found]
     if not found or len(set(names)) < len(names):
-        raise ValueError(f"sweep: metrics must be at least one, with different names, got {names}.")
+        raise ValueError(f"{function}: {argument} must be at least one, with different names, got {names}.")
     return tuple(found)

@@ -13,17 +13,17 @@ import numpy as np
 
 from noisejax.robustness._report.packing import packed, unpacked
 
-_FORMAT = "noisejax sweep, 1"
+_VERSION = 1
 
 
 class Journal:
-    """Measured levels in a file; without a path, none."""
+    """What was measured, in a file; without a path, nothing. The head says what it belongs to."""
 
-    def __init__(self, path: Any, head: dict[str, Any]):
-        self.path, self.cells = None if path is None else Path(path), {}
+    def __init__(self, path: Any, head: dict[str, Any], function: str = "sweep"):
+        self.path, self.cells, self.function = None if path is None else Path(path), {}, function
         if self.path is None:
             return
-        head = {"noisejax": _FORMAT, **head}
+        head = {"noisejax": f"noisejax {function}, {_VERSION}", **head}
         if self.path.exists() and self.path.stat().st_size:
             good = self._read(head)
             with self.path.open("r+b") as file:
@@ -68,10 +68,10 @@ class Journal:
         return good
 
     def _same(self, saved: dict[str, Any] | None, head: dict[str, Any]) -> None:
-        if saved is None or saved.get("noisejax") != _FORMAT:
+        if saved is None or saved.get("noisejax") != head["noisejax"]:
             raise ValueError(
-                f"sweep: checkpoint must be a file that sweep wrote, or a new one, got {str(self.path)!r}. Choose a "
-                "different path."
+                f"{self.function}: checkpoint must be a file that {self.function} wrote, or a new one, got "
+                f"{str(self.path)!r}. Choose a different path."
             )
         clean = np.shape(saved["clean"]) == np.shape(head["clean"]) and np.allclose(
             np.asarray(saved["clean"], float), np.asarray(head["clean"], float), rtol=1e-4, atol=1e-6
@@ -80,8 +80,8 @@ class Journal:
         different = [name for name, is_same in {**same, "model": clean}.items() if not is_same]
         if different:
             raise ValueError(
-                f"sweep: checkpoint must be of the same sweep, got {str(self.path)!r} with a different "
-                f"{different[0]}. Choose a different path, or delete the file to measure again."
+                f"{self.function}: checkpoint must be of the same {self.function}, got {str(self.path)!r} with a "
+                f"different {different[0]}. Choose a different path, or delete the file to measure again."
             )
 
 

@@ -47,7 +47,10 @@ def scored(plan: Plan, outputs: Any, y: Any) -> tuple[dict[str, Any], Any]:
             fault = xp.where(examples.impossible(outputs, y), IMPOSSIBLE, fault)
         if metric.over == "set":
             continue
-        scores = xp.asarray(metric.function(given, y))
+        scores = metric.function(given, y)
+        if not hasattr(scores, "shape"):
+            raise TypeError(f"sweep: metric must return an array of scores, got {scores!r} from {metric.name!r}.")
+        scores = xp.asarray(scores)
         if scores.shape[-1:] != (n,):
             raise ValueError(
                 f"sweep: metric must return one score per example, of shape (..., {n}), got {tuple(scores.shape)} from "

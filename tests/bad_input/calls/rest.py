@@ -74,6 +74,15 @@ SAME = nj.on_entries((GAUSSIAN, None))
 FAMILIES = [robustness.Family("gaussian", at, [0.0, 0.1])]
 
 
+def centred(key, data, noise):
+    """A model that is trained: a threshold at the mean of noisy rows."""
+    return jax.tree_util.Partial(above, noise(key, data[0]).mean())
+
+
+def above(threshold, x):
+    return x[:, 0] > threshold
+
+
 def reports():
     return {name: robustness.sweep(KEY, predict, (X, LABELS), FAMILIES) for name in ("a", "b")}
 
@@ -92,6 +101,7 @@ def drawn(figure):
 def calls() -> list[Call]:
     product = {"key": KEY, "x": X, "w": W, "std": 0.1, "product": "...i,io->...o", "mode": "example"}
     products = {
+        "skip": {"product": ("'...i,io->...o '",)},  # an einsum may have spaces
         "heads": ("flipout", "local_reparam", "low_rank", "low_rank_factors", "noisy_net", "product"),
         "signed": ("bias",),
     }
@@ -224,13 +234,17 @@ def calls() -> list[Call]:
         ),
         call(
             "robustness.Family",
-            lambda family: [family.name, family.levels],
+            lambda family: scored(robustness.sweep(KEY, predict, (X, LABELS), family, resamples=100)),
             a={"name": "a", "noise_at": at, "levels": [0.0, 0.1], "on": "x"},
+            heads=("sweep",),
+            anything=("name",),
+            expensive=True,
         ),
         call(
             "robustness.by_column",
             lambda family: [family.name, family.labels],
             a={"name": "a", "noise": GAUSSIAN, "columns": ["a", "b", "c"]},
+            anything=("name",),
         ),
         call(
             "robustness.Metric",
@@ -283,6 +297,43 @@ def calls() -> list[Call]:
             },
             none=("classes",),
             slow=("seeds", "epochs", "batch_size"),
+            expensive=True,
+        ),
+        call(
+            "robustness.advise",
+            lambda advice: [a.evidence for a in advice],
+            a={"x": X, "y": LABELS, "schema": nj.tabular.Schema({"a": "number", "b": "number", "c": "number"})},
+            anything=("x",),
+            none=("schema",),
+            skip={"y": ("of strings",)},  # names of classes
+        ),
+        call(
+            "robustness.Space",
+            lambda space: [space.at(0.5)],
+            a={"make": at, "ranges": {"std": (0.1, 0.9)}},
+            only=("make", "ranges"),
+            heads=("gaussian",),
+        ),
+        call(
+            "robustness.tune",
+            lambda best: [best.gain, best.cost],
+            a={
+                "key": KEY,
+                "train": centred,
+                "data": (X, LABELS),
+                "candidates": robustness.Space(at, {"std": (0.1, 0.9)}),
+                "deployment": FAMILIES,
+                "budget": 2,
+                "clean_cost": 0.1,
+                "search": "random",
+                "metric": "accuracy",
+                "draws": 1,
+                "at_once": 2,
+                "validation": 0.25,
+                "test": 0.25,
+            },
+            heads=("gaussian", "Family", "sweep"),
+            slow=("budget", "draws", "at_once"),
             expensive=True,
         ),
         call(

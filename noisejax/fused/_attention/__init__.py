@@ -1,0 +1,1 @@
+"""Attention with dropout of its probabilities, computed by blocks."""

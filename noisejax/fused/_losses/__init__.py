@@ -1,0 +1,1 @@
+"""Cross entropies of targets that are soft, without rows of soft labels."""

@@ -1,0 +1,1 @@
+"""Starting noises for a table, each with a measurement."""
