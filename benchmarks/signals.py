@@ -1,10 +1,13 @@
 """Faults of windows of sensors (256, 512, 6) and of waveforms (64, 16000), compared with tsaug and audiomentations.
 
 ``python -m benchmarks.run signals`` in an environment with ``tsaug==0.2.1`` and ``audiomentations==0.43.1``. Peers that
-are missing are left out. tsaug takes all windows at once, and audiomentations one waveform after the other.
+are missing are left out. tsaug takes all windows at once, and audiomentations one waveform after the other. The noises
+and responses of audiomentations are files, which it reads or keeps as it does by default; SciPy's convolution of
+arrays in memory is a second peer of reverberation.
 """
 
 import importlib.util
+import tempfile
 from collections.abc import Callable
 
 import jax
@@ -83,6 +86,11 @@ def of_waves(x: np.ndarray) -> dict[str, tuple[nj.Noise, float | None, dict[str,
         "gain": (nj.bind(signal.gain, std=0.1), None, {}),
         "polarity": (nj.bind(signal.polarity, rate=0.5), None, {}),
     }
+    from scipy.signal import fftconvolve
+
+    noise, bar, _ = found["reverb"]
+    convolved = {"scipy": lambda: [fftconvolve(wave, responses[n % 5])[: x.shape[1]] for n, wave in enumerate(x)]}
+    found["reverb"] = (noise, bar, convolved)
     if not importlib.util.find_spec("audiomentations"):
         return found
     import audiomentations  # pyright: ignore[reportMissingImports]
@@ -96,8 +104,24 @@ def of_waves(x: np.ndarray) -> dict[str, tuple[nj.Noise, float | None, dict[str,
         "polarity": audiomentations.PolarityInversion(p=1.0),
         "clipping": audiomentations.ClippingDistortion(p=1.0),
     }
-    # Its noises and responses are files: what is compared is the arithmetic that follows once they are read.
+    for name, arrays in (("mix", recordings), ("reverb", responses)):
+        folder = _written(name, arrays)
+        ways[name] = (
+            audiomentations.AddBackgroundNoise(sounds_path=folder, min_snr_db=10.0, max_snr_db=10.0, p=1.0)
+            if name == "mix"
+            else audiomentations.ApplyImpulseResponse(ir_path=folder, leave_length_unchanged=True, p=1.0)
+        )
     for name, way in ways.items():
-        noise, bar, _ = found[name]
-        found[name] = (noise, bar, {"audiomentations": lambda way=way: [way(wave, RATE_HZ) for wave in x]})
+        noise, bar, peers = found[name]
+        found[name] = (noise, bar, peers | {"audiomentations": lambda way=way: [way(wave, RATE_HZ) for wave in x]})
     return found
+
+
+def _written(name: str, arrays: np.ndarray) -> str:
+    """A new folder of sound files."""
+    import soundfile  # pyright: ignore[reportMissingImports]
+
+    folder = tempfile.mkdtemp(prefix=f"signals-{name}-")
+    for n, array in enumerate(arrays):
+        soundfile.write(f"{folder}/{n}.wav", array, RATE_HZ, subtype="FLOAT")
+    return folder

@@ -251,9 +251,10 @@ def restored(function: str, x: Any, result: Any, where: Any) -> Any:
     if not hasattr(before, "ndim"):
         raise TypeError(f"{function} acts on a whole batch: pass padding to its entries, with nj.on_entries.")
     if before.shape != getattr(after, "shape", None):
+        got = f"shape {after.shape}" if hasattr(after, "shape") else _checks.shown(after)
         raise ValueError(
-            f"{function}: where is a mask of x, of shape {before.shape}, but the result has shape "
-            f"{getattr(after, 'shape', None)}. Give lengths instead: nj.Padded(values, lengths)."
+            f"{function}: a noise must keep the shape of x, {before.shape}, under a mask (where, or nj.on_columns), "
+            f"and the result is {got}. If it changes lengths, give them instead: nj.Padded(values, lengths)."
         )
     values = jnp.where(padding_of(function, before, where), after, before)
     return result.with_values(values) if isinstance(result, Padded) else values

@@ -371,3 +371,9 @@ class TestSmoothTargets:
         for x in (np.array([0, 9]), jnp.array([0.5, 1]), np.array([0.5, 1])):
             with pytest.raises((ValueError, TypeError), match=f"^{name}: x must hold"):
                 call(x)
+
+
+def test_what_is_no_binary_target():
+    for wrong in (np.ones(3, np.complex64), jax.random.split(jax.random.key(0), 3), np.array([0.0, 2.0])):
+        with pytest.raises((TypeError, ValueError), match=r"smooth: labels must .* with binary=True"):
+            nj.labels.smooth(wrong, 0.1, binary=True)

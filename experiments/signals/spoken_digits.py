@@ -6,10 +6,10 @@ next one is for validation, and the other four train, on their takes 5 and later
 speaker, and on takes 0 to 4 of the four known speakers (clean).
 
 The features are the logarithms of the energies of 24 bands on the mel scale, in windows of 256 samples, as means over
-ten equal parts of a clip. The model is a network with one hidden layer of 64, Adam, 500 steps of 256 clips for every
+ten equal parts of a clip. The model is a network with one hidden layer of 64, Adam, 300 steps of 256 clips for every
 training. Every training has the clean clips and two noisy copies; *none* has the clean clips.
 
-Each type of noise has two or three amounts. The one with the best accuracy on the validation speaker is taken, for each
+Each type of noise has two amounts. The one with the best accuracy on the validation speaker is taken, for each
 new speaker on its own; all seeds count. *All* is a chain of every type, each on half of the clips, at two strengths.
 The rival is the usual one without noise: subtracting the mean of each band over the clip ("cepstral mean subtraction",
 Atal, 1974), which takes away what a microphone does to a spectrum. Both can be combined. Five seeds, and 95 % t
@@ -29,7 +29,7 @@ from experiments import _dirty
 from experiments.signals import _shared
 from noisejax import signal
 
-SEEDS, STEPS, COPIES, RATE_HZ, LONGEST, BANDS, PARTS = range(5), 500, 2, 8000.0, 8192, 24, 10
+SEEDS, STEPS, COPIES, RATE_HZ, LONGEST, BANDS, PARTS = range(5), 300, 2, 8000.0, 8192, 24, 10
 FRAME, HOP = 256, 128
 MEAN = "mean subtraction"
 
@@ -88,18 +88,23 @@ def noises() -> dict[str, list[nj.Noise]]:
         "noise at an SNR": [nj.bind(signal.gaussian_snr, snr_db=snr) for snr in (20.0, 10.0)],
         "band limit": [band(300.0, 3400.0), band(500.0, 2500.0)],
         "reverberation": [room(0.2, 0.5), room(0.5, 1.0)],
-        "speed": [nj.bind(signal.clock_drift, ppm=ppm) for ppm in (5e4, 1e5, 2e5)],
+        "speed": [nj.bind(signal.clock_drift, ppm=ppm) for ppm in (5e4, 2e5)],
         "time warp": [nj.bind(signal.time_warp, std=std) for std in (0.1, 0.3)],
     }
     strengths = zip(*[(types[0], types[-1]) for types in one.values()], strict=True)
     return one | {"all": [nj.chain(*[nj.sometimes(noise, 0.5) for noise in chosen]) for chosen in strengths]}
 
 
+@jax.jit
+def _noisy(noise, key, x, lengths):  # the noise is an argument, so that all copies share a program
+    return features(x if noise is None else noise(key, x, lengths=lengths), lengths)
+
+
 def noisy(noise: nj.Noise | None, data: dict, seed: int = 0, chunk: int = 500) -> np.ndarray:
-    found, run = [], jax.jit(lambda key, x, lengths: x if noise is None else noise(key, x, lengths=lengths))
+    found = []
     for first in range(0, len(data["wave"]), chunk):
         x, lengths = (jnp.asarray(data[name][first : first + chunk]) for name in ("wave", "length"))
-        found.append(np.asarray(features(run(jax.random.key(10_000 * seed + first), x, lengths), lengths)))
+        found.append(np.asarray(_noisy(noise, jax.random.key(10_000 * seed + first), x, lengths)))
     return np.concatenate(found)
 
 

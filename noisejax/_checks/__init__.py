@@ -39,15 +39,23 @@ class Range:
 
     def __call__(self, function: str, name: str, value) -> None:
         if isinstance(value, (bool, int, float, np.number)):
-            if not self.inside(value):
+            if not self.inside(_widened(value)):
                 raise ValueError(f"{function}: {name} must be {self.text}, got {value!r}. {self.hint}")
-        elif isinstance(value, np.ndarray) and value.size and not np.all(self.inside(value)):
-            worst = value[~np.asarray(self.inside(value))].flat[0]
+        elif isinstance(value, np.ndarray) and value.size and not np.all(inside := self.inside(_widened(value))):
+            worst = value[~np.asarray(inside)].flat[0]
             raise ValueError(f"{function}: every {name} must be {self.text}, got {worst!r} among them. {self.hint}")
+
+
+def _widened(value):
+    """A value in float32 if its dtype is narrower: NumPy would compare it with an end that this dtype cannot hold."""
+    dtype = getattr(value, "dtype", None)
+    narrow = dtype is not None and jnp.issubdtype(dtype, jnp.floating) and dtype.itemsize < 4
+    return value.astype(np.float32) if narrow else value
 
 
 rate = Range("in [0, 1]", lambda v: (v >= 0) & (v <= 1), "It is the probability that an element is hit, not kept.")
 nonnegative = Range("at least 0 and finite", lambda v: (v >= 0) & (v < math.inf), "0 is the identity.")
+summed = Range("at least 0 and at most 1e30", lambda v: (v >= 0) & (v <= 1e30), "Beyond it, sums of noise overflow.")
 positive = Range("above 0", lambda v: v > 0, "")
 real = Range("a number", lambda v: v == v, "NaN is not an amount.")
 

@@ -162,7 +162,9 @@ def _on_columns(run: Run, key, x, noises, *, columns, axis):
         columns = tuple(range(size))[slice(*columns[1:])]
     beyond = [c for c in columns if not -size <= c < size]
     if beyond:
-        raise IndexError(f"on_columns: column {beyond[0]} is out of range for axis {axis} of x, shape {values.shape}.")
+        raise IndexError(
+            f"on_columns: columns must lie on axis {axis} of x, of shape {values.shape}, and {beyond[0]} does not."
+        )
     place = np.zeros(size, np.int32)  # the index of a column's amount; unselected columns use the first one's
     place[list(columns)] = np.arange(len(columns))
     selected = np.zeros(size, bool)

@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from noisejax import _checks, _noise
 from noisejax._contract import Amount
@@ -81,7 +82,23 @@ def _keyless_spelled(noise: Noise) -> tuple[list, dict]:
 @combinator(_keyless_spelled)
 def _keyless(run: Run, key, x, *, function, **arguments):
     name = getattr(function, "__name__", repr(function))
-    return _on_values(name, run, x, lambda values: function(values, **arguments))
+    if run.replay is not None and not run.replay.keeps(function):
+        raise TypeError(
+            f"{run.replay.name}: keyless({name}) may move pixels, and only functions of this library are known not to. "
+            f"{run.replay.advice}"
+        )
+
+    def applied(values):
+        for leaf in jax.tree.leaves(values):
+            if isinstance(leaf, np.ndarray) and not leaf.dtype.isnative:
+                _checks.native("keyless", "x", leaf)  # JAX reads the bytes in the wrong order
+        result = function(values, **arguments)
+        for leaf in jax.tree.leaves(result, is_leaf=lambda leaf: leaf is None):
+            if not isinstance(leaf, (jax.Array, np.ndarray, np.generic, int, float, complex)):
+                raise TypeError(f"keyless: function must return arrays, and {name} gave {_checks.shown(result)}.")
+        return result
+
+    return _on_values(name, run, x, applied)
 
 
 def _on_values(name: str, run: Run, x: Any, function: Callable) -> tuple[Any, Any]:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
@@ -37,7 +38,9 @@ def check_sigma(sigma: Any) -> Any:
     checked = arithmetic_amount("NoisyLinear", "sigma", sigma, _sigma)
     if np.shape(checked) != ():
         raise TypeError(f"NoisyLinear: sigma must be a number, got {_checks.shown(sigma)}. The paper uses 0.5.")
-    return sigma if isinstance(sigma, (int, float)) else checked
+    if isinstance(sigma, (int, float)):
+        return sigma
+    return checked.astype(jnp.float32) if isinstance(checked, jax.Array) else checked
 
 
 def check_inputs(function: str, inputs: Any) -> None:

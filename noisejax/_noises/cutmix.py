@@ -46,7 +46,8 @@ def cutmix(
         box. All others are blended as in `mixup`.
       alpha: the parameter of the Beta distribution, at least 0; a scalar, or of shape (B,). 0 is the identity (labels
         still become rows). Traced values below 0 count as 0. Gradients stop at it.
-      num_classes, keep, pairing, shards: as in `mixup`.
+      num_classes, keep, shards: as in `mixup`.
+      pairing: `'permutation'` or `'roll'`, as in `mixup`. Static.
       mode: `'example'` draws lam and a box for each example, `'batch'` once, as in the paper. Static.
       axes: the axes of height and width; (2, 3) if channels come first. For a different number d of axes (time alone,
         or the three of a video) the sides are ``(1 - lam)**(1/d)``. Static.

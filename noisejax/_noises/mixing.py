@@ -231,7 +231,7 @@ def draw_pairs(tag, key, leaf, alpha, mode, pairing, shards, near=None) -> tuple
     `near` is None, or for similar partners a bandwidth and a list of targets.
     """
     n = leaf.shape[0]
-    _check_pairs(tag, n, mode, pairing, shards, _PAIRINGS[: 2 if near is None else 3])
+    _check_pairs(tag, n, mode, pairing, shards, _PAIRINGS[: 3 if tag == "mixup" else 2])
     if pairing != "roll":
         _known(tag, n)
     alpha = jnp.asarray(alpha, jnp.float32)

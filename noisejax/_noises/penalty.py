@@ -54,7 +54,7 @@ def tikhonov_penalty(f: Callable, x: jax.Array, std: Amount, *, loss: str = "squ
       >>> nj.tikhonov_penalty(lambda x: x @ w, jnp.ones((2, 2)), 0.1).round(4).tolist()  # 0.1**2 / 2 * (3**2 + 4**2)
       [0.125, 0.125]
     """
-    std = _std("tikhonov_penalty", f, x, std, loss)
+    x, std = _entered("tikhonov_penalty", f, x, std, loss)
     outputs, pull = jax.vjp(_array_of("tikhonov_penalty", f), x)
     _check_outputs("tikhonov_penalty", x, outputs)
     basis = jnp.eye(math.prod(outputs.shape[1:]), dtype=outputs.dtype)
@@ -96,7 +96,7 @@ def tikhonov_estimate(
     stream = enter("tikhonov_estimate", key)
     if not isinstance(probes, int) or probes < 1:
         raise ValueError(f"tikhonov_estimate: probes must be an integer, at least 1, got {probes!r}.")
-    std = _std("tikhonov_estimate", f, x, std, loss)
+    x, std = _entered("tikhonov_estimate", f, x, std, loss)
     outputs, pull = jax.vjp(_array_of("tikhonov_estimate", f), x)
     _check_outputs("tikhonov_estimate", x, outputs)
     # The axis of probes is last, so that an example's probes do not depend on the number of examples.
@@ -141,7 +141,8 @@ _ROOTS = {
 }
 
 
-def _std(function: str, f, x, std, loss: str) -> jax.Array:
+def _entered(function: str, f, x, std, loss: str) -> tuple[jax.Array, jax.Array]:
+    """x and the std, which has the rank of x, as JAX arrays."""
     _checks.function(function, "f", f, "of a batch")
     _checks.array(function, x, _checks.floats)
     if x.ndim == 0 or not x.size:
@@ -151,8 +152,9 @@ def _std(function: str, f, x, std, loss: str) -> jax.Array:
     std = jnp.asarray(arithmetic_amount(function, "std", std, _checks.nonnegative))
     _checks.broadcastable(function, "std", std.shape, x.shape)
     # Sums of squares need float32 or wider; strict rank promotion needs std to have the rank of x.
+    x = jnp.asarray(x)  # float64 remains only where JAX has it
     std = std.astype(jnp.float64 if x.dtype == jnp.float64 else jnp.float32)
-    return std.reshape((1,) * (x.ndim - std.ndim) + std.shape)
+    return x, std.reshape((1,) * (x.ndim - std.ndim) + std.shape)
 
 
 def _array_of(function: str, f: Callable) -> Callable:

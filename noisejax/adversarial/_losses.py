@@ -294,7 +294,12 @@ def _composed(function: str, predict: Callable, loss: Callable, sign: int | None
 def _with_log_odds(function: str, predict: Callable, sign: int) -> Callable:
     """The cross-entropy, with the form that attacks may climb in its place as an attribute."""
     loss: Any = _composed(function, predict, cross_entropy, sign)
-    loss.climbed = _composed(function, predict, log_odds, sign)
+
+    def odds(logits, labels):  # in the name of what the user called, who has not asked for it
+        return _log_odds(labelled_logits(function, logits, labels), labels)
+
+    odds.__name__ = function
+    loss.climbed = _composed(function, predict, odds, sign)
     return loss
 
 

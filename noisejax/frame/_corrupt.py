@@ -1,6 +1,7 @@
 """Faults on data frames: `corrupt`, more rows with `augment`, and `noise` for sweeps."""
 
 import dataclasses
+import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -322,6 +323,7 @@ def augment(key: jax.Array, df: Any, faults: Faults, copies: int = 1, **options:
     if not isinstance(copies, (int, np.integer)) or isinstance(copies, bool) or copies < 0:
         raise ValueError(f"augment: copies must be an integer of at least 0, got {copies!r}.")
     _checks.key("augment", key)
+    _check_options("augment", options)
     frames = [enter_frame("augment", df)]
     for copy in range(copies):
         dirty, _ = corrupt(jax.random.fold_in(key, copy), df, faults, **options)
@@ -378,4 +380,12 @@ def noise(faults: Faults, **options: Any) -> FrameNoise:
       >>> bool((at(0.0)(jax.random.key(0), df) == df).all(axis=None))
       True
     """
+    _check_options("noise", options)
     return FrameNoise(tuple(faults) if isinstance(faults, list) else faults, options)
+
+
+def _check_options(function: str, options: dict[str, Any]) -> None:
+    """Requires options of `corrupt`."""
+    known = [p.name for p in inspect.signature(corrupt).parameters.values() if p.kind is p.KEYWORD_ONLY]
+    if unknown := [name for name in options if name not in known]:
+        raise TypeError(f"{function} got an unexpected keyword argument {unknown[0]!r}. Its options are {known}.")

@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.core import Tracer
 
 from noisejax import _checks
 from noisejax._calls.arguments import arithmetic_amount
@@ -164,7 +165,12 @@ def _called(function: str, key: Any, x: Any, rate: Any, mechanism: Any, **option
     """A fault of strings on a sequence."""
     key = enter(function, key)
     host.known(function, key)
-    rate = np.asarray(arithmetic_amount(function, "rate", rate, _checks.rate))
+    rate = arithmetic_amount(function, "rate", rate, _checks.rate)
+    if isinstance(rate, Tracer):
+        raise TypeError(
+            f"{function}: rate must be known, since this runs on the host, got a traced one. Leave out jit."
+        )
+    rate = np.asarray(rate)
     if isinstance(x, (bytes, Mapping)) or not (isinstance(x, str) or _is_list(x)):
         raise TypeError(f"{function}: x must be a string or a list of strings, got {x!r}.")
     rows = 1 if isinstance(x, str) else len(x)

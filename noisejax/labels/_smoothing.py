@@ -93,13 +93,14 @@ def _check_binary(labels, num_classes, where, got: str) -> None:
     for name, value in (("num_classes", num_classes), ("where", where)):
         if value is not None:
             raise ValueError(f"smooth: {name} is for rows of classes, and binary=True has none. Leave it out.")
-    if jnp.issubdtype(labels.dtype, jnp.complexfloating):
-        raise TypeError(f"smooth: binary targets must be numbers in [0, 1] or booleans, got {got}.")
+    real = jnp.issubdtype(labels.dtype, jnp.floating) or jnp.issubdtype(labels.dtype, jnp.integer)
+    if not real and labels.dtype != jnp.bool_:
+        raise TypeError(f"smooth: labels must be numbers in [0, 1] or booleans with binary=True, got {got}.")
     if isinstance(labels, np.ndarray) and not np.all((labels >= 0) & (labels <= 1)):
         worst = labels[~((labels >= 0) & (labels <= 1))].flat[0]
         raise ValueError(
-            f"smooth: binary targets must lie in [0, 1], got {worst} among them. For targets of -1 and 1, smooth "
-            "(labels + 1) / 2."
+            f"smooth: labels must lie in [0, 1], got {worst} among them, with binary=True. For targets of -1 and 1, "
+            "smooth (labels + 1) / 2."
         )
 
 

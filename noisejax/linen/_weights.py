@@ -11,6 +11,7 @@ from noisejax import _checks, _noise, weights
 from noisejax._contract import Amount
 from noisejax._layers import noisy_products
 from noisejax.linen._layer import NoiseModule
+from noisejax.weights._perturb import check_only
 
 
 class WeightNoise(NoiseModule):
@@ -46,12 +47,13 @@ class WeightNoise(NoiseModule):
         if not isinstance(self.module, nn.Module):
             raise TypeError(f"WeightNoise: module must be a linen module, got {_checks.shown(self.module)}.")
         _checks.flag_or_none("WeightNoise", "deterministic", self.deterministic)
+        (noise,) = _noise.stages("WeightNoise", (self.noise,))
+        check_only("WeightNoise", self.only)
         if self.is_initializing():
             return self.module(*args, **kwargs)  # pyright: ignore[reportCallIssue]
         key = self._key(deterministic, rng)
         if key is None:
             return self.module(*args, **kwargs)  # pyright: ignore[reportCallIssue]
-        (noise,) = _noise.stages("WeightNoise", (self.noise,))
 
         def noisy(collections):
             return {**collections, "params": weights.perturb(key, collections["params"], noise, only=self.only)}

@@ -20,7 +20,8 @@ class ManifoldMixup(NoiseLayer):
       alpha: the parameter of the weights' Beta distribution, at least 0; the authors use 2. 0 is the identity.
       places: the number of places; they are numbered from 0. Static.
       mode: `'batch'` draws one weight for the batch, as in the paper; `'example'` one for each example. Static.
-      pairing, shards: as in `noisejax.mixup`. Static.
+      pairing: `'permutation'` or `'roll'`, as in `noisejax.mixup`. Static.
+      shards: as in `noisejax.mixup`. Static.
       deterministic, rng_collection, rngs: as in `ActivationNoise`.
 
     References:

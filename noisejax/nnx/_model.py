@@ -34,7 +34,7 @@ def set_amounts(model: Any, *filters: Any, **amounts: Any) -> None:
       [0.1, 0.3]
     """
     _check_model("set_amounts", model)
-    matches = [nnx.filterlib.to_predicate(each) for each in filters or (...,)]
+    matches = [_predicate(each) for each in filters or (...,)]
     layers = [
         layer
         for path, layer in nnx.iter_modules(model)
@@ -134,6 +134,16 @@ def functional(model: Any, *, deterministic: bool = True, method: str = "__call_
         return getattr(instance, method)(*args, **kwargs)
 
     return call, state
+
+
+def _predicate(chosen: Any) -> Callable[[Any, Any], bool]:
+    try:
+        return nnx.filterlib.to_predicate(chosen)
+    except (TypeError, ValueError):
+        raise TypeError(
+            "set_amounts: filters must be layer types such as njx.Dropout, or Flax filters, got "
+            f"{_checks.shown(chosen)}."
+        ) from None
 
 
 def _check_model(function: str, model: Any) -> None:

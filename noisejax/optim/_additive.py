@@ -36,8 +36,8 @@ def annealed_std(eta: Amount, gamma: Amount = 0.55) -> Callable[[jax.Array], jax
       >>> [f"{std(t):.3f}" for t in (0, 3, 99)]
       ['0.200', '0.100', '0.020']
     """
-    eta = _streams.checked("annealed_std", "eta", eta, _streams.nonnegative)
-    gamma = _streams.checked("annealed_std", "gamma", gamma, _streams.nonnegative)
+    eta = _streams.constant("annealed_std", "eta", eta, _streams.nonnegative)
+    gamma = _streams.constant("annealed_std", "gamma", gamma, _streams.nonnegative)
 
     def schedule(count):
         steps = 1 + jnp.asarray(count).astype(jnp.float32)

@@ -39,10 +39,10 @@ def clipped_sum(grads: optax.Updates, l2_norm_clip: Amount, *, where: jax.Array 
       >>> noisejax.optim.clipped_sum(grads, 2.5)["w"]
       Array([2.  , 2.25], dtype=float32)
     """
-    if callable(l2_norm_clip):
-        raise TypeError(f"clipped_sum: l2_norm_clip must be a number, got {_checks.shown(l2_norm_clip)}.")
-    clip = _streams.checked("clipped_sum", "l2_norm_clip", l2_norm_clip, _streams.positive)
+    clip = _streams.constant("clipped_sum", "l2_norm_clip", l2_norm_clip, _streams.positive)
     leaves = jax.tree.leaves(grads)
+    if not leaves:
+        raise ValueError(f"clipped_sum: grads must be a tree of arrays, one gradient for each example, got {grads!r}.")
     for leaf in leaves:
         _checks.operand("clipped_sum", "grads", leaf)
     where = _checks.mask("clipped_sum", "where", where)
@@ -103,7 +103,7 @@ def add_private_noise(
     _checks.key("add_private_noise", key)
     name = "add_private_noise"
     amounts = _amounts(name, l2_norm_clip, noise_multiplier)
-    batch_size = _streams.checked(name, "batch_size", batch_size, _streams.positive)
+    batch_size = _streams.constant(name, "batch_size", batch_size, _streams.positive)
 
     def update(updates, state, params=None, **extra_args):
         del extra_args
@@ -174,7 +174,7 @@ def differentially_private_aggregate(
     _checks.key(name, key)
     amounts = _amounts(name, l2_norm_clip, noise_multiplier)
     if batch_size is not None:
-        batch_size = _streams.checked(name, "batch_size", batch_size, _streams.positive)
+        batch_size = _streams.constant(name, "batch_size", batch_size, _streams.positive)
 
     def update(updates, state, params=None, *, where=None, **extra_args):
         del extra_args

@@ -109,6 +109,10 @@ def apply_updates(key: jax.Array, params: optax.Params, updates: optax.Updates) 
     def new(path, p, u):
         if p is None:
             return None
+        if not hasattr(u, "dtype"):
+            raise ValueError(
+                f"apply_updates: updates must have the structure of params, got {_checks.shown(u)} for an array."
+            )
         if p.dtype not in _NARROW:
             return optax.apply_updates(p, u)
         stream = _streams.at_path(stream_of(key), "stochastic_round", path)

@@ -119,6 +119,13 @@ def checked(function: str, name: str, value: Any, inside: Callable) -> Any:
     return value
 
 
+def constant(function: str, name: str, value: Any, inside: Callable) -> Any:
+    """Checks an amount that cannot follow a schedule."""
+    if callable(value):
+        raise TypeError(f"{function}: {name} must be a number, not a function of the step, got {_checks.shown(value)}.")
+    return checked(function, name, value, inside)
+
+
 def _checked_schedule(function: str, name: str, schedule: Callable) -> Callable:
     """The schedule, with an error if it does not return one number."""
 

@@ -92,6 +92,7 @@ def by_column(name: str, noise: Callable[..., Any], columns: Sequence[str] | int
       >>> [row.column for row in report.sensitivity()["wrong"]]
       ['weight', 'size']
     """
+    _checks.string("by_column", "name", name)
     _checks.function("by_column", "noise", noise, "(key, x) -> x")
     if isinstance(columns, (int, np.integer)) and not isinstance(columns, bool):
         columns = [str(n) for n in range(_checks.count("by_column", "columns", columns, 1))]

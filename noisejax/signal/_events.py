@@ -189,7 +189,7 @@ def stuck_steps(key: Any, x, rate, duration, mode: str, axis: int, offset: Any =
 
 
 @array_noise(
-    ranges={"rate": _checks.rate, "height": _checks.nonnegative, "spread": _checks.nonnegative, "decay": _tau},
+    ranges={"rate": _checks.rate, "height": _checks.summed, "spread": _checks.summed, "decay": _tau},
     widen=False,
 )
 def spike(

@@ -170,8 +170,7 @@ KINDS = ("lost", "repeated", "reordered")
 def _packet_options(x, size, kind, window, **_) -> None:
     _checks.one_of("packets", "kind", kind, KINDS)
     for name, number, least in (("size", size, 1), ("window", window, 2)):
-        if not isinstance(number, int) or number < least:
-            raise ValueError(f"packets: {name} must be an integer of at least {least}, got {number!r}.")
+        _checks.count("packets", name, number, least)
 
 
 @array_noise(_checks.numbers, options=_packet_options, like_x=("value",), ranges={"rate": _checks.rate}, widen=False)

@@ -5,9 +5,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from noisejax import _checks
+from noisejax._calls.arguments import arithmetic_amount
 from noisejax._contract import Amount, Mask, array_noise
 from noisejax._random import sample
 from noisejax._random.fourier import smooth, spectrum, waves
@@ -96,6 +98,9 @@ def reverb(
     return jnp.where((wet > 0) & jnp.isfinite(x), x + wet * (sound - x), x)
 
 
+_above = _checks.Range("above 0 and finite", lambda v: (v > 0) & (v < np.inf), "")
+
+
 def decaying_responses(
     key: jax.Array,
     rt60: Amount,
@@ -127,12 +132,18 @@ def decaying_responses(
       (5, 4000)
     """
     for name, value in (("taps", taps), ("count", count)):
-        if not isinstance(value, int) or value < 1:
-            raise ValueError(f"decaying_responses: {name} must be a positive integer, got {value!r}.")
-    for name, value in (("rt60", rt60), ("rate_hz", rate_hz)):
-        _checks.positive("decaying_responses", name, value)
-    time = lax.iota(jnp.float32, taps)[None] / jnp.asarray(rate_hz, jnp.float32)
-    level = jnp.asarray(rt60, jnp.float32).reshape(-1, 1)
-    response = sample.normal(words(enter("decaying_responses", key), "signal.decaying_responses", (count, taps)))
+        _checks.count("decaying_responses", name, value, 1, "It is static.")
+    stream = enter("decaying_responses", key)
+    amounts = (("rt60", rt60, ((), (1,), (count,))), ("rate_hz", rate_hz, ((),)))
+    found = []
+    for name, value, shapes in amounts:
+        amount = jnp.asarray(arithmetic_amount("decaying_responses", name, value, _above)).astype(jnp.float32)
+        if amount.shape not in shapes:
+            each = f", or one for each of {count} responses" if len(shapes) > 1 else ""
+            raise ValueError(f"decaying_responses: {name} must be one number{each}, got shape {amount.shape}.")
+        found.append(amount)
+    level, rate = found[0].reshape(-1, 1), found[1]
+    time = lax.iota(jnp.float32, int(taps))[None] / rate
+    response = sample.normal(words(stream, "signal.decaying_responses", (int(count), int(taps))))
     response = response * jnp.exp(-3 * math.log(10) * time / level)
     return response / jnp.linalg.norm(response, axis=1, keepdims=True)

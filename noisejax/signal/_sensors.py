@@ -301,7 +301,7 @@ def _power_of_two(exponent: jax.Array) -> jax.Array:
     return lax.bitcast_convert_type((exponent.astype(jnp.int32) + 127) << 23, jnp.float32)
 
 
-@array_noise(_checks.floats, ranges={"std": _checks.nonnegative})
+@array_noise(_checks.floats, ranges={"std": _checks.summed})
 def leakage(
     key: jax.Array,
     x: jax.Array,

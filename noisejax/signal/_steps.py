@@ -9,11 +9,20 @@ import numpy as np
 from jax import lax
 
 from noisejax import _checks
+from noisejax._calls.arguments import arithmetic_amount
 from noisejax._contract import Amount, saturate, wide
 from noisejax._random.stream import enter
-from noisejax.signal._axes import latest, read, time_axis
-from noisejax.signal._events import _KINDS, stuck_steps, wandering
-from noisejax.signal._gaps import feasible, losses
+from noisejax.signal._axes import MODES, latest, read, time_axis
+from noisejax.signal._events import _KINDS, _duration, _finite, _tau, stuck_steps, wandering
+from noisejax.signal._gaps import _burst, feasible, losses
+
+_RANGES = {
+    "rate": _checks.rate,
+    "burst": _burst,
+    "amount": _checks.nonnegative,
+    "tau": _tau,
+    "value": None,  # NaN and the infinities are values of missing samples
+}
 
 
 class State(NamedTuple):
@@ -88,6 +97,7 @@ def bursts_step(
     """
     _checks.one_of("bursts_step", "fill", fill, ("hold", "value"))
     key, x, axis = _window("bursts_step", key, state, x, axis)
+    _checks.one_of("bursts_step", "mode", mode, MODES)
     rate, burst, value = _amounts("bursts_step", x, rate=rate, burst=burst, value=value)
     return _bursts(key, state, x, rate, burst, value, fill=fill, mode=mode, axis=axis)
 
@@ -140,6 +150,7 @@ def stuck_step(
       True
     """
     key, x, axis = _window("stuck_step", key, state, x, axis)
+    _checks.one_of("stuck_step", "mode", mode, MODES)
     rate, duration = _amounts("stuck_step", x, rate=rate, duration=duration)
     given = None if value is None else _amounts("stuck_step", x, value=value)[0]
     return _stuck(key, state, x, rate, duration, given, mode=mode, axis=axis)
@@ -195,6 +206,7 @@ def drift_step(
     """
     _checks.one_of("drift_step", "kind", kind, _KINDS)
     key, x, axis = _window("drift_step", key, state, x, axis)
+    _checks.one_of("drift_step", "mode", mode, MODES)
     amount, tau, duration = _amounts("drift_step", x, amount=amount, tau=tau, duration=duration)
     return _drift(key, state, x, amount, tau, duration, kind=kind, mode=mode, axis=axis)
 
@@ -223,12 +235,11 @@ def _window(function: str, key: Any, state: Any, x: Any, axis: int | None) -> tu
 
 def _amounts(function: str, x: jax.Array, **given: Any) -> list[jax.Array]:
     """Amounts of x's rank, checked as those of the noise."""
-    found = []
+    found, ranges = [], {**_RANGES, "duration": _finite if function == "drift_step" else _duration}
+    given = {name: arithmetic_amount(function, name, value, ranges[name]) for name, value in given.items()}
     if {"rate", "burst"} <= given.keys():
-        feasible(*(np.asarray(v) if isinstance(v, (int, float)) else v for v in (given["rate"], given["burst"])))
+        feasible(given["rate"], given["burst"])
     for name, value in given.items():
-        if name == "rate":
-            _checks.rate(function, name, value)
         value = jnp.asarray(value)
         _checks.broadcastable(function, name, value.shape, x.shape)
         value = value.astype(wide(x).dtype)

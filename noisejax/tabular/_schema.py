@@ -48,6 +48,8 @@ class Column:
             hash(self.name)
         except TypeError:
             raise TypeError(f"Column: name must be hashable, such as a string, got {self.name!r}.") from None
+        if isinstance(self.name, type) or callable(self.name):
+            raise TypeError(f"Column: name must be a name, such as a string, got {_checks.shown(self.name)}.")
         _checks.one_of("Column", "kind", self.kind, KINDS)
         classes = self.classes
         if isinstance(classes, (int, np.integer)) and not isinstance(classes, bool):

@@ -1,10 +1,13 @@
 """Strings to arrays of code points and back, on the host, by whole buffers and not by loops."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import Any
 
+import jax
 import numpy as np
+from jax.core import Tracer
 
+from noisejax import _checks
 from noisejax._padded import Padded
 from noisejax.text._graphemes import Graphemes
 
@@ -38,20 +41,21 @@ def encode(
       ['naïve', '日本']
     """
     strings = strings_of("encode", strings)
+    _check_alphabet("encode", alphabet)
+    if isinstance(dtype, (jax.Array, np.ndarray, np.generic)) or np.dtype(_dtype(dtype)) not in (np.uint8, np.uint32):
+        raise ValueError(f"encode: dtype must be uint8 or uint32, got {_checks.shown(dtype)}.")
+    dtype = np.dtype(dtype)
     flat, lengths = code_points("encode", strings)
     if alphabet is not None:
         flat, lengths = alphabet.coded("encode", flat, lengths)
     longest = int(lengths.max())
     if length is None:
         length = longest + longest // 4 + 8
-    elif longest > length:
+    elif longest > (length := _checks.count("encode", "length", length)):
         raise ValueError(
             f"encode: length must be at least that of the longest string, {longest}, got {length}. Cut the strings "
             "first, or leave out length for a capacity with room for insertions."
         )
-    dtype = np.dtype(dtype)
-    if dtype not in (np.uint8, np.uint32):
-        raise ValueError(f"encode: dtype must be uint8 or uint32, got {dtype}.")
     if flat.size and int(flat.max()) > np.iinfo(dtype).max:
         raise ValueError(
             f"encode: dtype uint8 holds code points up to 255, got {int(flat.max())} in "
@@ -87,6 +91,11 @@ def decode(text: Padded, *, alphabet: Graphemes | None = None) -> list[str]:
         raise TypeError(
             f"decode: text must be a Padded of integers of shape (B, L), as nj.text.encode makes, got {got}."
         )
+    _check_alphabet("decode", alphabet)
+    if isinstance(text.values, Tracer) or isinstance(text.lengths, Tracer):
+        raise TypeError(
+            "decode: text must be known, since strings are made on the host, got a traced one. Leave out jit."
+        )
     values, lengths = np.asarray(text.values), np.clip(np.asarray(text.lengths), 0, text.values.shape[1])
     flat = values[np.arange(values.shape[1]) < lengths[:, None]].astype(np.int64)
     if alphabet is not None:
@@ -99,7 +108,7 @@ def decode(text: Padded, *, alphabet: Graphemes | None = None) -> list[str]:
         )
     everything = flat.astype("<u4").tobytes().decode("utf-32-le")
     ends = np.cumsum(lengths).tolist()
-    return [everything[start:end] for start, end in zip([0, *ends[:-1]], ends, strict=True)]
+    return [everything[start:end] for start, end in zip([0, *ends], ends, strict=False)]
 
 
 def graphemes(strings: Sequence[str]) -> Graphemes:
@@ -131,10 +140,25 @@ def graphemes(strings: Sequence[str]) -> Graphemes:
     return Graphemes.of(*code_points("graphemes", strings_of("graphemes", strings)))
 
 
+def _check_alphabet(function: str, alphabet: Any) -> None:
+    if alphabet is not None and not isinstance(alphabet, Graphemes):
+        raise TypeError(f"{function}: alphabet must be made by nj.text.graphemes, got {_checks.shown(alphabet)}.")
+
+
+def _dtype(given: Any) -> Any:
+    """What may be a dtype; one that no text has for what is none."""
+    try:
+        return np.dtype(given)
+    except (TypeError, ValueError):
+        return np.object_
+
+
 def strings_of(function: str, strings: Any, name: str = "strings") -> list[str]:
     """A list of strings, at least one."""
     if isinstance(strings, (str, bytes)):
         raise TypeError(f"{function}: {name} must be a sequence of strings, got a single one. Write [{strings!r:.40}].")
+    if isinstance(strings, (Mapping, Set, type, jax.Array)) or not isinstance(strings, Iterable):
+        raise TypeError(f"{function}: {name} must be a sequence of strings, got {_checks.shown(strings)}.")
     strings = list(strings)
     if not strings:
         raise ValueError(f"{function}: {name} must hold at least one string, got none.")

@@ -158,7 +158,7 @@ def programming_noise(
     """
 
     def cell(g, name):
-        return _programmed(g, scale * _normal(key, f"programming_noise.{name}", x))
+        return _programmed(g, _bounded(scale) * _normal(key, f"programming_noise.{name}", x))
 
     return _pair(x, _scale.axes("programming_noise", x, channel_axis), where, cell)
 
@@ -204,7 +204,7 @@ def read_noise(
     """
 
     def cell(g, name):
-        return _read(g, g, time, scale * _normal(key, f"read_noise.{name}", x))
+        return _read(g, g, time, _bounded(scale) * _normal(key, f"read_noise.{name}", x))
 
     return _pair(x, _scale.axes("read_noise", x, channel_axis), where, cell)
 
@@ -256,7 +256,7 @@ def phase_change(
       >>> bool(year < hour)
       True
     """
-    over = _scale.axes("phase_change", x, channel_axis)
+    over, scale = _scale.axes("phase_change", x, channel_axis), _bounded(scale)
 
     def programmed(g, name):
         return _programmed(g, scale * _normal(key, f"phase_change.programming.{name}", x))
@@ -294,6 +294,11 @@ def _pair(x: jax.Array, over: tuple[int, ...], where, cell) -> jax.Array:
     return x + largest * jnp.where(g < 0, -change, change)
 
 
+def _bounded(amount: Any) -> jax.Array:
+    """The amount, at most 1e30, so that the two cells of a pair do not both become infinite."""
+    return jnp.minimum(amount, 1e30)
+
+
 def _programmed(g: jax.Array, noise: Any) -> jax.Array:
     return jnp.maximum(g + (0.26348 + 1.9650 * g - 1.1731 * g * g) / 25 * noise, 0)
 
@@ -301,7 +306,7 @@ def _programmed(g: jax.Array, noise: Any) -> jax.Array:
 def _read(g: jax.Array, start: jax.Array, time, noise: Any) -> jax.Array:
     """The conductance read from a cell that was programmed to `start` and now has g."""
     q = jnp.minimum(0.0088 * jnp.exp(-0.65 * jnp.log(jnp.maximum(start, 1e-4))), 0.2)  # q is already 0.2 below 0.008
-    seconds = jnp.maximum(time, 0) + _FIRST_READ
+    seconds = _bounded(jnp.maximum(time, 0)) + _FIRST_READ
     return jnp.maximum(g + g * q * jnp.sqrt(jnp.log((seconds + _READ_TIME) / (2 * _READ_TIME))) * noise, 0)
 
 

@@ -227,6 +227,7 @@ def low_rank_factors(
       True
     """
     _check_rank("low_rank_factors", rank, product)
+    _check_product("low_rank_factors", product)
     _check("low_rank_factors", key, x, w, mode)
     return _factors(key, x, w, rank, product, mode)
 
@@ -331,10 +332,7 @@ _finite = _checks.Range("finite", lambda v: abs(v) < float("inf"), "0 is the lay
 def _call(body: Callable, key, x, w, amounts: dict, *, product, mode, precision, **statics) -> jax.Array:
     name = body.__name__.lstrip("_")
     _check(name, key, x, w, mode)
-    if not isinstance(product, (str, Conv)):
-        raise TypeError(
-            f"{name}: product must be an einsum such as '...i,io->...o', or a Conv, got {_checks.shown(product)}."
-        )
+    _check_product(name, product)
     trained = body in (_noisy_net, _low_rank)  # their factor may become negative, which only mirrors the noise
     ranges = {"std": _finite if trained else _checks.nonnegative, "bias_std": _finite}
     amounts = {n: arithmetic_amount(name, n, v, ranges.get(n, _checks.real)) for n, v in amounts.items()}
@@ -372,6 +370,13 @@ def _check(name: str, key, x, w, mode: str) -> None:
     if not hasattr(w, "dtype") or w.dtype != x.dtype:
         raise TypeError(f"{name}: w must have x's dtype, {x.dtype}, got {getattr(w, 'dtype', w)}. Cast one of them.")
     _checks.one_of(name, "mode", mode, ("example", "batch"))
+
+
+def _check_product(name: str, product) -> None:
+    if not isinstance(product, (str, Conv)):
+        raise TypeError(
+            f"{name}: product must be an einsum such as '...i,io->...o', or a Conv, got {_checks.shown(product)}."
+        )
 
 
 _MAX_RANK = 512

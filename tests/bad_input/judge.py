@@ -90,7 +90,7 @@ def run_traced(call, name: str, value: Any) -> tuple[Any, BaseException | None, 
         if error is not None:
             raise error
         found["structure"] = result[1]
-        return [leaf for leaf in result[0] if isinstance(leaf, (jax.Array, np.ndarray))]
+        return [leaf for leaf in result[0] if isinstance(leaf, ARRAYS)]
 
     try:
         run_it = jax.jit(inside)
@@ -189,7 +189,7 @@ def wrong(call, name: str, mutation: Mutation, result: tuple, base: tuple) -> st
     """Why a result is wrong; empty if it is right, or if nothing says what is right."""
     value = mutation.value
     if isinstance(value, Traced):  # strings and the like do not leave a compiled function
-        base = [leaf for leaf in base[0] if isinstance(leaf, (jax.Array, np.ndarray))], base[1]
+        base = [leaf for leaf in base[0] if isinstance(leaf, ARRAYS)], base[1]
     if mutation.verdict == "wrong":
         return f"accepted, with the result {_short(result)}"
     if mutation.verdict == "same":

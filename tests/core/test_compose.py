@@ -357,3 +357,24 @@ def test_entries_that_are_no_arrays_pass_through_a_chain_that_mixes(key):
     out = noise(key, batch)
     assert out["id"] == "a batch"
     assert bool((out["x"] != X).any())
+
+
+class TestWhatFunctionsReturn:
+    def test_a_function_without_key_returns_arrays(self, key):
+        for wrong in ("cat", None, object()):
+            with pytest.raises(TypeError, match=r"keyless: function must return arrays, and .* gave"):
+                nj.keyless(lambda x, wrong=wrong: wrong)(key, X)
+        pair = nj.keyless(lambda x: (x, 2 * x))(key, X)
+        assert bool((pair[1] == 2 * X).all())
+
+    def test_a_function_without_key_never_reads_bytes_in_the_wrong_order(self, key):
+        with pytest.raises(TypeError, match="keyless: x must have this machine's byte order"):
+            nj.keyless(jnp.tanh)(key, np.asarray(X).astype(">f4"))
+
+    def test_columns_that_are_no_columns(self, key):
+        for columns in ((0, 6), (-7,), (-100, 0)):
+            with pytest.raises(IndexError, match=r"on_columns: columns must lie on axis -1 of x, of shape \(16, 6\)"):
+                nj.on_columns(gaussian, columns)(key, X)
+        for noise in (lambda key, x: "cat", lambda key, x: (x, x), lambda key, x: x[:3]):
+            with pytest.raises(ValueError, match=r"a noise must keep the shape of x, \(16, 6\), under a mask"):
+                nj.on_columns(noise, (0, 2))(key, X)

@@ -355,3 +355,13 @@ def test_other_wrong_arguments():
         ValueError, match="corrupt: the column 'job' holds 'pilot' in row 1, which is none of the 2 classes"
     ):
         frame.corrupt(KEY, strange, wrong, schema=schema)
+
+
+def test_options_that_corrupt_does_not_have():
+    df = pandas.DataFrame({"a": [1.0, 2.0]})
+    faults = [("a", nj.bind(T.missing, rate=0.5))]
+    with pytest.raises(TypeError, match=r"augment got an unexpected keyword argument 'quux'.*chunk_rows"):
+        frame.augment(KEY, df, faults, quux=1)
+    with pytest.raises(TypeError, match=r"noise got an unexpected keyword argument 'quux'.*chunk_rows"):
+        frame.noise(faults, quux=1)
+    assert len(frame.augment(KEY, df, faults, chunk_rows=1)) == 4

@@ -140,3 +140,9 @@ def test_wrong_arguments():
             frame.misspelt(KEY, ["a"], 0.5, table=table)
     with pytest.raises(ValueError, match="limit must be an integer, at least 1, got 0"):
         frame.similar(["a", "b"], 0)
+
+
+@pytest.mark.parametrize("function", [frame.mistyped, frame.mojibake])
+def test_a_traced_rate_cannot_be_read(function):
+    with pytest.raises(TypeError, match=f"{function.__name__}: rate must be known, since this runs on the host"):
+        jax.jit(lambda rate: function(KEY, ["abc"], rate))(0.5)

@@ -129,3 +129,28 @@ def test_a_rank_that_would_be_traced_for_minutes(function):
     amounts = (0.1,) if function is nj.weights.low_rank else ()
     with pytest.raises(ValueError, match=rf"{function.__name__}: rank must be at most 512, got 10000.*flipout"):
         function(KEY, jnp.ones((2, 3)), jnp.ones((3, 4)), *amounts, rank=10000)
+
+
+@pytest.mark.parametrize("change", [{"noise": None}, {"noise": np.ones(2)}, {"noise": nj.gaussian}, {"only": b"k"}])
+def test_noise_of_linen_weights_is_checked_when_parameters_are_made(change):
+    arguments = {"noise": nj.bind(nj.gaussian, std=0.1), "only": "*kernel", "deterministic": False} | change
+    layer = njl.WeightNoise(nn.Dense(2), **arguments)
+    with pytest.raises(TypeError, match=f"WeightNoise: .*{next(iter(change))}|bind"):
+        layer.init(KEY, jnp.ones((2, 3)))
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float8_e4m3fn])
+def test_a_sigma_in_few_bits_is_used_in_float32(dtype):
+    few = njx.NoisyLinear(3, 2, sigma=dtype(0.5), rngs=nnx.Rngs(0))
+    full = njx.NoisyLinear(3, 2, sigma=0.5, rngs=nnx.Rngs(0))
+    assert few.kernel_std.get_value().dtype == jnp.float32
+    assert bool((few.kernel_std.get_value() == full.kernel_std.get_value()).all())
+    made = [njl.NoisyLinear(2, sigma=s, deterministic=True).init(KEY, jnp.ones((1, 3))) for s in (dtype(0.5), 0.5)]
+    assert jax.tree.all(jax.tree.map(lambda a, b: bool((a == b).all()), *made))
+
+
+def test_what_is_no_filter_of_layers():
+    model = nnx.Sequential(njx.Dropout(0.5, rngs=nnx.Rngs(0)))
+    for wrong in (object(), 3.5):
+        with pytest.raises(TypeError, match=r"set_amounts: filters must be layer types such as njx.Dropout"):
+            njx.set_amounts(model, wrong, rate=0.1)

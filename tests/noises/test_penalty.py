@@ -262,3 +262,13 @@ def test_low_precision_inputs_are_summed_in_float32(key):
 def test_bad_input_is_named(error, match, call, key):
     with pytest.raises(error, match=match):
         call(key, jnp.asarray(X, jnp.float32))
+
+
+@pytest.mark.parametrize("name", ["tikhonov_penalty", "tikhonov_estimate"])
+def test_numpy_of_64_bits_is_that_of_32_bits_without_x64(name):
+    def of(x):
+        given = (jax.random.key(0),) if name == "tikhonov_estimate" else ()
+        return getattr(nj, name)(*given, lambda x: jnp.tanh(x @ W.astype(np.float32)), x, 0.25)
+
+    found = of(X)  # a warning of JAX would be an error here
+    np.testing.assert_allclose(found, of(X.astype(np.float32)), rtol=1e-5)

@@ -186,3 +186,22 @@ def test_accumulation_before_clipping_raises_and_its_advice_works(key):
     total = jax.tree.map(jnp.add, clipped_sum(per_example, 1.0), clipped_sum(per_example, 1.0))
     mean, _ = advised.update(total, advised.init(PARAMS), PARAMS)
     np.testing.assert_allclose(optax.tree.norm(mean), 1, rtol=1e-6)
+
+
+def test_sizes_and_variances_follow_no_schedule(key):
+    calls = {
+        "add_private_noise: batch_size": lambda s: no.add_private_noise(key, 1.0, 0.5, s),
+        "differentially_private_aggregate: batch_size": lambda s: no.differentially_private_aggregate(key, 1.0, 0.5, s),
+        "annealed_std: eta": lambda s: no.annealed_std(s),
+        "annealed_std: gamma": lambda s: no.annealed_std(0.1, s),
+        "clipped_sum: l2_norm_clip": lambda s: no.clipped_sum(jnp.ones((2, 3)), s),
+    }
+    for name, call in calls.items():
+        with pytest.raises(TypeError, match=f"{name} must be a number, not a function of the step"):
+            call(lambda step: 0.1)
+
+
+def test_a_sum_of_nothing():
+    for grads in ({}, [], None):
+        with pytest.raises(ValueError, match="clipped_sum: grads must be a tree of arrays, one gradient for each"):
+            no.clipped_sum(grads, 1.0)

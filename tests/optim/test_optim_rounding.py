@@ -237,3 +237,11 @@ def test_sharded_parameters_round_as_whole_ones(axis_type, key):
         sharded = compiled(*arguments)
     jax.tree.map(np.testing.assert_array_equal, whole, sharded)
     assert not any(word in compiled.as_text() for word in ("all-gather", "all-reduce", "collective-permute"))
+
+
+def test_updates_of_a_different_structure(key):
+    params, updates = jnp.ones((2, 2)), {"kernel": jnp.ones((2, 2))}
+    for dtype in (jnp.float32, jnp.bfloat16):
+        for a, b in ((params.astype(dtype), updates), (updates, params.astype(dtype))):
+            with pytest.raises(ValueError, match=r"apply_updates: (params|updates) must have the structure of"):
+                no.apply_updates(key, a, b)

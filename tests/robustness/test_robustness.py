@@ -256,3 +256,14 @@ def test_a_flax_model_is_a_predict():
     model = nnx.Linear(4, 2, rngs=nnx.Rngs(0))
     expected = (X @ np.asarray(model.kernel[...]) + np.asarray(model.bias[...])).argmax(1) == Y
     np.testing.assert_array_equal(sweep(model).scores(None)[0][0], expected)
+
+
+def test_names_and_data_are_named():
+    for name in ({1, 2}, lambda level: level, None):
+        with pytest.raises(TypeError, match="by_column: name must be a name, a string"):
+            robustness.by_column(name, nj.bind(nj.gaussian, std=0.1), ["a", "b"])
+    x, y = np.ones((4, 3), np.float32), np.zeros(4, np.int32)
+    family = Family("gaussian", lambda std: nj.bind(nj.gaussian, std=std), (0.0, 0.1))
+    for data in (("cat", y), (b"cats", y), (None, y), (x, y[:3]), (x[:0], y[:0])):
+        with pytest.raises((TypeError, ValueError), match=r"sweep: data must be \(x, y\)"):
+            robustness.sweep(jax.random.key(0), lambda x: x[:, 0] > 0, data, family)

@@ -167,3 +167,39 @@ def test_eight_devices_lose_the_same_samples(axis_type, key):
         sharded = jax.device_put(X, NamedSharding(mesh, P("batch")))
         result = jax.jit(lambda key, x: signal.bursts(key, x, 0.4, 4.0))(key, sharded)
     np.testing.assert_array_equal(result, alone)
+
+
+STEPS = {
+    "bursts_step": {"rate": 0.3, "burst": 4.0, "value": 0.0},
+    "stuck_step": {"rate": 0.3, "duration": 4.0, "value": 0.5},
+    "drift_step": {"amount": 0.3, "tau": 4.0, "duration": 9.0},
+}
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_amounts_of_a_step_are_checked_as_those_of_the_noise(name, key):
+    def step(**change):
+        return getattr(signal, name)(key, signal.start(X), X, **{**STEPS[name], **change})[1]
+
+    for argument in STEPS[name]:
+        for wrong in ("0.5", np.array(["0.5"]), 1j, {"a": 1}):
+            with pytest.raises(TypeError, match=f"{name}: {argument} must be"):
+                step(**{argument: wrong})
+        if argument != "value":
+            for wrong in (-0.1, np.nan, np.full((1, 1, 1), -1, np.float32)):
+                with pytest.raises(ValueError, match=f"{name}: (every )?{argument} must be"):
+                    step(**{argument: wrong})
+        few = step(**{argument: np.float16(STEPS[name][argument])})
+        np.testing.assert_allclose(few, step(), rtol=1e-2, atol=1e-2)
+    for mode in ("batch", ["channel"], None):
+        with pytest.raises(ValueError, match=f"{name}: mode must be one of"):
+            step(mode=mode)
+
+
+def test_amounts_of_responses(key):
+    made = signal.decaying_responses(key, [0.1, 0.3], 100.0, taps=16, count=2)
+    np.testing.assert_allclose(made[1], signal.decaying_responses(key, 0.3, 100.0, taps=16, count=2)[1], rtol=1e-6)
+    for change in ({"rt60": 0}, {"rt60": [0.1, 0.2, 0.3]}, {"rate_hz": [1.0, 2.0]}, {"rt60": "1"}, {"taps": 0}):
+        arguments = {"rt60": 0.3, "rate_hz": 100.0, "taps": 16, "count": 2} | change
+        with pytest.raises((TypeError, ValueError), match=f"decaying_responses: {next(iter(change))} must be"):
+            signal.decaying_responses(key, **arguments)

@@ -192,9 +192,20 @@ def test_spikes_have_their_rate_height_and_decay(key):
         (lambda key: signal.leakage(key, X[..., 0], 0.1, axis=1), "must have an axis of channels"),
         (lambda key: signal.drift(key, X, 0.1, kind="cubic"), "kind must be one of"),
         (lambda key: signal.stuck(key, X, 0.1, 0.5), "duration must be at least 1"),
+        (lambda key: signal.spike(key, X, 0.1, 3e38, 0.0, 5.0), "height must be at least 0 and at most 1e30"),
+        (lambda key: signal.leakage(key, X, 3e38), "std must be at least 0 and at most 1e30"),
+        (lambda key: signal.packets(key, X, 0.1, size=2**70), "packets: size must be an integer, at least 1"),
+        (lambda key: signal.packets(key, X, 0.1, size=2, window=1), "packets: window must be an integer, at least 2"),
         (lambda key: signal.polarity(key, X, np.full((1, 40, 1), 0.5)), "must not vary along axis 1"),
     ],
 )
 def test_wrong_calls_say_what_is_wrong(call, match, key):
     with pytest.raises(ValueError, match=match):
         call(key)
+
+
+def test_amounts_in_few_bits_are_compared_in_float32(key):
+    found = signal.spike(key, X, 0.5, np.float16(5.0), np.full((1, 1, 3), 0.5, np.float16))
+    np.testing.assert_array_equal(found, signal.spike(key, X, 0.5, 5.0, 0.5))
+    with pytest.raises(ValueError, match="height must be at least 0"):
+        signal.spike(key, X, 0.5, np.float16(-5.0))

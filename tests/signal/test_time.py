@@ -42,6 +42,17 @@ def test_a_wrong_clock_changes_the_frequency_of_a_sine_by_its_error(key):
     assert abs(fitted[3]) / (2 * np.pi * frequency) < 1e-7
 
 
+def test_a_wrong_clock_reads_a_band_limited_signal_as_scipy_does(key):
+    rng, t = np.random.default_rng(0), np.arange(4000)
+    spectrum = rng.standard_normal(2001) + 1j * rng.standard_normal(2001)
+    spectrum[200:] = 0  # a tenth of the band
+    x = np.fft.irfft(spectrum)
+    x = (x / np.abs(x).max()).astype(np.float32)
+    y = np.asarray(signal.clock_drift(key, x, 500.0, 0.3, kind="exact"))
+    expected = CubicSpline(t, x.astype(np.float64))(np.minimum(t * (1 + 500e-6) + 0.3, t[-1]))
+    np.testing.assert_allclose(y[10:-10], expected[10:-10], atol=1e-3)
+
+
 def test_the_error_of_a_clock_is_uniform(key):
     x = np.tile(np.arange(101, dtype=np.float32), (2000, 1))
     ratio = np.asarray(signal.clock_drift(key, x, 1e4, order="linear"))[:, 50] / 50 - 1

@@ -43,6 +43,9 @@ def test_labels_of_numpy_become_plain():
     ("make", "message"),
     [
         (lambda: Column("a", "float"), "kind must be one of"),
+        (lambda: Column(Column), "name must be a name"),
+        (lambda: Column(len), "name must be a name"),
+        (lambda: Column(["a"]), "name must be hashable"),
         (lambda: Column("a", "category"), "needs its classes"),
         (lambda: Column("a", "category", "abc"), "must be a tuple of classes"),
         (lambda: Column("a", "category", ("x", "x")), "must be different"),

@@ -102,3 +102,33 @@ def test_wrong_input_is_refused():
         nj.text.delete(jax.random.key(0), nj.Padded(jnp.zeros((1, 3)), [2]), 0.1)
     with pytest.raises(ValueError, match=r"values of shape \(\*batch, L\)"):
         nj.text.delete(jax.random.key(0), nj.Padded(jnp.zeros((1, 3, 2), jnp.int32), [2]), 0.1)
+
+
+@pytest.mark.parametrize("wrong", [None, 3, 0.5, {"a": 1}, {"a", "b"}, list, jax.random.key(0), lambda: None])
+def test_strings_are_a_sequence(wrong):
+    for function in (nj.text.encode, nj.text.graphemes):
+        with pytest.raises(TypeError, match=f"{function.__name__}: strings must be a sequence of strings"):
+            function(wrong)
+
+
+def test_wrong_options_are_named():
+    for length in ("30", 30.0, 2**70, np.ones((2, 2)), [30], jnp.int32(30)):
+        with pytest.raises(ValueError, match="encode: length must be an integer"):
+            nj.text.encode(["a"], length=length)
+    for dtype in (3, "relu", {"a": 1}, np.ones(2, np.uint32), object(), np.int32):
+        with pytest.raises(ValueError, match="encode: dtype must be uint8 or uint32"):
+            nj.text.encode(["a"], dtype=dtype)
+    text = nj.text.encode(["a"])
+    for alphabet in ("a", object(), 3, {"a": 1}):
+        with pytest.raises(TypeError, match=r"encode: alphabet must be made by nj.text.graphemes"):
+            nj.text.encode(["a"], alphabet=alphabet)
+        with pytest.raises(TypeError, match=r"decode: alphabet must be made by nj.text.graphemes"):
+            nj.text.decode(text, alphabet=alphabet)
+    assert nj.text.encode(["a"], length=np.int64(3)).values.shape == (1, 3)
+
+
+def test_texts_of_no_strings_and_traced_texts():
+    text = nj.text.encode(["a", "b"])
+    assert nj.text.decode(nj.Padded(text.values[:0], text.lengths[:0])) == []
+    with pytest.raises(TypeError, match="decode: text must be known"):
+        jax.jit(lambda text: nj.text.decode(text) and 0)(text)

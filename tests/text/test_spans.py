@@ -165,3 +165,13 @@ def test_wrong_spans_are_refused(key):
         nj.text.span_lengths(2)
     with pytest.raises(ValueError, match="span_mask: longest"):
         nj.text.span_mask(key, ids, longest=0, **BERT)
+
+
+@pytest.mark.parametrize("wrong", [np.complex64(0.3), 0.3j, "0.3", None, True, np.nan])
+def test_shares_and_means_are_real_numbers(wrong, key):
+    ids = np.arange(10, 40, dtype=np.int32)[None]
+    for name in ("rate", "mean"):
+        with pytest.raises(ValueError, match=f"span_lengths: {name} must be"):
+            nj.text.span_lengths(64, **{name: wrong})
+        with pytest.raises(ValueError, match=f"spans: {name} must be"):
+            nj.text.spans(key, ids, **{"rate": 0.3, "mean": 1.5, "sentinel": 99, "eos": 1, name: wrong})

@@ -115,9 +115,13 @@ def test_wrong_tables_are_refused(key):
         nj.text.misspell(key, nj.text.encode(["a"]), 0.1, np.ones(3))
     for pairs, error in (
         ("the", "must be pairs"),
-        ({"the": "teh"}, "needs a list of misspellings"),
+        ({"the": "teh"}, "pairs must hold a list of misspellings"),
+        ({"the": None}, "pairs must hold a list of misspellings"),
+        ({"the": jax.random.key(0)}, "pairs must hold a list of misspellings"),
+        (jax.random.key(0), "pairs must be pairs"),
+        (np.ones((2, 2)), "pairs must hold strings"),
         ([("the",)], "must be pairs"),
-        ([("the", 3)], "must be strings"),
+        ([("the", 3)], "pairs must hold strings"),
         ([("in fact", "infact")], "must consist of letters"),
         ([("a", "abcdefghijkl")], "at most 8 letters longer"),
         ([], "at least one word"),

@@ -216,3 +216,19 @@ def test_zeros_padding_and_what_is_not_finite(key):
         y = noise(key, w, where=jnp.arange(5) < 4)
         np.testing.assert_array_equal(y[2:], w[2:])
         assert bool((abs(y[:2] - w[:2]) < 1).all()) and bool((y[:2] != w[:2]).all())
+
+
+def test_no_amount_makes_nan(key):
+    w = jnp.linspace(-1, 1, 9)
+    huge = 3e38
+    calls = {
+        "programming_noise": lambda: nj.weights.programming_noise(key, w, huge),
+        "read_noise": lambda: nj.weights.read_noise(key, w, huge, huge),
+        "read_noise now": lambda: nj.weights.read_noise(key, w, 0.0, huge),
+        "phase_change": lambda: nj.weights.phase_change(key, w, huge),
+        "phase_change, all of it": lambda: nj.weights.phase_change(key, w, 0.0, huge),
+    }
+    for name, call in calls.items():
+        assert not bool(jnp.isnan(call()).any()), name
+    year, last = (jnp.abs(nj.weights.phase_change(key, w, t)).mean() for t in (3e7, huge))
+    assert 0 < last < year

@@ -318,3 +318,11 @@ def test_streams_are_noises_keys_too(key):
 
     x, w = jnp.ones((2, 3)), jnp.ones((3, 4))
     assert bool((nj.weights.flipout(stage(key, "a"), x, w, 0.1) != flipout(stage(key, "b"), x, w, 0.1)).any())
+
+
+@pytest.mark.parametrize("function", [flipout, local_reparam, low_rank, noisy_net, low_rank_factors])
+def test_a_product_is_a_string_or_a_convolution(function, key):
+    amounts = () if function is low_rank_factors else (0.1,)
+    for product in (["...i,io->...o"], None, 3):
+        with pytest.raises(TypeError, match=f"{function.__name__}: product must be an einsum"):
+            function(key, jnp.ones((2, 3)), jnp.ones((3, 4)), *amounts, product=product)

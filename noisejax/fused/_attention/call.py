@@ -13,6 +13,7 @@ from noisejax._random.stream import enter
 from noisejax.fused._attention.blockwise import attend
 from noisejax.fused._attention.checks import check
 from noisejax.fused._attention.tiles import Operands, Plan
+from noisejax.fused._kernels import attention as kernels, dispatch
 from noisejax.fused._tiles import Blocks, place_of
 
 
@@ -63,7 +64,8 @@ def attention(
         and (B, S), if queries and keys differ.
       broadcast_dims: axes of the probabilities (B, N, T, S) along which one draw is shared, as in `nj.dropout`:
         ``(0, 1)`` for all examples and heads, as in Flax by default. Static.
-      implementation: None or `"xla"`. Static.
+      implementation: None or `"xla"` for the form that runs everywhere. `"pallas"` asks for kernels for GPUs and TPUs,
+        without bias, lengths and segments, and raises with the reason where they cannot run. Static.
 
     Returns:
       (B, T, N, V) in query's dtype.
@@ -83,7 +85,6 @@ def attention(
       >>> y.shape
       (2, 16, 4, 8)
     """
-    _checks.one_of("attention", "implementation", implementation, (None, "xla"))
     return attend_by_blocks(
         key,
         query,
@@ -98,11 +99,23 @@ def attention(
         key_lengths=key_lengths,
         segment_ids=segment_ids,
         broadcast_dims=broadcast_dims,
+        implementation=implementation,
     )
 
 
 def attend_by_blocks(
-    key, query, key_states, value_states, rate, bias=None, *, mask=None, blocks=None, precision=None, **options: Any
+    key,
+    query,
+    key_states,
+    value_states,
+    rate,
+    bias=None,
+    *,
+    mask=None,
+    blocks=None,
+    precision=None,
+    implementation=None,
+    **options: Any,
 ) -> jax.Array:
     """`attention` with a mask of booleans besides the bias, sizes of blocks, and the precision of the products."""
     if key is not None:
@@ -124,10 +137,16 @@ def attend_by_blocks(
     plan = Plan(static["scale"], static["causal"], static["window"], place, cut[0], cut[1], precision)
     keys = None if words is None else (words[0], words[1])
     operands = Operands(keys, lengths[0], lengths[1], segments[0], segments[1], mask)
-    return _attend(plan, q, k, v, bias, rate, operands).reshape(*query.shape[:-1], v.shape[-1])
+    how = dispatch.kernel("attention", implementation, kernels.why_not(plan, q, v, bias, operands))
+    if how is None:
+        out = _attend(plan, q, k, v, bias, rate, operands)
+    else:
+        out = _kernels(plan, tuple(how.items()), q, k, v, rate, operands.words)
+    return out.reshape(*query.shape[:-1], v.shape[-1])
 
 
 _attend = jax.jit(attend, static_argnums=0, inline=True)  # so that an eager call is compiled once
+_kernels = jax.jit(kernels.attend, static_argnums=(0, 1), inline=True)
 
 
 def _default_blocks() -> tuple[int, int]:

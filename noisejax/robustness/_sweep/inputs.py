@@ -20,6 +20,10 @@ def entered(data: Any) -> tuple[Any, Any, Any]:
     if not isinstance(data, (tuple, list)) or len(data) != 2:
         raise TypeError(f"sweep: data must be (x, y), got a {type(data).__name__}.")
     x, y = data
+    if isinstance(x, (str, bytes)) or not (is_arrays(x) or hasattr(x, "__len__")):
+        raise TypeError(
+            f"sweep: data must be (x, y) with one entry of x for each example, got {_checks.shown(x)} as x."
+        )
     names = None
     if hasattr(y, "to_numpy") and not isinstance(y, jax.Array):  # a column of a data frame
         y = y.to_numpy()
@@ -31,15 +35,13 @@ def entered(data: Any) -> tuple[Any, Any, Any]:
     if is_arrays(x):
         x = jax.tree.map(lambda v: v if isinstance(v, jax.Array) else np.asarray(v), x)
     if not is_arrays(y):
-        raise TypeError(f"sweep: y must be an array of labels or targets, got {_checks.shown(y)}.")
+        raise TypeError(f"sweep: y in data must be an array of labels or targets, got {_checks.shown(y)}.")
     y = jax.tree.map(lambda v: v if isinstance(v, jax.Array) else np.asarray(v), y)
-    if not is_arrays(x) and not hasattr(x, "__len__"):
-        raise TypeError(f"sweep: x of data must be arrays, a data frame or a list, got {_checks.shown(x)}.")
     sizes = {np.shape(leaf)[:1] for leaf in jax.tree.leaves(y)}
     sizes |= {leaf.shape[:1] for leaf in jax.tree.leaves(x)} if is_arrays(x) else {(len(x),)}
     if len(sizes) != 1 or sizes & {(), (0,)}:
         raise ValueError(
-            f"sweep: x and y of data must share a leading axis of at least one example, got lengths "
+            "sweep: data must be (x, y) with one leading axis of at least one example, got lengths "
             f"{sorted(map(str, sizes))}."
         )
     return x, y, names

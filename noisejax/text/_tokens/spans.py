@@ -47,7 +47,8 @@ def _check_spans(function: str, rate: float, mean: float) -> None:
         ("rate", rate, lambda v: 0 < v < 1, "a share of the tokens, between 0 and 1"),
         ("mean", mean, lambda v: v >= 1, "the mean length of a span, at least 1"),
     ):
-        if isinstance(value, bool) or not isinstance(value, (int, float, np.number)) or not inside(value):
+        real = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+        if not real or not inside(value):
             raise ValueError(f"{function}: {name} must be {what}, got {value!r}.")
 
 

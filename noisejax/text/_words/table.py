@@ -7,8 +7,10 @@ from collections.abc import Iterable, Mapping
 from importlib import resources
 from typing import Any
 
+import jax
 import numpy as np
 
+from noisejax import _checks
 from noisejax._calls.fitted import Fitted
 from noisejax.text._words.buckets import buckets
 
@@ -91,13 +93,14 @@ def listed() -> dict[str, tuple[str, ...]]:
 
 def _checked(pairs: Any) -> dict[str, tuple[str, ...]]:
     found: dict[str, dict[str, None]] = {}
-    if isinstance(pairs, (str, bytes)) or not isinstance(pairs, Iterable):
+    if isinstance(pairs, (str, bytes, jax.Array)) or not isinstance(pairs, Iterable):
         raise TypeError(f"misspellings: pairs must be pairs (word, misspelling), or a mapping, got {pairs!r:.60}.")
     if isinstance(pairs, Mapping):
         for word, others in pairs.items():
-            if isinstance(others, str) or not isinstance(others, Iterable):
+            if isinstance(others, (str, bytes, jax.Array)) or not isinstance(others, Iterable):
+                got = _checks.shown(others)[:60]
                 raise TypeError(
-                    f"misspellings: each word needs a list of misspellings, got {others!r:.60} for {word!r:.40}."
+                    f"misspellings: pairs must hold a list of misspellings for each word, got {got} for {word!r:.40}."
                 )
         pairs = [(word, other) for word, others in pairs.items() for other in others]
     for pair in pairs:
@@ -105,7 +108,7 @@ def _checked(pairs: Any) -> dict[str, tuple[str, ...]]:
             raise TypeError(f"misspellings: pairs must be pairs (word, misspelling), got {pair!r:.60} among them.")
         word, other = pair
         if not isinstance(word, str) or not isinstance(other, str):
-            raise TypeError(f"misspellings: words must be strings, got {pair!r:.60}.")
+            raise TypeError(f"misspellings: pairs must hold strings, got {_checks.shown(pair)[:60]}.")
         word, other = word.lower(), other.lower()
         if not word.isalpha() or any(ord(letter) >= 0x3000 for letter in word):
             raise ValueError(

@@ -51,6 +51,13 @@ def applied(x):
     return use
 
 
+def noisy_in_linen(x):
+    def use(layer):
+        return layer.apply(layer.init(KEY, jnp.asarray(x)), jnp.asarray(x), rngs={"noise": KEY})
+
+    return use
+
+
 def mixed(layer):
     mix = layer(jnp.asarray(X))
     return mix(jnp.asarray(X), 0)
@@ -205,7 +212,7 @@ def calls() -> list[Call]:
         ),
         call(
             "linen.WeightNoise",
-            applied(X),
+            noisy_in_linen(X),
             a={"module": nn.Dense(2), "noise": GAUSSIAN, "only": "*kernel", "deterministic": False},
             skip={"only": ("a function",)},
             **own,

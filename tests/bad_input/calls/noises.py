@@ -2,6 +2,7 @@
 
 import numpy as np
 
+import noisejax as nj
 from bad_input.calls.call import KEY, LABELS, PUBLIC, Call, X, array, call
 from cases import CASES
 from cases.padded import PADDED
@@ -11,6 +12,7 @@ SIGNED = ("fill", "low", "high", "origin", "value", "snr_db", "axis", "channel_a
 SIGNED += ("position", "time", "shift", "delta", "offset", "scale", "beta")
 # A block that is longer than its axis covers it. A fill, an end or an origin is a value of x, and may be NaN.
 ANYTHING = ("fill", "low", "high", "value", "x", "block_size")
+MECHANISMS = ("at_random", "not_at_random", "block", "bursty", "copula")  # they head their own messages
 
 
 def calls() -> list[Call]:
@@ -18,7 +20,11 @@ def calls() -> list[Call]:
     for case in CASES:
         x = case.x()
         arguments = {"key": KEY, "x": x, **case.amounts, **case.options}
-        more = {"noise": True, "expensive": case.heavy, "signed": SIGNED, "anything": ANYTHING}
+        more: dict = {"noise": True, "expensive": case.heavy, "signed": SIGNED, "anything": ANYTHING}
+        if isinstance(arguments.get("fill"), nj.Marginals):
+            more["skip"] = {"fill": ("a number", "an array")}  # it is either
+        if "mechanism" in arguments:
+            more["heads"] = MECHANISMS
         found.append(Call(ADDRESSES[id(case.function)], arguments, note=case.note, **more))
         mask = np.arange(x.size).reshape(x.shape) % 3 > 0
         lengths = (np.arange(len(x)) % x.shape[1]).astype(np.int32)

@@ -101,6 +101,7 @@ def drawn(figure):
 def calls() -> list[Call]:
     product = {"key": KEY, "x": X, "w": W, "std": 0.1, "product": "...i,io->...o", "mode": "example"}
     products = {
+        "skip": {"product": ("'...i,io->...o '",)},  # an einsum may have spaces
         "heads": ("flipout", "local_reparam", "low_rank", "low_rank_factors", "noisy_net", "product"),
         "signed": ("bias",),
     }
@@ -233,13 +234,17 @@ def calls() -> list[Call]:
         ),
         call(
             "robustness.Family",
-            lambda family: [family.name, family.levels],
+            lambda family: scored(robustness.sweep(KEY, predict, (X, LABELS), family, resamples=100)),
             a={"name": "a", "noise_at": at, "levels": [0.0, 0.1], "on": "x"},
+            heads=("sweep",),
+            anything=("name",),
+            expensive=True,
         ),
         call(
             "robustness.by_column",
             lambda family: [family.name, family.labels],
             a={"name": "a", "noise": GAUSSIAN, "columns": ["a", "b", "c"]},
+            anything=("name",),
         ),
         call(
             "robustness.Metric",

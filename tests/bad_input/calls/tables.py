@@ -34,6 +34,7 @@ def learnt(model):
     return [part for part in (model.gain, model.noise, model.walk, model.spectrum, model.rate) if part is not None]
 
 
+by_name = {"skip": {"on": ("a string",)}}  # the name of a column
 # One string is a right x, and gives one string.
 strings = {"anything": ("x",), "skip": {"x": ("a string",)}}
 
@@ -47,9 +48,15 @@ def calls() -> list[Call]:
             anything=("name",),
         ),
         call("tabular.fit", a={"table": TABLE, "schema": SCHEMA, "quantiles": 9}, none=("schema",), signed=("table",)),
-        call("tabular.at_random", missing_by, a={"columns": COLUMNS, "on": 0, "slope": 2.0}, signed=("on", "slope")),
+        call(
+            "tabular.at_random",
+            missing_by,
+            a={"columns": COLUMNS, "on": 0, "slope": 2.0},
+            signed=("on", "slope"),
+            **by_name,
+        ),
         call("tabular.not_at_random", missing_by, a={"columns": COLUMNS, "slope": 2.0}, signed=("slope",)),
-        call("tabular.block", missing_by, a={"columns": COLUMNS, "on": 0}, none=("on",), signed=("on",)),
+        call("tabular.block", missing_by, a={"columns": COLUMNS, "on": 0}, none=("on",), signed=("on",), **by_name),
         call("tabular.bursty", missing_by, a={"burst": 3.0}),
         call("tabular.copula", missing_by, a={"correlation": 0.5}),
         call("tabular.by_frequency", a={"columns": COLUMNS, "column": 1}, signed=("column",)),

@@ -19,10 +19,6 @@ def on(x):
     return lambda noise: noise(KEY, x)
 
 
-def numbers(values):
-    return [float(value) for value in values]
-
-
 def first_rate(level):
     return nj.bind(nj.mask, rate=level)
 
@@ -52,7 +48,7 @@ def calls() -> list[Call]:
         call("clip", plain, a={"low": 0.2, "high": 0.7}, signed=("low", "high")),
         call("keyless", plain, a={"function": _tanh}, heads=("_tanh",)),
         call("hits", plain, a={"noise": MASK}, heads=inner),
-        call("changed", a={"x": X, "y": X + 1}, batch=()),
+        call("changed", a={"x": X, "y": X + 1}, anything=("x", "y")),
         call("learnable", plain, a={"noise": GAUSSIAN}),
         call(
             "per_example",
@@ -77,7 +73,7 @@ def calls() -> list[Call]:
             heads=inner,
             skip={"step": ("float 2.5",)},  # schedules are functions of any number
         ),
-        call("linear_rates", numbers, a={"rate": 0.3, "depth": 4, "start": 0.1}, slow=("depth",)),
+        call("linear_rates", list, a={"rate": 0.3, "depth": 4, "start": 0.1}, slow=("depth",)),
         call(
             "marginals",
             lambda m: nj.mask(KEY, X, 0.5, m),

@@ -1,0 +1,58 @@
+"""`noisejax.image` besides its noises: deterministic operations, several movements at once, and their places."""
+
+import numpy as np
+
+import noisejax as nj
+from bad_input.calls.call import KEY, Call, array, call
+from noisejax import image
+
+PICTURES = array(2, 8, 8, 3)
+ROTATED = nj.bind(image.rotate, degrees=20.0)
+SHEARED = nj.bind(image.shear, degrees=10.0)
+OPERATIONS = {
+    "adjust_brightness": {"factor": 1.5},
+    "adjust_contrast": {"factor": 1.5},
+    "autocontrast": {},
+    "blur": {"sigma": 1.0},
+    "color": {"factor": 0.5},
+    "defocus": {"radius": 2.0, "alias": 0.5, "largest": 4},
+    "equalize": {},
+    "gamma": {"exponent": 2.0, "gain": 1.0},
+    "hue": {"turns": 0.25},
+    "invert": {},
+    "jpeg": {"quality": 50.0, "differentiable": False},
+    "pixelate_to": {"size": (4, 4)},
+    "posterize": {"bits": 4.0},
+    "sharpness": {"factor": 2.0},
+    "solarize": {"threshold": 0.5},
+}
+
+
+def moved(noise):
+    return noise(KEY, PICTURES)
+
+
+def calls() -> list[Call]:
+    free = {"signed": ("turns", "threshold", "value"), "anything": ("x", "value"), "slow": ("largest", "size")}
+    operations = [
+        call(f"image.{name}", a={"x": PICTURES, **arguments}, **free) for name, arguments in OPERATIONS.items()
+    ]
+    parts = {"*0": ROTATED, "*1": SHEARED}
+    return [
+        *operations,
+        call(
+            "image.geometry",
+            moved,
+            a={**parts, "order": 1, "fill": "constant", "value": 0.5},
+            heads=("rotate", "shear"),
+            signed=("value",),
+            anything=("value",),
+            expensive=True,
+        ),
+        call(
+            "image.moved",
+            lambda replay: np.asarray(replay(KEY, PICTURES).size),
+            a={"noise": ROTATED},
+            heads=("rotate",),
+        ),
+    ]

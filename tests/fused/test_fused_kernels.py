@@ -1,0 +1,76 @@
+"""Hand-written kernels against their plain forms, run in Pallas' interpreter, and the errors where they cannot run."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import noisejax as nj
+from noisejax._random.stream import words
+from noisejax.fused._attention.call import attend_by_blocks
+from noisejax.fused._kernels.draws import row_index, words_at
+from noisejax.fused._tiles import place_of
+
+OPTIONS = {"plain": {}, "causal": {"causal": True}, "windowed": {"window": (70, 3), "broadcast_dims": (0, 1)}}
+
+
+def normals(*shapes, dtype=jnp.float32):
+    return [jax.random.normal(jax.random.key(n), shape).astype(dtype) for n, shape in enumerate(shapes)]
+
+
+def agree(got, wanted, tolerance):
+    for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(wanted), strict=True):
+        a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
+        assert np.linalg.norm(a - b) <= tolerance * np.linalg.norm(b)
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[] if n == "causal" else [pytest.mark.slow]) for n in OPTIONS])
+@pytest.mark.parametrize("dtype", [jnp.float32, pytest.param(jnp.bfloat16, marks=pytest.mark.slow)])
+def test_attention_agrees_with_its_plain_form(name, dtype, key):
+    q, k, v = normals((2, 128, 4, 16), (2, 192, 2, 16), (2, 192, 2, 32), dtype=dtype)
+    rate = jnp.linspace(0.1, 0.5, 2)[:, None, None, None]
+
+    def run(implementation):
+        def loss(*given):
+            out = attend_by_blocks(key, *given, implementation=implementation, **OPTIONS[name])
+            return (out.astype(jnp.float32) ** 2).sum(), out
+
+        return jax.jit(jax.value_and_grad(loss, (0, 1, 2, 3), has_aux=True))(q, k, v, rate)
+
+    agree(run("interpret"), run("xla"), 2e-6 if dtype == jnp.float32 else 1e-2)
+
+
+def test_attention_of_the_kernels_without_dropout(key):
+    q, k, v = normals(*[(1, 64, 2, 16)] * 3)
+    got = attend_by_blocks(None, q, k, v, 0.0, implementation="interpret")
+    np.testing.assert_allclose(got, jax.nn.dot_product_attention(q, k, v), rtol=1e-4, atol=1e-5)
+
+
+def test_words_of_a_row_beyond_32_bits_are_those_of_the_whole(key):
+    shape = (3, 2, 40_000, 65_537)
+    place, k0, k1 = place_of(key, "dropout", shape)
+    batch, head, query, _ = place.strides
+    index = row_index(place, [(jnp.int32(2), batch), (jnp.int32(1), head), (jnp.int32(39_999), query)])
+    got = words_at(place, k0, k1, index, jnp.arange(65_530, 65_536))
+    first = ((2 * 2 + 1) * 40_000 + 39_999) * 65_537 + 65_530
+    assert np.array_equal(got, words(key, "dropout", (6,), offset=first))
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({}, "the default backend is cpu"),
+        ({"bias": np.ones((128, 128), np.float32)}, "no bias"),
+        ({"key_lengths": np.array([3, 4])}, "no bias, lengths or segments"),
+        ({"query": np.ones((2, 100, 2, 16), np.float32)}, "length of query must be a multiple of 64, got 100"),
+        ({"broadcast_dims": (2,)}, "broadcast_dims may name"),
+    ],
+)
+def test_attention_that_cannot_run_says_why(change, reason, key):
+    q, k, v = normals(*[(2, 128, 2, 16)] * 3)
+    given = {"query": q, "key_states": k, "value_states": v, "rate": 0.1, "implementation": "pallas"}
+    with pytest.raises(ValueError, match=f"attention: implementation='pallas' cannot run here: .*{reason}"):
+        nj.fused.attention(key, **(given | change))
+    small = normals(*[(2, 64, 2, 12)] * 3)
+    with pytest.raises(ValueError, match="16, 32, 64, 128 or 256 features, got 12"):
+        nj.fused.attention(key, *small, 0.1, implementation="pallas")
