@@ -34,8 +34,11 @@ PAGES = {
     "noisejax.signal._learnt": ("signal-learnt", "Signals: learnt sensors"),
     "noisejax.image": ("image", "Images: erasing and channels"),
     "noisejax.image._corruptions": ("image-corruptions", "Images: common corruptions"),
+    "noisejax.image._operations": ("image-operations", "Images: operations by amounts, policies"),
+    "noisejax.image._policies": ("image-operations", "Images: operations by amounts, policies"),
     "noisejax.image._geometry": ("image-geometry", "Images: geometry"),
     "noisejax.image._learnt": ("image-sensors", "Images: sensors"),
+    "noisejax.image._raw": ("image-sensors", "Images: sensors"),
     "noisejax.weights": ("weights", "Weights: faults of memories and analog hardware"),
     "noisejax.weights._per_example": ("weights-examples", "Weights: a sample for every example"),
     "noisejax.nnx": ("nnx", "Layers for Flax NNX"),
@@ -50,7 +53,10 @@ PAGES = {
     "noisejax.adversarial._training": ("adversarial-training", "Adversarial: training"),
     "noisejax.adversarial._certificates": ("adversarial-certificates", "Adversarial: certificates"),
     "noisejax.fused": ("fused", "Fused operations"),
-    "noisejax.robustness": ("robustness", "Robustness: sweeps, reports and choices"),
+    "noisejax.robustness": ("robustness", "Robustness: sweeps and reports"),
+    "noisejax.robustness._tuning": ("robustness-choice", "Robustness: choosing a noise"),
+    "noisejax.robustness._advice": ("robustness-choice", "Robustness: choosing a noise"),
+    "noisejax.robustness._models": ("robustness-choice", "Robustness: choosing a noise"),
 }
 
 

@@ -131,31 +131,36 @@ def permutation(key, tag: str, n: int, parts: int = 1) -> jax.Array:
     return lax.sort((w, w2, indices), dimension=1, num_keys=2)[2].reshape(n)
 
 
-_POISSON_SWITCH, _POISSON_TERMS = 10.0, 44
+# Cumulative sums may end a few roundings below their limit. Below this probability every mean up to the switch has less
+# than 32 terms to go, and no sum ends before it.
+_POISSON_SWITCH, _POISSON_TERMS, _POISSON_TOP = 10.0, 32, 1 - 16 * 2**-24
 
 
 def poisson(w: jax.Array, mean: jax.Array) -> jax.Array:
     """Poisson counts as float32, for means from 0 to 2**23, by inverting the distribution function; no rejection.
 
-    Below a mean of 10 the cumulative probabilities are searched over 44 terms; those beyond have a probability below
-    2**-32. Above, the quantile is expanded about the normal one to the order 1/mean (Cornish and Fisher; Giles 2016,
-    "Algorithm 955"). There the error of the distribution function is below 1e-4 and falls as the mean grows.
+    Below a mean of 10 the cumulative probabilities are searched over 32 terms, up to a probability of 1 - 1e-6. Above,
+    the quantile is expanded about the normal one to the order 1/mean (Cornish and Fisher; Giles 2016, "Algorithm 955").
+    There the error of the distribution function is below 1e-4 and falls as the mean grows.
+
+    The form of both parts, and how they are joined, is that which LLVM vectorizes as one loop: six times as fast.
     """
-    small = jnp.minimum(mean, jnp.float32(_POISSON_SWITCH))
-    u = open_uniform(w)
-    term = jnp.exp(-small)
-    total, count = term, (u > term).astype(jnp.float32)
+    few = mean < _POISSON_SWITCH
+    small = jnp.where(few, mean, 0)
+    u = jnp.where(few, jnp.minimum(open_uniform(w), jnp.float32(_POISSON_TOP)), 0) * jnp.exp(small)
+    term = jnp.ones_like(small)
+    total, count = term, jnp.where(u > term, jnp.float32(1), jnp.float32(0))
     for k in range(1, _POISSON_TERMS):
-        term = term * small * jnp.float32(1 / k)
+        term = term * (small * jnp.float32(1 / k))
         total = total + term
-        count = count + (u > total).astype(jnp.float32)
+        count = jnp.where(u > total, jnp.float32(k + 1), count)
     z = normal(w)
     large = jnp.maximum(mean, jnp.float32(_POISSON_SWITCH))
-    r = lax.rsqrt(large)
-    zz = z * z
-    quantile = large + z * large * r + (2 + zz) * jnp.float32(1 / 6) - r * z * (2 + zz) * jnp.float32(1 / 72)
-    quantile = quantile + r * r * (zz * (zz * jnp.float32(1 / 270) + jnp.float32(7 / 810)) - jnp.float32(8 / 405))
-    return jnp.where(mean < _POISSON_SWITCH, count, jnp.maximum(jnp.floor(quantile), 0))
+    root, zz = jnp.sqrt(large), z * z
+    quantile = large + z * root + (2 + zz) * jnp.float32(1 / 6)
+    further = zz * (zz * jnp.float32(1 / 270) + jnp.float32(7 / 810)) - jnp.float32(8 / 405)
+    quantile = quantile + (further - root * z * (2 + zz) * jnp.float32(1 / 72)) / large
+    return count + jnp.where(few, 0, jnp.maximum(jnp.floor(quantile), 0))
 
 
 def _signed(w: jax.Array) -> jax.Array:

@@ -186,3 +186,11 @@ def test_low_precision_draws_are_rounded_float32_draws(dtype):
     z = np.asarray(sample.normal(w, dtype).astype(dtype).astype(jnp.float32))
     assert len(np.unique(z)) >= 3500 and np.abs(z).max() > 4.5
     assert abs(z.mean()) < 4 / np.sqrt(len(z)) and abs(z.std() - 1) < 4e-3
+
+
+def test_the_largest_words_give_counts_of_the_tail():
+    """Cumulative sums end below 1 by a few roundings, which once gave such words the number of terms as their count."""
+    mean = np.linspace(0, 10, 5001).astype(np.float32)[:-1]
+    for word in (0xFFFFFFFF, 0xFFFFFDFF, 0xFFFFFBFF):
+        counts = np.asarray(jax.jit(sample.poisson)(jnp.full(mean.shape, word, jnp.uint32), jnp.asarray(mean)))
+        assert np.abs(counts - stats.poisson.ppf(1 - 2.0**-20, mean)).max() <= 1

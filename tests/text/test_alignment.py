@@ -7,6 +7,7 @@ import pytest
 from texts import prose
 
 import noisejax as nj
+from cases.text import learnt
 
 MOVING = nj.chain(nj.bind(nj.text.delete, rate=0.2), nj.bind(nj.text.transpose, rate=0.3))
 
@@ -103,9 +104,13 @@ def test_noises_without_an_alignment_say_so(key):
         nj.text.alignment(nj.bind(nj.mixup, alpha=1.0))(key, text)
 
 
-def test_devices_that_hold_whole_texts_do_not_communicate(key):
+WHOLE = {"typos": nj.bind(nj.text.typos, rate=0.2), "edits": nj.bind(nj.text.edits, model=learnt())}
+
+
+@pytest.mark.parametrize("noise", [WHOLE["typos"], pytest.param(WHOLE["edits"], marks=pytest.mark.slow)], ids=WHOLE)
+def test_devices_that_hold_whole_texts_do_not_communicate(noise, key):
     mesh = jax.make_mesh((8,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
     sharding = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("data"))
     text = jax.tree.map(lambda leaf: jax.device_put(leaf, sharding), nj.text.encode(["abcdef"] * 8))
-    program = jax.jit(nj.bind(nj.text.typos, rate=0.2)).lower(key, text).compile().as_text() or ""
+    program = jax.jit(noise).lower(key, text).compile().as_text() or ""
     assert not [word for word in ("all-reduce", "all-gather", "all-to-all", "collective-permute") if word in program]

@@ -9,8 +9,7 @@ from noisejax._checks import Amount, Mask
 from noisejax._contract import array_noise, straight_through
 from noisejax._random import sample
 from noisejax._random.stream import words_like
-from noisejax.image._corruptions.counts import counts, table_of
-from noisejax.image._corruptions.severity import between, each, pictures, row, settings
+from noisejax.image._corruptions.severity import between, pictures, row, settings
 
 
 @array_noise(_checks.images, **settings("gaussian_noise"))
@@ -148,15 +147,8 @@ def shot_noise(
     """
     seen = pictures("shot_noise", x, severity, where)
     points = (1 / row("shot_noise", table)).astype(np.float32)
-    w, w2 = words_like(key, "image.shot_noise", x), words_like(key, "image.shot_noise.rest", x)
-
-    def photons_at(severity):
-        return jnp.minimum(1 / jnp.maximum(between(severity, points, 0), np.float32(1e-9)), np.float32(2**22))
-
-    def noisy(image, severity, w, w2, *shared):
-        photons = photons_at(severity)
-        (distributions,) = shared or (table_of(photons),)
-        return counts(w, w2, jnp.clip(image, 0, 1) * photons, photons, distributions) / photons
-
-    shared = (table_of(photons_at(seen.severity)),) if seen.scalar else ()
-    return seen.finish(straight_through(each(noisy, seen, w, w2, shared=shared), seen.values))
+    photons = 1 / jnp.maximum(between(seen.severity, points, 0), np.float32(1e-9))
+    photons = jnp.minimum(photons, np.float32(2**22))
+    mean = jnp.clip(seen.values, 0, 1) * photons
+    counts = sample.poisson(words_like(key, "image.shot_noise", x), jnp.where(mean >= 0, mean, 0))
+    return seen.finish(straight_through(jnp.where(mean >= 0, counts / photons, seen.values), seen.values))

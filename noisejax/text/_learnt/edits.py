@@ -74,8 +74,9 @@ def edits(key: jax.Array, x: Padded, model: EditModel, strength: Amount = 1.0, *
       ValueError: x's dtype cannot hold the characters of the model.
 
     References:
-      Brill and Moore, "An improved error model for noisy channel spelling correction", ACL 2000: edits of segments.
-      Cucu et al. and others imitate recognisers of speech in the same way; `fit_edits` says what differs.
+      Brill and Moore, "An improved error model for noisy channel spelling correction", ACL 2000 (edits of segments);
+      Sagae et al., "Hallucinated n-best lists for discriminative language modeling", ICASSP 2012 (a recogniser of
+      speech, imitated by segments of words).
 
     Example:
       >>> import jax, noisejax as nj
