@@ -12,8 +12,9 @@ The valves are real, and the faults of the sensors are made, because no labelled
 one standard deviation over a file. Each test has one of them, or none (clean). Trainings have the clean files and three
 noisy copies: Gaussian noise of .1, .3 or 1, whose size is chosen on validation files with the fault of the test; the
 fault itself; all three faults by turns (`choose`); and *fitted*: `nj.signal.fit` on two recordings of the
-anomaly-free run, before and after the fault. Rivals without noise: each file standardized on its first five minutes,
-and the readings alone, without windows. Five seeds draw the networks, the noise, and the faults of the tests.
+anomaly-free run, before and after the fault, in which lost readings are held, so that the fit sees no gaps. Rivals
+without noise: each file standardized on its first five minutes, and the readings alone, without windows. Five seeds
+draw the networks, the noise, and the faults of the tests.
 """
 
 import os
