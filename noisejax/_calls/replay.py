@@ -30,6 +30,7 @@ class Replay:
         they share one anyway.
       is_leaf: whether a value is one replay, if that is a pytree of several arrays.
       stays: ``stays(spec)``: whether a noise that does not know the replay leaves it unchanged.
+      keeps: ``keeps(function)``: whether a function of values, as `keyless` takes it, leaves it unchanged.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Replay:
     alike: Callable[[Any, Any], Any] | None = None
     is_leaf: Callable[[Any], bool] | None = None
     stays: Callable[[Any], bool] = lambda spec: False
+    keeps: Callable[[Any], bool] = lambda function: True
 
     def unchanged(self, x: Any) -> Any:
         """The identity for every array of a batch."""

@@ -82,6 +82,11 @@ def _keyless_spelled(noise: Noise) -> tuple[list, dict]:
 @combinator(_keyless_spelled)
 def _keyless(run: Run, key, x, *, function, **arguments):
     name = getattr(function, "__name__", repr(function))
+    if run.replay is not None and not run.replay.keeps(function):
+        raise TypeError(
+            f"{run.replay.name}: keyless({name}) may move pixels, and only functions of this library are known not to. "
+            f"{run.replay.advice}"
+        )
 
     def applied(values):
         for leaf in jax.tree.leaves(values):

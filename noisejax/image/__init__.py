@@ -47,6 +47,7 @@ from noisejax.image._erasing import (
 )
 from noisejax.image._geometry.combine import geometry as geometry
 from noisejax.image._geometry.curved import elastic as elastic, perspective as perspective, thin_plate as thin_plate
+from noisejax.image._geometry.flips import flip as flip
 from noisejax.image._geometry.moved import Placed as Placed, moved as moved
 from noisejax.image._geometry.rigid import (
     pixel_shift as pixel_shift,
@@ -105,6 +106,7 @@ __all__ = [
     "elastic_transform",
     "equalize",
     "fit_sensor",
+    "flip",
     "fog",
     "frost",
     "frost_like",

@@ -62,8 +62,8 @@ def run(call, arguments: dict[str, Any], change: Callable | None = None) -> tupl
     """The leaves of a result with its structure, or the error; and warnings."""
     given = call.given(arguments)
     args, keywords = (given.args, given.keywords) if change is None else change(given)
-    previous = signal.signal(signal.SIGALRM, _stop)
-    signal.alarm(SECONDS)
+    previous = signal.signal(signal.SIGPROF, _stop)
+    signal.setitimer(signal.ITIMER_PROF, SECONDS)  # of processor time: a busy machine makes no call wrong
     jax.config.update("jax_traceback_filtering", "off")  # the raise is judged by where it is
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -72,12 +72,12 @@ def run(call, arguments: dict[str, Any], change: Callable | None = None) -> tupl
         except (Exception, TooLong) as error:
             return None, error, caught
         finally:
-            signal.alarm(0)
-            signal.signal(signal.SIGALRM, previous)
+            signal.setitimer(signal.ITIMER_PROF, 0)
+            signal.signal(signal.SIGPROF, previous)
 
 
 def _stop(*_):
-    raise TooLong(f"no result after {SECONDS} seconds")
+    raise TooLong(f"no result after {SECONDS} seconds of processor time")
 
 
 def run_traced(call, name: str, value: Any) -> tuple[Any, BaseException | None, list]:

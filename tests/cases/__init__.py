@@ -12,7 +12,7 @@ CASES = [case for family in FAMILIES for case in family.CASES]
 
 
 # Faults of images and signals are many, and their programs take seconds to compile. The laws that need programs of
-# their own run over some of each kind, and in the slow tests over all of signals; the others run over all rows.
+# their own run over some of each kind, and in the slow tests over more; the others run over all rows.
 CHOSEN = {
     "gaussian_noise",
     "fog",
@@ -28,6 +28,7 @@ CHOSEN = {
 }
 LARGE = ("noisejax.image._corruptions", "noisejax.image._geometry", "noisejax.image._policies", "noisejax.signal._")
 SIGNALS = {"colored", "freq_mask", "gaussian_snr", "time_mask"}
+GEOMETRY = {"pixel_shift", "perspective", "rotate-labels", "thin_plate"}  # also in the slow tests
 
 
 def chosen(case) -> bool:
@@ -44,6 +45,6 @@ def over(slow, cases=CASES):
 # one or two of them, those that most laws can share, and the slow tests the rest.
 every = over(
     lambda case: case.heavy or bool(case.note) or not chosen(case),
-    [case for case in CASES if chosen(case) or case in signal.CASES],
+    [case for case in CASES if chosen(case) or case in signal.CASES or case.name in GEOMETRY],
 )
 every_even_heavy = over(lambda case: bool(case.note))

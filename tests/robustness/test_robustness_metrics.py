@@ -9,9 +9,10 @@ from sklearn import metrics as sk
 
 import noisejax as nj
 from noisejax import robustness
-from noisejax._statistics import holm
+from noisejax._statistics import bca_interval, holm
 from noisejax.robustness import Family
 from noisejax.robustness._metrics import sets
+from noisejax.robustness._sweep.collect import Setup
 
 RNG = np.random.default_rng(5)
 N = 120
@@ -144,10 +145,33 @@ def test_predictors_of_other_libraries(library):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["auc", "f1", "r2", "balanced_accuracy"])
-@pytest.mark.parametrize("models", [1, 3])
+@pytest.mark.parametrize("name", ["auc", "f1", "r2", "balanced_accuracy", "rmse", "spearman"])
+def test_coverage_of_bootstrap_intervals_of_one_model(name):
+    """Of 1500 intervals of 95 % at least 1395, 93 %, hold the truth (by chance they miss that once in 4000)."""
+    rng, n, resamples, inside = np.random.default_rng(1), 150, 300, 0
+    score, numbers = getattr(sets, name), name in ("r2", "rmse", "spearman")
+
+    def draw(n):
+        y = rng.standard_normal(n).astype(np.float32) if numbers else rng.integers(0, 2, n)
+        noise = rng.standard_normal(n) + rng.standard_normal(n)
+        o = ((y - (0 if numbers else 0.5)) * 2 + 0.7 * noise).astype(np.float32)
+        return (o if numbers else np.stack([-o, o], -1)), y
+
+    weights = np.concatenate(list(Setup((), n, {}, resamples).weights()))
+    big = draw(50_000 if name == "spearman" else 200_000)
+    truth = float(score(*big, np.ones((1, len(big[1]))))[0])
+    for _ in range(1500):
+        values = score(*draw(n), weights)
+        low, high = bca_interval(values[0], values[1 : 1 + resamples], values[1 + resamples :], 0.95)
+        inside += low <= truth <= high
+    assert inside >= 1395
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["f1", "r2"])
+@pytest.mark.parametrize("models", [2, 3])
 def test_coverage_of_bootstrap_intervals(name, models):
-    """Of 400 intervals of 95 % at least 365 hold the truth (at exactly 95 % chance misses that once in 1000)."""
+    """Of 400 intervals of 95 % at least 372, 93 %, hold the truth, also for few seeds."""
     rng, n, inside = np.random.default_rng(8), 150, 0
     skills = (0.0, 0.15, -0.15)[:models]
 
@@ -169,4 +193,34 @@ def test_coverage_of_bootstrap_intervals(name, models):
             jax.random.key(0), lambda rows, out=out: out[:, rows], (x, y), [], metrics=name, host=True, resamples=300
         ).clean()
         inside += not found.excludes(truth)
-    assert inside >= 365
+    assert inside >= 372
+
+
+def test_outputs_that_must_be_detached_first():
+    """A torch tensor with gradients refuses to become an array; no torch is needed to imitate one."""
+
+    class Held:
+        def __init__(self, values):
+            self.values = values
+
+        def __array__(self, *_, **__):
+            raise RuntimeError("detach first")
+
+        def detach(self):
+            return self
+
+        cpu = detach
+
+        def numpy(self):
+            return self.values
+
+    x = RNG.standard_normal((40, 2)).astype(np.float32)
+    found = robustness.sweep(
+        jax.random.key(0), lambda rows: Held(np.array(rows)), (x, x.argmax(1)), [], metrics="log_loss"
+    )
+    np.testing.assert_allclose(found.clean().mean, -np.log(sk_softmax(x).max(1)).mean(), rtol=1e-5)
+
+
+def sk_softmax(x):
+    e = np.exp(x - x.max(1, keepdims=True))
+    return e / e.sum(1, keepdims=True)

@@ -1,5 +1,6 @@
 """Several noises that move pictures, as one resampling."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -86,16 +87,21 @@ def _geometry(run: Run, key, x, noises, value=None, *, order, fill):
     check_order("geometry", given, order)
     value = 0.0 if value is None else value
     _checks.holds("geometry", "value", value, given.dtype)
-    inside, like = Run(run.where, PLACES), given.astype(jnp.float32)  # labels are moved as numbers are
-    places = None
-    for position, noise in enumerate(noises):
-        _, own = inside(noise, stage(key, position), like)
-        places = own if position == 0 else then(places, own)
+    value = saturate(jnp.asarray(value), given.dtype)
+    _checks.broadcastable("geometry", "value", value.shape, given.shape)
+    value = value.reshape((1,) * (given.ndim - value.ndim) + value.shape) if value.ndim else value
     mask = padding("geometry", given, run.where, x.lengths if padded else None)
 
-    def mathematics(given, places, mask):
-        moved = moved_by(places, given, value, mask, order, fill).value
-        return moved if mask is None else jnp.where(mask, moved, given)
+    # The backward pass draws again, so that no field of displacements is saved for it.
+    @functools.partial(jax.checkpoint, prevent_cse=False)
+    def mathematics(key, given, noises, value, mask):
+        inside, like = Run(mask, PLACES), given.astype(jnp.float32)  # labels are moved as numbers are
+        places = None
+        for position, noise in enumerate(noises):
+            _, own = inside(noise, stage(key, position), like)
+            places = own if position == 0 else then(places, own)
+        moved = saturate(moved_by(places, given, value, mask, order, fill).value, given.dtype)
+        return moved if mask is None else jnp.where(mask, moved, given), places
 
-    y = saturate(jax.checkpoint(mathematics, prevent_cse=False)(given, places, mask), given.dtype)
+    y, places = mathematics(key, given, noises, value, mask)
     return x.with_values(y) if padded else y, places if run.replay is PLACES else run.unchanged(x)

@@ -94,16 +94,16 @@ def both_axes(key: Any, tag: str, x: jax.Array, amount: jax.Array, kind: str, al
 
 
 def moved_by(places: Places, x: jax.Array, value: Any, where: Any, order: int, fill: str) -> Moved:
-    """Pictures read at places, as the result of a noise. What padding holds is not read, except by its own labels."""
+    """Pictures read at places, as the result of a noise. Padding that is read has the mean of the data, or `value`."""
     if x.size == 0:
         return Moved(x, Places(jnp.broadcast_to(jnp.eye(3, dtype=jnp.float32), (*x.shape[:-3], 3, 3))))
     alone = places.matrix.ndim - 2
     lead = (1,) * (x.ndim - 3 - alone)
     matrix = jnp.broadcast_to(places.matrix.reshape(*lead, *places.matrix.shape), (*x.shape[:-3], 3, 3))
     places, size = Places(matrix, places.field), (x.shape[-3], x.shape[-2])
-    if where is not None and order:
-        outside = jnp.asarray(value, x.dtype) if fill == "constant" else None
-        calculated = x.astype(jnp.float32)
-        padding = mean_of(jnp.where(where, calculated, 0), where).astype(x.dtype) if outside is None else outside
-        x = jnp.where(where, x, padding)
+    if where is not None:
+        shown = jnp.asarray(value, x.dtype)
+        if order and fill != "constant":
+            shown = mean_of(jnp.where(where, x.astype(jnp.float32), 0), where).astype(x.dtype)
+        x = jnp.where(where, x, shown)
     return Moved(resampled(x, *displacements(places, size), order, fill, value), places)

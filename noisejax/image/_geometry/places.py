@@ -152,6 +152,12 @@ def _select(drawn: jax.Array, new: Any, old: Any) -> Any:
     return jax.tree.map(select, new, old, is_leaf=is_places)
 
 
+def _keeps(function: Any) -> bool:
+    """Whether a function of values leaves pixels in place: those of this library do, but for two."""
+    ours = (getattr(function, "__module__", None) or "").startswith("noisejax.")
+    return ours and function.__name__ not in ("affine", "warp")
+
+
 PLACES = Replay(
     "image.moved",
     still,
@@ -161,4 +167,5 @@ PLACES = Replay(
     alike=_all_alike,
     is_leaf=is_places,
     stays=lambda spec: spec.kind == "array" and spec.sees != "batch" and spec.moves is not True,
+    keeps=_keeps,
 )

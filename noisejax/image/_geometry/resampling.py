@@ -36,27 +36,34 @@ def resampled(
     row, down = _whole(down, order, -2)
     column, right = _whole(right, order, -1)
 
-    def at(below: int, across: int) -> jax.Array:
-        """The pixels that lie so far from the whole part of the place."""
-        i, outside_i = _inside(row + below, height, fill)
-        j, outside_j = _inside(column + across, width, fill)
-        places = i * width + j
+    def at(i: tuple[jax.Array, jax.Array], j: tuple[jax.Array, jax.Array]) -> jax.Array:
+        """The pixels in rows i and columns j, each with the mask of what lies beyond the edges."""
+        places = i[0] * width + j[0]
         found = automatic(_read, flat, places.reshape(*places.shape[:-2], height * width))
         found = found.reshape(*places.shape, x.shape[-1])
+        found = wide(found) if order else found
         if fill != "constant":
-            return wide(found) if order else found
-        outside = (outside_i | outside_j)[..., None]
-        if order == 0:
-            return jnp.where(outside, jnp.asarray(value, x.dtype), found)
-        return jnp.where(outside, wide(jnp.asarray(value, x.dtype)), wide(found))
+            return found
+        outside = jnp.asarray(value, x.dtype)
+        return jnp.where((i[1] | j[1])[..., None], wide(outside) if order else outside, found)
 
+    def taps(whole: jax.Array, part: jax.Array, n: int) -> list[tuple[jax.Array, jax.Array]]:
+        """The rows or columns around a place. On a pixel they are all its own, so that no NaN comes from others."""
+        steps = (0,) if order == 0 else (0, 1) if order == 1 else (-1, 0, 1, 2)
+        return [_inside(whole + (jnp.where(part == 0, 0, step) if step else 0), n, fill) for step in steps]
+
+    rows, columns = taps(row, down, height), taps(column, right, width)
     if order == 0:
-        return at(0, 0)
-    dtype = jnp.float64 if x.dtype == jnp.float64 else jnp.float32
+        return at(rows[0], columns[0])
+    own, dtype = (down == 0) & (right == 0), jnp.float64 if x.dtype == jnp.float64 else jnp.float32
     down, right = (part[..., None].astype(dtype) for part in (down, right))
     blend = _linear if order == 1 else _cubic
-    taps = (0, 1) if order == 1 else (-1, 0, 1, 2)
-    return blend([blend([at(i, j) for j in taps], right) for i in taps], down)
+    lines = [[at(i, j) for j in columns] for i in rows]
+    here = lines[0][0] if order == 1 else lines[1][1]
+    blended = blend([blend(line, right) for line in lines], down)
+    if not jnp.issubdtype(x.dtype, jnp.floating):
+        return blended
+    return jnp.where(own[..., None], here, blended)  # infinities have no differences
 
 
 def _whole(displacement: jax.Array, order: int, axis: int) -> tuple[jax.Array, jax.Array]:
@@ -95,11 +102,10 @@ def _read(flat: jax.Array, places: jax.Array) -> jax.Array:
 
 def _linear(values: list[jax.Array], part: jax.Array) -> jax.Array:
     here, after = values
-    return jnp.where(part == 0, here, here + part * (after - here))  # NaN across a pixel does not reach it
+    return here + part * (after - here)
 
 
 def _cubic(values: list[jax.Array], part: jax.Array) -> jax.Array:
     before, here, after, later = values
     slope, bend = after - before, 2 * before - 5 * here + 4 * after - later
-    curve = here + part * (slope + part * (bend + part * (3 * (here - after) + later - before))) / 2
-    return jnp.where(part == 0, here, curve)
+    return here + part * (slope + part * (bend + part * (3 * (here - after) + later - before))) / 2

@@ -44,7 +44,7 @@ def pixel_shift(
       fill: what comes in at the edges: `'nearest'` repeats the border, `'constant'` is `value`, `'reflect'` mirrors at
         the border (dcba|abcd|dcba), `'mirror'` at the centres of the border pixels (dcb|abcd|cba), and `'wrap'` comes
         from the other side. Static.
-      where, lengths: padding; x may also be a `noisejax.Padded`. Padding that is read is read as it is.
+      where, lengths: padding; x may also be a `noisejax.Padded`. Padding that is read has `value`.
 
     Returns:
       An array of x's shape and dtype. `moved` carries points and boxes along.
@@ -101,7 +101,7 @@ def translate(
       fill: what lies beyond the edges: `'nearest'`, `'constant'`, `'reflect'`, `'mirror'` or `'wrap'`, as in
         `pixel_shift`. Static.
       where, lengths: padding; x may also be a `noisejax.Padded`. Padding that is read has the mean of the data, or
-        `value` with ``fill="constant"``; with ``order=0`` it is read as it is.
+        `value` with ``fill="constant"`` or ``order=0``.
 
     Returns:
       An array of x's shape and dtype. `moved` carries points and boxes along.

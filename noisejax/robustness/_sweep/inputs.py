@@ -9,7 +9,7 @@ import numpy as np
 
 from noisejax import _checks
 from noisejax.robustness._sweep import run
-from noisejax.robustness._sweep.on_host import part
+from noisejax.robustness._sweep.on_host import as_array, part
 
 _BYTES = 2**26  # of x that is noised and predicted at a time
 _MOST_CLASSES = 100  # for scores of each class
@@ -83,7 +83,7 @@ def are_probabilities(predict: Callable, x: Any, y: Any, host: bool) -> bool:
     """Whether outputs of the first examples are rows of probabilities; otherwise they are logits."""
     first = jax.tree.map(lambda v: v[:256], x) if is_arrays(x) else part(x, 0, 256)
     given = jax.tree.map(np.asarray, first) if host and is_arrays(x) else first
-    found = np.asarray(run.called(predict, given), np.float64)
+    found = as_array(run.called(predict, given)).astype(np.float64)
     inside = np.all((found >= -1e-6) & (found <= 1 + 1e-6))
     return bool(found.ndim < 2 or (inside and np.allclose(found.sum(-1), 1, atol=1e-2)))
 

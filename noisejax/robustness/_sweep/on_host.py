@@ -64,10 +64,7 @@ class OnHost:
 
     def outputs(self, x: Any) -> np.ndarray:
         """Predictions as a NumPy array; names of classes become their numbers."""
-        found: Any = self.predict(x)
-        if hasattr(found, "detach"):  # a torch tensor
-            found = found.detach().cpu().numpy()
-        found = np.asarray(found)
+        found = as_array(self.predict(x))
         if found.dtype.kind in "OSU":
             if self.classes is None:
                 raise TypeError(
@@ -76,6 +73,11 @@ class OnHost:
             known = {name: code for code, name in enumerate(self.classes)}
             found = np.array([known.get(name, -1) for name in found.reshape(-1)], np.int64).reshape(found.shape)
         return found
+
+
+def as_array(found: Any) -> np.ndarray:
+    """What a predictor returned, in NumPy; a torch tensor may still have gradients, or be on a GPU."""
+    return np.asarray(found.detach().cpu().numpy() if hasattr(found, "detach") else found)
 
 
 def part(x: Any, start: int, stop: int) -> Any:

@@ -143,15 +143,16 @@ def tune(
         if last:
             results = [none, *(scored[n] for n in alive), *results]
     best = max(range(len(results)), key=lambda n: (results[n].rows == sizes[-1], *_rank(results[n], clean_cost)))
-    results = _front(results)
+    marked = _front(results)
     both = jax.tree.map(lambda a, b: np.concatenate([a, b]), rows, valid)
-    reports, predictor = {}, None
-    for name, noise in {"none": None, "chosen": results[best].noise}.items():
+    reports: dict[str, Any] = {}
+    predictor: Any = None
+    for name, noise in {"none": None, "chosen": marked[best].noise}.items():
         if name == "none" or noise is not None:
             given = population.NONE if noise is None else noise
             predictor = population.trained(train, keys["final"], both, given)
         reports[name] = sweep(keys["test"], predictor, held_out, families, metrics=[measure], draws=draws)
-    return Tuned(results[best].noise, best, results, reports["chosen"], reports["none"], clean_cost, predictor)
+    return Tuned(marked[best].noise, best, marked, reports["chosen"], reports["none"], clean_cost, predictor)
 
 
 def _parts(key: Any, n: int, validation: float, test: float) -> list[np.ndarray]:

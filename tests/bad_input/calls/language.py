@@ -33,7 +33,12 @@ def calls() -> list[Call]:
         call("text.graphemes", lambda made: made.clusters, a={"strings": ["e\u0301a", "b"]}),
         call("text.alignment", placed, a={"noise": nj.bind(nj.text.typos, rate=0.2)}, heads=("typos",)),
         call("text.misspellings", lambda made: made.growth, a={"pairs": {"their": ["thier"], "its": ["it's"]}}),
-        call("text.fit_edits", str, a={"clean": STRINGS, "noisy": ["teh quick brown fox", "naive, isnt it?"]}),
+        call(
+            "text.fit_edits",
+            str,
+            a={"clean": STRINGS, "noisy": ["teh quick brown fox", "naive, isnt it?"]},
+            expensive=True,
+        ),
         call(
             "text.on_strings",
             lambda noise: noise(KEY, STRINGS),

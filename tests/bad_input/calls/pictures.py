@@ -9,9 +9,11 @@ from noisejax import image
 PICTURES = array(2, 8, 8, 3)
 ROTATED = nj.bind(image.rotate, degrees=20.0)
 SHEARED = nj.bind(image.shear, degrees=10.0)
+TURNED = np.array([[0.9, -0.1, 1.0], [0.1, 0.9, 0.0], [0.0, 0.0, 1.0]], np.float32)
 OPERATIONS = {
     "adjust_brightness": {"factor": 1.5},
     "adjust_contrast": {"factor": 1.5},
+    "affine": {"matrix": TURNED, "order": 1, "fill": "mirror"},
     "autocontrast": {},
     "blur": {"sigma": 1.0},
     "color": {"factor": 0.5},
@@ -25,6 +27,7 @@ OPERATIONS = {
     "posterize": {"bits": 4.0},
     "sharpness": {"factor": 2.0},
     "solarize": {"threshold": 0.5},
+    "warp": {"field": np.full((2, 8, 8, 2), 0.5, np.float32), "order": 1, "fill": "mirror"},
 }
 
 
