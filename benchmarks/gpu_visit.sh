@@ -61,11 +61,12 @@ command -v nvidia-smi >/dev/null && nvidia-smi 2>&1 | tee -a "$log"
 bench 240 throughput
 bench 90 train_step
 bench 60 hand_kernels
+bench 60 fused
 bench 30 eager
 bench 30 compiled
 # The laws and the draws on the GPU. The laws of sharding need eight devices.
 part 120 'tests on the GPU' env JAX_PLATFORMS=cuda,cpu "$PYTHON" -m pytest -q --maxfail=20 -p no:cacheprovider -n 4 \
-  $(find tests -name test_stream.py -o -name test_sample.py) tests/laws/test_contract.py tests/laws/test_randomness.py
+  $(find tests -name test_stream.py -o -name test_sample.py -o -name test_fused_attention.py) tests/laws/test_contract.py tests/laws/test_randomness.py
 bench 60 scaling
 part 200 'tests on the CPU' env JAX_PLATFORMS=cpu "$PYTHON" -m pytest -q -p no:cacheprovider -n "$(nproc)" tests \
   --deselect "$(find tests -name test_examples.py)"

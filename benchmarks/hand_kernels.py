@@ -1,7 +1,7 @@
-"""Hand-written kernels compared with XLA's versions of their specifications: in context on a GPU, or compiled for one.
+"""Hand-written kernels of `noisejax.fused` compared with the plain forms: in context on a GPU, or compiled for one.
 
-A kernel moves into the package when it wins here, inside the computation that it is for. Without a GPU each is
-interpreted on small arrays and compared with its specification. If this machine can compile for an H200, launches and
+A kernel becomes the default on a device when it wins here, inside the computation that it is for. Without a GPU each is
+interpreted on small arrays and compared with its plain form. If this machine can compile for an H200, launches and
 bytes of temporaries are counted. Nothing is timed then.
 """
 
@@ -13,9 +13,9 @@ import numpy as np
 
 import noisejax as nj
 from benchmarks import _h200, measure
-from benchmarks.kernels.dropout_norm import dropout_norm
-from benchmarks.kernels.noisy_matmul import noisy_matmul
-from benchmarks.kernels.normal_pairs import normal_pairs
+from noisejax.fused import _norm
+from noisejax.fused._attention.call import attend_by_blocks
+from noisejax.fused._dense import dense_by_tiles
 
 
 def run(smoke: bool) -> Iterator[dict]:
@@ -37,36 +37,42 @@ def run(smoke: bool) -> Iterator[dict]:
 
 def jobs() -> dict[str, tuple[Callable, list, list]]:
     """The kernels' uses: a function of the implementation, key data and arrays, and small and large shapes."""
-    n, wrap = 4096, jax.random.wrap_key_data
+    n, wrap, noise = 4096, jax.random.wrap_key_data, nj.bind(nj.gaussian, std=0.01)
 
     def products(how, key, x, w):
         # Two layers with the GELU between them, so that a fusion which the kernel prevents is counted against it.
-        hidden = jax.nn.gelu(noisy_matmul(wrap(key), x, w, 0.01, implementation=how))
-        return noisy_matmul(jax.random.fold_in(wrap(key), 1), hidden, w, 0.01, implementation=how)
+        hidden = jax.nn.gelu(dense_by_tiles(wrap(key), x, w, noise, implementation=how))
+        return dense_by_tiles(jax.random.fold_in(wrap(key), 1), hidden, w, noise, implementation=how)
 
     def norm(how, key, x, scale):
         # The sum feeds the next layer, the norm this one: both are read again.
-        h, y = dropout_norm(wrap(key), jax.nn.gelu(x), x, scale, 0.1, implementation=how)
+        x, rate, static = jax.nn.gelu(x), jnp.float32(0.1), ("rms", 1e-6)
+        if how == "xla":
+            h, y = _norm._compiled(static, x, x, scale, None, rate, wrap(key))
+        else:
+            way = (("interpret", how == "interpret"), ("gpu", how != "interpret"))
+            h, y = _norm._by_kernel(static, way, x, x, scale, None, rate, wrap(key))
         return h + jax.nn.gelu(y)
 
-    def pairs(how, key, x):
-        return normal_pairs(wrap(key), x, 0.1, implementation=how)
+    def attention(how, key, q, k, v):
+        return attend_by_blocks(wrap(key), q, k, v, 0.1, causal=True, implementation=how)
 
-    named = {
-        f"noisy matmul twice, batch {b}": (products, [(8, 128), (128, 128)], [(b, n), (n, n)]) for b in (1, 16, 256)
+    def attention_gradient(how, key, *given):
+        return jax.grad(lambda *given: (attention(how, key, *given).astype(jnp.float32) ** 2).sum(), (0, 1, 2))(*given)
+
+    named: dict[str, tuple[Callable, list, list]] = {
+        f"noisy product twice, batch {b}": (products, [(8, 128), (128, 128)], [(b, n), (n, n)]) for b in (1, 16, 256)
     }
     named["gelu, dropout, residual, RMSNorm, gelu"] = norm, [(8, 128), (128,)], [(n, n), (n,)]
-    named["gaussian, two normals from a word"] = pairs, [(4096,)], [(2**24,)]
+    small, large = [(1, 128, 2, 32)] * 3, [(1, n, 16, 64)] * 3
+    named["causal attention"] = attention, small, large
+    named["causal attention, gradient"] = attention_gradient, small, large
     return named
 
 
 def timed(job: Callable, arrays: list) -> dict:
     run = jax.jit(job, static_argnums=0)
     ways = {"XLA": lambda: run("xla", *arrays), "kernel": lambda: run("pallas", *arrays)}
-    if job.__name__ == "pairs":
-        x, key = arrays[1], jax.random.wrap_key_data(arrays[0])
-        copy, gaussian = jax.jit(lambda x: x * jnp.asarray(1.5, x.dtype)), jax.jit(nj.bind(nj.gaussian, std=0.1))
-        ways |= {"copy": lambda: copy(x), "nj.gaussian": lambda: gaussian(key, x)}
     seconds = measure.interleaved(ways)
     row = {f"{way} ms": 1e3 * time for way, time in seconds.items()}
     return row | {"kernel is faster": seconds["XLA"] / seconds["kernel"]}
@@ -74,7 +80,7 @@ def timed(job: Callable, arrays: list) -> dict:
 
 def compiled(job: Callable, arrays: list) -> dict:
     row = {}
-    for way, how in {"XLA": "xla", "kernel": "compile"}.items():
+    for way, how in {"XLA": "xla", "kernel": "gpu"}.items():
         try:
             program = _h200.compile_for(lambda *a, how=how: job(how, *a), *arrays)
         except _h200.Unavailable:

@@ -12,6 +12,7 @@ from jax import lax
 from noisejax import _checks
 from noisejax._noise import Combinator, is_noise, stages
 from noisejax._random.stream import Stream, Tile, _key_words, enter, stream
+from noisejax.fused._kernels import dense as kernels, dispatch
 from noisejax.fused._tiles import Blocks, as_bits, from_bits
 
 _TILE = 2**21  # elements of a tile of weights: 8 MB in float32
@@ -38,7 +39,9 @@ def noisy_dense(
       noise: a noise of single elements with its amounts, such as ``nj.bind(nj.gaussian, std=0.1)``, `nj.speckle`,
         `nj.quantize`, `noisejax.weights.drop_connect`, or a `noisejax.chain` of them. Amounts that differ between the
         weights must have w's rank, or the shape (m,).
-      implementation: None or `"xla"`. Static.
+      implementation: None or `"xla"` for the form that runs everywhere. `"pallas"` asks for a kernel for GPUs and TPUs,
+        for `nj.gaussian` with one std, and raises with the reason where it cannot run. The backward pass is the same.
+        Static.
 
     Returns:
       (..., m), of x's dtype.
@@ -55,11 +58,10 @@ def noisy_dense(
       >>> bool(jnp.allclose(y, x @ noise(key, w), rtol=1e-5))
       True
     """
-    _checks.one_of("noisy_dense", "implementation", implementation, (None, "xla"))
-    return dense_by_tiles(key, x, w, noise)
+    return dense_by_tiles(key, x, w, noise, implementation=implementation)
 
 
-def dense_by_tiles(key, x, w, noise, size: int | None = None) -> jax.Array:
+def dense_by_tiles(key, x, w, noise, size: int | None = None, implementation: str | None = None) -> jax.Array:
     """`noisy_dense` with the number of columns or rows in a tile."""
     key = enter("noisy_dense", key)
     for name, array in (("x", x), ("w", w)):
@@ -82,6 +84,9 @@ def dense_by_tiles(key, x, w, noise, size: int | None = None) -> jax.Array:
     n, m = w.shape
     plan = Plan(Blocks(n, min(n, size or _block(m))), Blocks(m, min(m, size or _block(n))))
     flat = x.reshape(-1, n)
+    how = dispatch.kernel("noisy_dense", implementation, kernels.why_not(flat, w, noise))
+    if how is not None:
+        return _by_kernel(plan, tuple(how.items()), flat, w, noise, drawn).reshape(*x.shape[:-1], m)
     return _product(plan, flat, w, noise, drawn).reshape(*x.shape[:-1], m)
 
 
@@ -163,6 +168,19 @@ def _backward(plan: Plan, residuals, upstream):
 
 _dense.defvjp(_forward, _backward)
 _product = jax.jit(_dense, static_argnums=0, inline=True)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def _kernel(plan: Plan, how: tuple, x: jax.Array, w: jax.Array, noise: Any, drawn: Stream) -> jax.Array:
+    return kernels.product(how, x, w, noise.amounts["std"], drawn)
+
+
+def _kernel_forward(plan: Plan, how: tuple, x, w, noise, drawn):
+    return kernels.product(how, x, w, noise.amounts["std"], drawn), (x, w, noise, drawn)
+
+
+_kernel.defvjp(_kernel_forward, lambda plan, how, residuals, upstream: _backward(plan, residuals, upstream))
+_by_kernel = jax.jit(_kernel, static_argnums=(0, 1), inline=True)
 
 
 def _noisy(noise, drawn: Stream, tile: jax.Array, whole: tuple[int, int], first: tuple) -> jax.Array:

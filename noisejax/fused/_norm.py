@@ -11,6 +11,7 @@ from noisejax._calls.arguments import arithmetic_amount
 from noisejax._contract import Amount
 from noisejax._random.sample import bernoulli
 from noisejax._random.stream import enter, words_like
+from noisejax.fused._kernels import dispatch, norm as kernels
 
 
 def dropout_residual_norm(
@@ -40,7 +41,8 @@ def dropout_residual_norm(
       norm: `"rms"` for RMSNorm, ``h / sqrt(mean(h**2) + epsilon)``, or `"layer"` for LayerNorm, which subtracts the
         mean first. Static.
       epsilon: positive. Static.
-      implementation: None or `"xla"`. Static.
+      implementation: None or `"xla"` for the form that runs everywhere. `"pallas"` asks for a kernel for GPUs and TPUs,
+        for one rate, and raises with the reason where it cannot run. The backward pass is the same. Static.
 
     Returns:
       (h, y), both of x's shape and dtype. The norm is that of the rounded h, in float32 or wider.
@@ -61,7 +63,6 @@ def dropout_residual_norm(
       [0.0, 2.0]
     """
     function = "dropout_residual_norm"
-    _checks.one_of(function, "implementation", implementation, (None, "xla"))
     drawn = enter(function, key)
     for name, array in (("x", x), ("residual", residual)):
         _checks.array(function, array, _checks.floats, name)
@@ -81,6 +82,9 @@ def dropout_residual_norm(
     scale, shift = (_row(function, name, row, x.shape[-1]) for name, row in (("scale", scale), ("shift", shift)))
     share = jnp.asarray(share).reshape((1,) * (x.ndim - share.ndim) + share.shape if share.ndim else ())
     given = jnp.asarray(x), jnp.asarray(residual), scale, shift, jax.lax.stop_gradient(share)
+    how = dispatch.kernel(function, implementation, kernels.why_not(given[0], share))
+    if how is not None:
+        return _by_kernel((norm, epsilon), tuple(how.items()), *given, drawn)
     return _compiled((norm, epsilon), *given, drawn)
 
 
@@ -99,17 +103,22 @@ def _dropped_and_normed(static, x, residual, scale, shift, rate, key):
 
 
 def _forward(static, x, residual, scale, shift, rate, key):
-    norm, epsilon = static
     wide = _wide(x)
     h = (residual.astype(wide) + _dropout(x.astype(wide), x, rate, key)).astype(x.dtype)
-    kept = h.astype(wide)
-    mean = kept.mean(-1, keepdims=True) if norm == "layer" else None
-    centred = kept if mean is None else kept - mean
-    inverse = jax.lax.rsqrt((centred * centred).mean(-1, keepdims=True) + jnp.asarray(epsilon, wide))
-    y = centred * inverse
+    mean, inverse = _moments(static, h)
+    y = (h.astype(wide) if mean is None else h.astype(wide) - mean) * inverse
     y = y if scale is None else y * _as_row(scale, x.ndim, wide)
     y = y if shift is None else y + _as_row(shift, x.ndim, wide)
     return (h, y.astype(x.dtype)), (h, mean, inverse, scale, shift, rate, key)
+
+
+def _moments(static, h) -> tuple[jax.Array | None, jax.Array]:
+    """The mean of each row, None for RMSNorm, and the factor by which the row is multiplied."""
+    norm, epsilon = static
+    kept = h.astype(_wide(h))
+    mean = kept.mean(-1, keepdims=True) if norm == "layer" else None
+    centred = kept if mean is None else kept - mean
+    return mean, jax.lax.rsqrt((centred * centred).mean(-1, keepdims=True) + jnp.asarray(epsilon, kept.dtype))
 
 
 def _backward(static, residuals, upstream):
@@ -131,6 +140,25 @@ def _backward(static, residuals, upstream):
 
 _dropped_and_normed.defvjp(_forward, _backward)
 _compiled = jax.jit(_dropped_and_normed, static_argnums=0, inline=True)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def _kernel(static, how, x, residual, scale, shift, rate, key):
+    return kernels.dropped_and_normed(static, how, x, residual, scale, shift, rate, key)
+
+
+def _kernel_forward(static, how, x, residual, scale, shift, rate, key):
+    h, y = kernels.dropped_and_normed(static, how, x, residual, scale, shift, rate, key)
+    return (h, y), (h, scale, shift, rate, key)
+
+
+def _kernel_backward(static, how, residuals, upstream):
+    h, scale, shift, rate, key = residuals
+    return _backward(static, (h, *_moments(static, h), scale, shift, rate, key), upstream)
+
+
+_kernel.defvjp(_kernel_forward, _kernel_backward)
+_by_kernel = jax.jit(_kernel, static_argnums=(0, 1), inline=True)
 
 
 def _dropout(value: jax.Array, like: jax.Array, rate: jax.Array, key) -> jax.Array:

@@ -7,7 +7,9 @@ import pytest
 
 import noisejax as nj
 from noisejax._random.stream import words
+from noisejax.fused import _norm
 from noisejax.fused._attention.call import attend_by_blocks
+from noisejax.fused._dense import dense_by_tiles
 from noisejax.fused._kernels.draws import row_index, words_at
 from noisejax.fused._tiles import place_of
 
@@ -74,3 +76,56 @@ def test_attention_that_cannot_run_says_why(change, reason, key):
     small = normals(*[(2, 64, 2, 12)] * 3)
     with pytest.raises(ValueError, match="16, 32, 64, 128 or 256 features, got 12"):
         nj.fused.attention(key, *small, 0.1, implementation="pallas")
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, pytest.param(jnp.bfloat16, marks=pytest.mark.slow)])
+def test_noisy_dense_agrees_with_its_plain_form(dtype, key):
+    x, w = normals((3, 7, 128), (128, 128), dtype=dtype)
+    noise = nj.bind(nj.gaussian, std=0.3)
+
+    def run(implementation):
+        def loss(x, w):
+            out = dense_by_tiles(key, x, w, noise, implementation=implementation)
+            return (out.astype(jnp.float32) ** 2).sum(), out
+
+        return jax.jit(jax.value_and_grad(loss, (0, 1), has_aux=True))(x, w)
+
+    agree(run("interpret"), run("xla"), 2e-6 if dtype == jnp.float32 else 1e-2)
+
+
+def test_noisy_dense_that_cannot_run_says_why(key):
+    x, w = normals((3, 128), (128, 128))
+    dropped = nj.bind(nj.weights.drop_connect, rate=0.1)
+    for given, reason in (
+        ((x, w, nj.bind(nj.gaussian, std=0.1)), "the default backend is cpu"),
+        ((x, w, dropped), "nj.gaussian with one std"),
+        ((x, w[:, :100], nj.bind(nj.gaussian, std=0.1)), "multiples of 64 and 128"),
+    ):
+        with pytest.raises(ValueError, match=f"noisy_dense: .*{reason}"):
+            nj.fused.noisy_dense(key, *given, implementation="pallas")
+
+
+@pytest.mark.parametrize("norm", ["rms", pytest.param("layer", marks=pytest.mark.slow)])
+def test_dropout_residual_norm_agrees_with_its_plain_form(norm, key):
+    x, residual, scale, shift = normals((2, 8, 256), (2, 8, 256), (256,), (256,))
+    static = (norm, 1e-6)
+
+    def run(function):
+        out, pullback = jax.vjp(lambda *given: function(*given, jnp.float32(0.3), key), x, residual, scale, shift)
+        return out, pullback(out)
+
+    how = (("interpret", True), ("gpu", False))
+    plain = run(lambda *given: _norm._compiled(static, *given))
+    agree(run(lambda *given: _norm._by_kernel(static, how, *given)), plain, 2e-6)
+
+
+def test_dropout_residual_norm_that_cannot_run_says_why(key):
+    x = jnp.ones((8, 256))
+    for given, reason in (
+        ((x, x, 0.1), "the default backend is cpu"),
+        ((x, x, jnp.full((8, 1), 0.1)), "rate must be one number"),
+        ((x[:3], x[:3], 0.1), "multiple of 8, got 3"),
+        ((x[:, :200], x[:, :200], 0.1), "power of two"),
+    ):
+        with pytest.raises(ValueError, match=f"dropout_residual_norm: .*{reason}"):
+            nj.fused.dropout_residual_norm(key, *given, implementation="pallas")
