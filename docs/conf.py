@@ -28,7 +28,7 @@ nitpicky = False
 default_role = "py:obj"  # `name` in a docstring links to that name, and is plain code where there is none
 suppress_warnings = ["mystnb.unknown_mime_type"]
 
-myst_enable_extensions = ["colon_fence", "dollarmath", "deflist"]
+myst_enable_extensions = ["colon_fence", "deflist"]  # no mathematics: its fonts would come from another host
 myst_heading_anchors = 3
 myst_url_schemes = ["http", "https", "mailto"]
 
@@ -50,6 +50,8 @@ html_theme = "furo"
 html_title = "noisejax"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
+html_favicon = "_static/favicon.svg"
+html_search_scorer = str(ROOT / "docs" / "_static" / "scorer.js")
 html_show_sourcelink = False
 html_copy_source = False
 html_theme_options = {"navigation_with_keys": True}

@@ -28,7 +28,7 @@ def table(name: str, found: dict) -> str:
     clean = np.mean([run["models"]["none"]["clean"] for run in runs])
     tolerated = np.mean([run["models"]["none"]["tolerated"] for run in runs])
     lines = [
-        f"### {name}{' (first looked at with the final protocol)' if name in HELD_OUT else ''}",
+        f"## {name}{' (first looked at with the final protocol)' if name in HELD_OUT else ''}",
         "",
         f"Without noise: {found['metric']} {clean:.3f}, tolerated level {tolerated:.2f}. {found['rows'][2]} test rows.",
         "",
