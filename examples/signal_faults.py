@@ -27,8 +27,8 @@ KEY = jax.random.key(4)
 
 def recording() -> np.ndarray:
     """The electrodes, (1, 800, 4), each with mean 0 and standard deviation 1."""
-    with cbook.get_sample_data("eeg.dat") as file:
-        found = np.frombuffer(file.read(), float).reshape(800, 4)
+    path = cbook.get_sample_data("eeg.dat", asfileobj=False)
+    found = np.fromfile(str(path), float).reshape(800, 4)
     return ((found - found.mean(0)) / found.std(0)).astype(np.float32)[None]
 
 

@@ -6,6 +6,7 @@ It writes docs/guides/text-faults.md. With NOISEJAX_QUICK set to 1, it prints th
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import jax
 
@@ -35,7 +36,7 @@ def noises(script: str) -> dict[str, Callable[[float], nj.Noise]]:
     text = nj.text
     letters = {"alphabet": GREEK} if script == "Greek" else {}
 
-    def of(function: Callable, **options) -> Callable[[float], nj.Noise]:
+    def of(function: Any, **options) -> Callable[[float], nj.Noise]:
         return lambda rate: nj.bind(function, rate=rate, **options)
 
     model = text.fit_edits(*map(list, zip(*PAIRS, strict=True)))

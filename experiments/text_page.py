@@ -75,6 +75,8 @@ def training() -> str:
     if (result := results("text_training")) is None:
         return ""
     parts = [f"\n## Training with noise\n\n{source(result)}"]
+    if note := result.get("note"):
+        parts.append(f"\n{note}\n")
     for name, found in result.get("misspelt words", {}).items():
         amounts = ", ".join(f"`{kind}` at {amount}" for kind, amount in found["amounts"].items())
         conditions = [name for name in found if isinstance(found[name], dict) and name != "amounts"]

@@ -35,6 +35,8 @@ else:
 class ArrayNoise(Protocol[P]):
     """The type of an array noise: it maps an array to an array and a `Padded` to a `Padded`."""
 
+    __name__: str
+
     def __call__(self, key: jax.Array, x: X | np.ndarray | np.number, *args: P.args, **kwargs: P.kwargs) -> X: ...
 
 

@@ -46,7 +46,7 @@ def clipped_sum(grads: optax.Updates, l2_norm_clip: Amount, *, where: jax.Array 
     for leaf in leaves:
         _checks.operand("clipped_sum", "grads", leaf)
     where = _checks.mask("clipped_sum", "where", where)
-    size = _checks.batch("clipped_sum", {f"leaf {n}": leaf for n, leaf in enumerate(leaves)})
+    size = _checks.batch("clipped_sum", {f"grads {n}": leaf for n, leaf in enumerate(leaves)})
     if where is not None and (where.shape != (size,) or where.dtype != jnp.bool_):
         raise ValueError(
             f"clipped_sum: where must be booleans of shape {(size,)}, one per example, got {where.dtype}"

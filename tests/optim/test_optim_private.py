@@ -205,3 +205,8 @@ def test_a_sum_of_nothing():
     for grads in ({}, [], None):
         with pytest.raises(ValueError, match="clipped_sum: grads must be a tree of arrays, one gradient for each"):
             no.clipped_sum(grads, 1.0)
+
+
+def test_gradients_of_different_numbers_of_examples():
+    with pytest.raises(ValueError, match=r"clipped_sum: all entries must have the same number .* grads 0 .* grads 1"):
+        no.clipped_sum({"a": jnp.ones((4, 2)), "b": jnp.ones((3, 2))}, 1.0)

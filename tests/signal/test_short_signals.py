@@ -32,7 +32,7 @@ def test_padding_stays_and_what_it_holds_has_no_effect(case, key):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
-@pytest.mark.parametrize("case", family.CASES, ids=repr)
+@pytest.mark.parametrize("case", [c for c in family.CASES if "segments" not in c.options], ids=repr)
 def test_a_single_step_and_the_identity(case, dtype, key):
     x = jnp.asarray(X[:, :1], dtype)
     y = jax.jit(case.bind())(key, x)
