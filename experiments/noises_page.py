@@ -59,11 +59,11 @@ def main() -> None:
     wins, losses = (sum(sign * m > h for m, h in found.values()) for sign in (1, -1))
     head = f"""# Which noise helps on tables
 
-Nine recipes of training noise on {len(stored)} tables, against the same network trained without noise. Differences are
-in points of accuracy, or of 100 R². Bold intervals exclude 0.
+Nine recipes of training noise on {len(stored)} of 9 tables, against the same network trained without noise. Differences
+are in points of accuracy, or of 100 R². Bold intervals exclude 0.
 
-Under faults that no amount was chosen for, the tuned mixture is better than the best single recipe on {wins} of
-{len(stored)} tables, worse on {losses}, and no difference is shown on the others.
+Under faults that no amount was chosen for, the tuned mixture is better than the best single recipe on {wins} of the
+measured tables ({len(stored)}) and worse on {losses}. No difference is shown on the others.
 
 {protocol}
 """

@@ -99,7 +99,7 @@ def test_noisy_dense_that_cannot_run_says_why(key):
     for given, reason in (
         ((x, w, nj.bind(nj.gaussian, std=0.1)), "the default backend is cpu"),
         ((x, w, dropped), "nj.gaussian with one std"),
-        ((x, w[:, :100], nj.bind(nj.gaussian, std=0.1)), "multiples of 64 and 128"),
+        ((x, w[:, :100], nj.bind(nj.gaussian, std=0.1)), "multiples of 128 and 128"),
     ):
         with pytest.raises(ValueError, match=f"noisy_dense: .*{reason}"):
             nj.fused.noisy_dense(key, *given, implementation="pallas")

@@ -62,7 +62,7 @@ def _forward(plan: Plan, how: tuple, q, k, v, rate, words):
         out_specs=[_block(BLOCK, v.shape[-1]), _row_block(BLOCK)],
         out_shape=[
             jax.ShapeDtypeStruct((*shape[:2], v.shape[-1]), q.dtype),
-            jax.ShapeDtypeStruct((shape[0], 1, length), jnp.float32),
+            jax.ShapeDtypeStruct((shape[0], length, 1), jnp.float32),
         ],
         name="attention",
         **parameters(dict(how), 4),
@@ -95,13 +95,13 @@ def _forward_kernel(plan: Plan, heads: int, q_ref, k_ref, v_ref, rate_ref, k0_re
     if plan.place is not None:
         value = value * keep_scale(rate_ref[0])
     out_ref[0] = value.astype(out_ref.dtype)
-    lse_ref[0] = jnp.where(some, m + jnp.log(jnp.where(some, total, 1.0)), jnp.inf).reshape(1, BLOCK)
+    lse_ref[0] = jnp.where(some, m + jnp.log(jnp.where(some, total, 1.0)), jnp.inf)
 
 
 def _backward(plan: Plan, how: tuple, kept, upstream):
     (q, k, v), scalars, out, lse, rate, (batch, heads, groups) = kept
     given = upstream.transpose(0, 2, 3, 1, 4).reshape(out.shape)
-    delta = (given.astype(jnp.float32) * out.astype(jnp.float32)).sum(-1)[:, None]
+    delta = (given.astype(jnp.float32) * out.astype(jnp.float32)).sum(-1, keepdims=True)
     options, number = parameters(dict(how), 4), heads * groups
     rows, others = [given, lse, delta], _of_scalars(scalars)
     (dq,) = pl.pallas_call(
@@ -155,7 +155,7 @@ def _query_kernel(plan: Plan, heads: int, *refs):
     q_ref, k_ref, v_ref, given_ref, lse_ref, delta_ref, rate_ref, k0_ref, k1_ref, dq_ref = refs
     head, i = pl.program_id(0), pl.program_id(1)
     q, given = q_ref[0], given_ref[0]
-    lse, delta = (ref[0].reshape(BLOCK, 1) for ref in (lse_ref, delta_ref))
+    lse, delta = lse_ref[0], delta_ref[0]
 
     def step(j, dq):
         keys = k_ref[0, pl.ds(j * BLOCK, BLOCK), :]
@@ -177,7 +177,7 @@ def _key_kernel(plan: Plan, heads: int, *refs):
         dk, dv = carry
         rows = pl.ds(i * BLOCK, BLOCK)
         q, given = q_ref[0, rows, :], given_ref[0, rows, :]
-        lse, delta = (ref[0, :, rows].reshape(BLOCK, 1) for ref in (lse_ref, delta_ref))
+        lse, delta = lse_ref[0, rows, :], delta_ref[0, rows, :]
         p = jnp.exp(_scores(plan, q, keys, i, j) - lse)
         dp = jnp.dot(given, values.T, preferred_element_type=jnp.float32)
         draw = functools.partial(_kept, plan, heads)
@@ -209,8 +209,8 @@ def _kept(plan: Plan, heads: int, x, rate_ref, k0_ref, k1_ref, head, i, j) -> ja
         return x
     batch, of_head, query, _ = plan.place.strides
     row = i * BLOCK + lax.broadcasted_iota(jnp.int32, (BLOCK, 1), 0)
-    ones = jnp.ones((BLOCK, 1), jnp.int32)
-    index = row_index(plan.place, [((head // heads) * ones, batch), ((head % heads) * ones, of_head), (row, query)])
+    ones, example = jnp.ones((BLOCK, 1), jnp.int32), _divided(head, heads)
+    index = row_index(plan.place, [(example * ones, batch), ((head - example * heads) * ones, of_head), (row, query)])
     column = j * BLOCK + lax.broadcasted_iota(jnp.int32, (1, BLOCK), 1)
     hit = bernoulli(words_at(plan.place, k0_ref[...], k1_ref[...], index, column), rate_ref[0])
     return jnp.where(hit, 0.0, x)
@@ -225,9 +225,14 @@ def _range(plan: Plan, n, of_keys: bool) -> tuple[Any, Any]:
     left, right = plan.reach
     back, ahead = (right, left) if of_keys else (left, right)
     count = (plan.queries.length if of_keys else plan.keys.length) // BLOCK
-    low = 0 if back is None else jnp.minimum(jnp.maximum(n * BLOCK - back, 0) // BLOCK, count)
-    high = count if ahead is None else jnp.minimum((n * BLOCK + BLOCK + ahead + BLOCK - 1) // BLOCK, count)
+    low = 0 if back is None else jnp.minimum(_divided(jnp.maximum(n * BLOCK - back, 0), BLOCK), count)
+    high = count if ahead is None else jnp.minimum(_divided(n * BLOCK + BLOCK + ahead + BLOCK - 1, BLOCK), count)
     return low, high
+
+
+def _divided(a, b: int):
+    """The quotient of integers that are not negative: ``//`` asks a TPU for its kind when it is compiled for."""
+    return a if b == 1 else lax.div(jnp.asarray(a, jnp.int32), jnp.int32(b))
 
 
 def _scalars(plan: Plan, rate, words, shape) -> list[jax.Array]:
@@ -243,15 +248,15 @@ def _of_scalars(scalars) -> list:
 
 
 def _block(size: int, features: int, groups: int = 1):
-    return pl.BlockSpec((1, size, features), lambda head, n: (head // groups, n, 0))
+    return pl.BlockSpec((1, size, features), lambda head, n: (_divided(head, groups), n, 0))
 
 
 def _row_block(size: int):
-    return pl.BlockSpec((1, 1, size), lambda head, n: (head, 0, n))
+    return pl.BlockSpec((1, size, 1), lambda head, n: (head, n, 0))
 
 
 def _whole(x: jax.Array, groups: int = 1):
-    return pl.BlockSpec((1, *x.shape[1:]), lambda head, n: (head // groups, 0, 0))
+    return pl.BlockSpec((1, *x.shape[1:]), lambda head, n: (_divided(head, groups), 0, 0))
 
 
 def _flat(x: jax.Array) -> jax.Array:

@@ -19,7 +19,7 @@ from noisejax.fused._kernels.dispatch import parameters
 from noisejax.fused._kernels.draws import row_index, words_at
 from noisejax.fused._tiles import Place, place_of
 
-COLUMNS, DEPTH = 128, 64  # of a tile of w
+COLUMNS, DEPTH = 128, 128  # of a tile of w, which a TPU reads in whole registers
 
 
 def why_not(x, w, noise: Noise) -> str | None:
@@ -51,7 +51,7 @@ def product(how: tuple, x, w, std, drawn: Stream) -> jax.Array:
         out_specs=[pl.BlockSpec((rows, COLUMNS), lambda r, c: (r, c))],
         out_shape=[jax.ShapeDtypeStruct((padded.shape[0], m), x.dtype)],
         name="noisy_dense",
-        **parameters(dict(how), 4, 3),
+        **parameters(dict(how), 8, 2),
     )(k0.reshape(1, 1), k1.reshape(1, 1), jnp.asarray(std, jnp.float32).reshape(1, 1), padded, w)
     return out[:batch]
 
