@@ -9,7 +9,6 @@ the machine. On a GPU, or with ``--ours``, only this library is timed, by the cl
 its users do, and torchvision on tensors of float32.
 """
 
-import json
 import pathlib
 import statistics
 import sys
@@ -22,6 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import noisejax as nj
+from benchmarks import kept
 from noisejax import image
 
 SMOKE, SIDE = "--smoke" in sys.argv, 224
@@ -134,8 +134,10 @@ def main() -> None:
         print(f"{name:18}" + "".join(f"  {who} {row[who]:8.0f}" for who in runs), flush=True)
     if "--json" in sys.argv:
         device = jax.devices()[0].device_kind
-        found = {"batch": BATCH, "side": SIDE, "jax": jax.__version__, "device": device, "rows": rows}
-        pathlib.Path(sys.argv[sys.argv.index("--json") + 1]).write_text(json.dumps(found, indent=1) + "\n")
+        about = {"command": "python -m benchmarks.image_geometry", "date": time.strftime("%Y-%m-%d")}
+        found = {**about, "batch": BATCH, "side": SIDE, "jax": jax.__version__, "device": device}
+        text = kept.pack({**found, "rows": kept.kept("image_geometry-cpu", rows)})
+        pathlib.Path(sys.argv[sys.argv.index("--json") + 1]).write_text(text)
 
 
 if __name__ == "__main__":
