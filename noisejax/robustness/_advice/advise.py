@@ -26,7 +26,7 @@ class Advice(NamedTuple):
     noise: Noise | None  # None where the amount is an argument of the training function
     place: str  # what it acts on
     why: str
-    evidence: str  # a measurement with its page, or 'not measured'
+    evidence: str  # a measurement with its page
     warning: str  # where it hurts; '' if nothing is known
 
     def __str__(self) -> str:
@@ -155,7 +155,7 @@ def _of_classes(n: int, classes: int) -> list[Advice]:
             on_entries((None, keyless(smooth, alpha=0.1, num_classes=classes))),
             "labels",
             "Classification: softened labels keep the network from being too sure.",
-            _text(evidence.NOTHING),
+            _text(evidence.SMOOTHING),
             f"Rows are few ({n}). Do not add wrong labels on purpose: there is no measurement in favour of it."
             if tiny
             else "",
