@@ -89,15 +89,17 @@ def _sums(z: jax.Array) -> jax.Array:
         rest = left // radix
         turn = np.arange(radix)
         angle = 2 * np.pi / radix * (turn[:, None] * turn % radix)
-        cosine, sine = np.cos(angle), np.sin(angle)
-        matrix = np.block([[cosine, -sine], [sine, cosine]]).astype(np.float32)
-        z = z.reshape(2 * radix, rest, done, *batch)
-        z = jnp.einsum("st,t...->s...", matrix, z, precision=lax.Precision.HIGHEST)
         z = z.reshape(2, radix, rest, done, *batch)
+        by_cosine, by_sine = (
+            jnp.einsum("st,pt...->ps...", part.astype(np.float32), z, precision=lax.Precision.HIGHEST)
+            for part in (np.cos(angle), np.sin(angle))
+        )
+        z = jnp.stack([by_cosine[0] - by_sine[1], by_sine[0] + by_cosine[1]])
         if rest > 1:
             shape = (radix, rest) + (1,) * (1 + len(batch))
             c, s = _turns(turn[:, None] * np.arange(rest), left, shape)
             z = jnp.stack([z[0] * c - z[1] * s, z[0] * s + z[1] * c])
         z = jnp.moveaxis(z, 1, 2)  # the digits that are done follow those that are left
         left, done = rest, done * radix
+        z = z.reshape(2, left, done, *batch)  # one merge at a time: an explicit mesh allows no more
     return z.reshape(2, n, *batch)

@@ -226,3 +226,14 @@ def test_a_perfect_sensor_has_no_faults(key):
 def test_wrong_recordings_and_models_are_refused(call, match):
     with pytest.raises((TypeError, ValueError), match=match):
         call()
+
+
+def test_gaps_are_drawn_in_a_stage_of_their_own(key):
+    """One key in `faults` and in `bursts` gives independent gaps, though both draw them by the same chain."""
+    lost = np.asarray(nj.signal.bursts(key, jnp.ones((64, 500, 1)), 0.2, burst=4.0, fill="value")[..., 0] == 0)
+    model = nj.signal.fit_bursts(lost)
+    x = jnp.ones((64, 2000, 1))
+    ours = np.asarray(nj.signal.faults(key, x, model, value=0.0, fill="value")) == 0
+    theirs = np.asarray(nj.signal.bursts(key, x, 0.2, burst=4.0, fill="value")) == 0
+    assert 0.15 < ours.mean() < 0.25 and 0.15 < theirs.mean() < 0.25
+    assert abs(np.corrcoef(ours.ravel(), theirs.ravel())[0, 1]) < 0.03
