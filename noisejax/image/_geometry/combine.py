@@ -99,7 +99,8 @@ def _geometry(run: Run, key, x, noises, value=None, *, order, fill):
         places = None
         for position, noise in enumerate(noises):
             _, own = inside(noise, stage(key, position), like)
-            places = own if position == 0 else then(places, own)
+            places = own if places is None else then(places, own)
+        assert places is not None  # there is at least one noise
         moved = saturate(moved_by(places, given, value, mask, order, fill).value, given.dtype)
         return moved if mask is None else jnp.where(mask, moved, given), places
 
