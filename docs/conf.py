@@ -25,6 +25,7 @@ extensions = [
 ]
 exclude_patterns = ["_build", "_site", "assets"]
 nitpicky = False
+toc_object_entries = False  # each name has a heading of its own
 default_role = "py:obj"  # `name` in a docstring links to that name, and is plain code where there is none
 suppress_warnings = ["mystnb.unknown_mime_type"]
 

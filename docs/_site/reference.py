@@ -33,7 +33,8 @@ def page(title: str, found: list[tuple[str, object]]) -> str:
     """A table of what is on the page, then each name in full."""
     lines = [f"# {title}", "", "| | |", "|---|---|"]
     lines += [
-        f"| [`{name}`](#{name}) | {listing.summary(value) if callable(value) else 'a value'} |" for name, value in found
+        f"| [`{name.rpartition('.')[2]}`](#{name}) | {listing.summary(value) if callable(value) else 'a value'} |"
+        for name, value in found
     ]
     for name, value in found:
         lines += ["", f"## {name.rpartition('.')[2]}", "", "```{eval-rst}", *directive(name, value), "```"]

@@ -130,8 +130,9 @@ def binary_cross_entropy(
 
     Example:
       >>> import jax.numpy as jnp, noisejax as nj
-      >>> nj.fused.binary_cross_entropy(jnp.zeros(2), jnp.array([True, False]), 0.1).round(3).tolist()
-      [0.693, 0.693]
+      >>> loss = nj.fused.binary_cross_entropy(jnp.zeros(2), jnp.array([True, False]), 0.1)
+      >>> (1000 * loss).round().tolist()
+      [693.0, 693.0]
     """
     _check_logits("binary_cross_entropy", logits)
     ignore = None if ignore is None else _checks.whole("binary_cross_entropy", "ignore", ignore)
@@ -183,8 +184,9 @@ def multi_label_cross_entropy(
 
     Example:
       >>> import jax.numpy as jnp, noisejax as nj
-      >>> nj.fused.multi_label_cross_entropy(jnp.zeros((1, 4)), jnp.array([[0, 2, -1]])).round(3).tolist()
-      [2.773]
+      >>> loss = nj.fused.multi_label_cross_entropy(jnp.zeros((1, 4)), jnp.array([[0, 2, -1]]))
+      >>> (1000 * loss).round().tolist()
+      [2773.0]
     """
     classes = _check_logits("multi_label_cross_entropy", logits)
     if logits.ndim < 1 or classes < 1:

@@ -9,13 +9,19 @@ import numpy as np
 
 from noisejax.image._filters.codec import rounded
 
-LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 _GREYS = np.float32(255)
 
 
 def grey_of(image: jax.Array) -> jax.Array:
-    """The luma (H, W, 1) of one picture."""
-    return image if image.shape[-1] == 1 else (image * LUMA.reshape(1, 1, 3)).sum(-1, keepdims=True)
+    """The luma (H, W, 1) of one picture.
+
+    Here and below no constant is an array: one in a branch of a switch becomes its operand, and inside shard_map it
+    would be made to vary over the mesh twice.
+    """
+    if image.shape[-1] == 1:
+        return image
+    red, green, blue = (image[..., n : n + 1] for n in range(3))
+    return np.float32(0.299) * red + np.float32(0.587) * green + np.float32(0.114) * blue
 
 
 def blended(other: jax.Array, image: jax.Array, factor: jax.Array) -> jax.Array:
@@ -92,10 +98,10 @@ def equalized(image: jax.Array) -> jax.Array:
     """Histogram equalization of each channel, in the whole numbers of Pillow."""
     channels = image.shape[-1]
     level = jnp.clip(rounded(jnp.nan_to_num(image) * _GREYS), 0, 255).astype(jnp.int32)
-    place = level + 256 * np.arange(channels, dtype=np.int32).reshape(1, 1, -1)
+    place = level + 256 * jnp.arange(channels, dtype=jnp.int32).reshape(1, 1, -1)
     counts = jnp.zeros(256 * channels, jnp.int32).at[place.reshape(-1)].add(1, mode="promise_in_bounds")
     counts = counts.reshape(channels, 256)
-    last = jnp.where(level.max((0, 1))[:, None] == np.arange(256)[None, :], counts, 0).sum(1, keepdims=True)
+    last = jnp.where(level.max((0, 1))[:, None] == jnp.arange(256)[None, :], counts, 0).sum(1, keepdims=True)
     step = (image.shape[0] * image.shape[1] - last) // 255
     before = jnp.cumsum(counts, 1) - counts
     table = jnp.minimum((step // 2 + before) // jnp.maximum(step, 1), 255)

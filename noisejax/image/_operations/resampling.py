@@ -55,7 +55,7 @@ def warp(x: jax.Array, field: Amount, *, order: int = 1, fill: str = "mirror") -
     Example:
       >>> import jax.numpy as jnp, noisejax as nj
       >>> x = jnp.arange(4.0).reshape(1, 4, 1)
-      >>> nj.image.warp(x, jnp.ones((1, 4, 2)) * jnp.array([0.5, 0.0])).ravel().tolist()
+      >>> nj.image.warp(x, jnp.full((1, 4, 2), 0.5).at[..., 1].set(0)).ravel().tolist()
       [0.5, 1.5, 2.5, 2.5]
     """
     field = jnp.broadcast_to(jnp.asarray(field), (*x.shape[:-1], 2))
@@ -67,7 +67,21 @@ def _check_affine(x, matrix, order, fill) -> None:
     _require("affine", "matrix", jnp.shape(matrix), x.shape[:-3], ((3, 3), (2, 3)), "a matrix")
 
 
-@operation(tables=("matrix",), options=_check_affine)
+def _invertible(function: str, name: str, value) -> None:
+    """Raises if a matrix of the host has no inverse; one of a wrong shape is refused later."""
+    shape = np.shape(value)
+    if isinstance(value, np.ndarray) and shape[-2:] in ((2, 3), (3, 3)):
+        square = value.astype(np.float64)[..., : shape[-2], : shape[-2]]
+        finite = np.isfinite(square).all((-2, -1))
+        lost = finite & (np.abs(np.linalg.det(np.where(finite[..., None, None], square, 0))) < 1e-30)
+        if lost.any():
+            first = value[lost].reshape(-1, *shape[-2:])[0].tolist()
+            raise ValueError(
+                f"{function}: every {name} must have an inverse, got {first}, which shrinks a picture to a line."
+            )
+
+
+@operation(tables=("matrix",), ranges={"matrix": _invertible}, options=_check_affine)
 def affine(x: jax.Array, matrix: Amount, *, order: int = 1, fill: str = "mirror") -> jax.Array:
     """A picture whose points are moved by a matrix: what was at (x, y) comes to ``matrix @ (x, y, 1)``.
 
@@ -77,7 +91,8 @@ def affine(x: jax.Array, matrix: Amount, *, order: int = 1, fill: str = "mirror"
 
     Args:
       x: pictures (..., H, W, C) of any number of channels: floats, or uint8/uint16 images.
-      matrix: (3, 3) or (2, 3) for all pictures, or one for each, (..., 3, 3) or (..., 2, 3). It must have an inverse.
+      matrix: (3, 3) or (2, 3) for all pictures, or one for each, (..., 3, 3) or (..., 2, 3). One without an
+        inverse raises, or gives NaN if it is traced.
       order: 0 for the nearest pixel, 1 for linear interpolation, 3 for cubics. Static.
       fill: what lies beyond the edges, as in `warp`. Static.
 

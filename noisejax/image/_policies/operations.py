@@ -65,6 +65,6 @@ def _moved(
         jnp.asarray(sum(jnp.where(which == n, rows[name][k], 0) for n, name in zip(numbers, names, strict=True)))
         for k in range(6)
     )
-    i, j = (np.arange(n, dtype=np.float32) - np.float32((n - 1) / 2) for n in (height, width))
+    i, j = (jnp.arange(n, dtype=jnp.float32) - np.float32((n - 1) / 2) for n in (height, width))
     x, y = j[None, :], i[:, None]
     return resampled(image, a * x + b * y + c, d * x + e * y + f, order, "constant", 0.0)

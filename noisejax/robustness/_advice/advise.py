@@ -56,7 +56,7 @@ def advise(x: Any, y: Any, schema: Schema | None = None) -> list[Advice]:
     Example:
       >>> import jax, jax.numpy as jnp
       >>> from noisejax import robustness
-      >>> x = jax.random.normal(jax.random.key(0), (2000, 2)) * jnp.array([1.0, 50.0])
+      >>> x = jax.random.normal(jax.random.key(0), (2000, 2)) * jnp.array([[1.0, 50.0]])
       >>> advice = robustness.advise(x, (x[:, 0] > 0).astype(int))
       >>> [a.place for a in advice]
       ['numbers', 'cells', 'cells', 'the batch', 'labels', 'hidden units', 'each step']

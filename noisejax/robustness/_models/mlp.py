@@ -75,7 +75,7 @@ def mlp(
       >>> y = (x[:, 0] * x[:, 1] > 0).astype(int)
       >>> noise = nj.on_entries((nj.bind(nj.gaussian, std=0.1), None))
       >>> predict = robustness.mlp(jax.random.key(1), (x, y), noise, seeds=2)
-      >>> predict(x).shape, bool((predict(x).argmax(-1) == y).mean() > 0.9)
+      >>> predict(x).shape, bool((predict(x).argmax(-1) == y[None]).mean() > 0.9)
       ((2, 600, 2), True)
     """
     training = _training("mlp")

@@ -102,15 +102,13 @@ def faults(
         read = read + offset.astype(values.dtype)
     if model.noise is not None:
         own = stage(key, "signal.faults")
-        error, _ = wandering(own, values, strength * part(model.walk), np.inf, 1, "walk", "channel", axis)
+        walk = (strength * part(model.walk)).astype(values.dtype)
+        error, _ = wandering(own, values, walk, np.inf, 1, "walk", "channel", axis)
         noise = strength * part(model.noise) * _colored(own, x, model.spectrum, axis)
         read = read + error + noise.astype(values.dtype)
     if model.low is not None:
         centre, wider = part(model.centre), 1 / jnp.maximum(strength, np.float32(1e-30))
-        low, high = (
-            jnp.where(jnp.isinf(part(end)), part(end), centre + (part(end) - centre) * wider)
-            for end in (model.low, model.high)
-        )
+        low, high = (_widened(part(end), centre, wider) for end in (model.low, model.high))
         read = jnp.clip(read, low.astype(read.dtype), high.astype(read.dtype))
     if model.step is not None:
         step, origin = (part(v, read.dtype) for v in (model.step, model.origin))
@@ -123,6 +121,12 @@ def faults(
         return y
     lost = _lost(key, x, model, strength, axis, part)
     return jnp.where(lost, saturate(filled(y, lost, value, fill, axis, where), x.dtype), y)
+
+
+def _widened(end: jax.Array, centre: jax.Array, factor: jax.Array) -> jax.Array:
+    """A limit further from the centre. An infinite one stays, with no gradient of infinity times 0."""
+    finite = jnp.isfinite(end)
+    return jnp.where(finite, centre + (jnp.where(finite, end, centre) - centre) * factor, end)
 
 
 def _alone(values: Any, x: jax.Array) -> jax.Array:

@@ -19,8 +19,8 @@ def fit(clean: Any, faulty: Any, *, size: int = 64) -> FaultModel:
     in gaps. Gain and offset are fitted to each recording by generalized least squares, and the model has their means
     and how much more they vary than by chance. The drift is a random walk. Its rate, and the power of the noise at low
     frequencies, maximize Whittle's likelihood of the steps of the error. The spectrum of the noise is Welch's. A range
-    has a limit where the reference predicts readings beyond the largest (or the smallest) one. The grid is found if all
-    readings lie on one. Gaps are fitted as by `fit_bursts`.
+    has a limit where the reference predicts readings beyond the largest (or the smallest) one by more than three
+    standard deviations of the noise. The grid is found if all readings lie on one. Gaps are fitted as by `fit_bursts`.
 
     Args:
       clean: the reference: recordings of shape (N, T, C) or (N, T), one of shape (T,), or a list of (T, C) or (T,) of
@@ -45,10 +45,10 @@ def fit(clean: Any, faulty: Any, *, size: int = 64) -> FaultModel:
       >>> import numpy as np, noisejax as nj
       >>> rng = np.random.default_rng(0)
       >>> clean = np.sin(np.arange(4000) / 30)
-      >>> readings = np.round((1.2 * clean + 0.5 + rng.normal(0, 0.1, 4000)) / 0.05) * 0.05
+      >>> readings = np.round((1.2 * clean + 0.5 + rng.normal(0, 0.05, 4000)) / 0.05) * 0.05
       >>> model = nj.signal.fit(clean, np.minimum(readings, 1.5))
       >>> [round(float(part[0]), 2) for part in (model.gain, model.offset, model.noise, model.high, model.step)]
-      [1.2, 0.5, 0.1, 1.5, 0.05]
+      [1.2, 0.5, 0.05, 1.5, 0.05]
     """
     size = _checks.count("fit", "size", size, least=8)
     pairs = paired(clean, faulty)
