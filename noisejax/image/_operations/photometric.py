@@ -101,9 +101,10 @@ def equalized(image: jax.Array) -> jax.Array:
     place = level + 256 * jnp.arange(channels, dtype=jnp.int32).reshape(1, 1, -1)
     counts = jnp.zeros(256 * channels, jnp.int32).at[place.reshape(-1)].add(1, mode="promise_in_bounds")
     counts = counts.reshape(channels, 256)
-    last = jnp.where(level.max((0, 1))[:, None] == jnp.arange(256)[None, :], counts, 0).sum(1, keepdims=True)
+    levels = jnp.arange(256, dtype=jnp.int32)[None, :]
+    last = jnp.where(level.max((0, 1))[:, None] == levels, counts, 0).sum(1, keepdims=True, dtype=jnp.int32)
     step = (image.shape[0] * image.shape[1] - last) // 255
-    before = jnp.cumsum(counts, 1) - counts
+    before = jnp.cumsum(counts, 1, dtype=jnp.int32) - counts
     table = jnp.minimum((step // 2 + before) // jnp.maximum(step, 1), 255)
     found = table.reshape(-1).at[place].get(mode="promise_in_bounds").astype(jnp.float32) / _GREYS
     return jnp.where(step.reshape(1, 1, -1) > 0, found, image)
