@@ -102,9 +102,10 @@ def wandering(key: Any, x, amount, tau, total, kind: str, mode: str, axis: int, 
     if kind == "walk":
         step, factor = jnp.where(number == 0, 0, step), jnp.float32(1)
     else:
-        factor = jnp.exp(-1 / jnp.maximum(jnp.asarray(tau, jnp.float32), 1e-6))
+        tau = jnp.maximum(jnp.asarray(tau, jnp.float32), 1e-6)
+        factor = jnp.exp(-1 / tau)
         # 1 - factor**2 loses all digits for a long time constant.
-        step = jnp.where(number == 0, step, step * jnp.sqrt(-jnp.expm1(-2 / jnp.maximum(jnp.asarray(tau), 1e-6))))
+        step = jnp.where(number == 0, step, step * jnp.sqrt(-jnp.expm1(-2 / tau)))
     if carried is not None:
         step = step + jnp.where(positions(x, axis) == 0, factor * carried, 0)
     summed = running(step, factor, axis)
