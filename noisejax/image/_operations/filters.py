@@ -175,10 +175,10 @@ def pixelate_to(x: jax.Array, *, size: int | tuple[int, int]) -> jax.Array:
       `Image.resize` of Pillow, with `BOX` and then `NEAREST`.
 
     Example:
-      >>> import jax, noisejax as nj
-      >>> x = jax.random.uniform(jax.random.key(0), (1, 32, 32, 1))
-      >>> len(set(nj.image.pixelate_to(x, size=4).ravel().tolist()))
-      16
+      >>> import jax.numpy as jnp, noisejax as nj
+      >>> x = jnp.arange(64.0).reshape(1, 8, 8, 1) / 64
+      >>> len(set(nj.image.pixelate_to(x, size=2).ravel().tolist()))
+      4
     """
     boxes = functools.partial(pixelated, size=_sizes(size))
 
