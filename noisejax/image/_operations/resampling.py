@@ -72,7 +72,7 @@ def _invertible(function: str, name: str, value) -> None:
     shape = np.shape(value)
     if isinstance(value, np.ndarray) and shape[-2:] in ((2, 3), (3, 3)):
         square = value.astype(np.float64)[..., : shape[-2], : shape[-2]]
-        finite = np.isfinite(square).all((-2, -1))
+        finite = np.asarray(np.isfinite(square).all((-2, -1)))
         lost = finite & (np.abs(np.linalg.det(np.where(finite[..., None, None], square, 0))) < 1e-30)
         if lost.any():
             first = value[lost].reshape(-1, *shape[-2:])[0].tolist()
