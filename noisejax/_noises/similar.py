@@ -40,7 +40,7 @@ def similar_partners(
     """
     n = like.shape[0]
     size = n // shards
-    names = axis_names(like, 1)
+    names = axis_names(like, 1)[:1]
     w = words(key, tag, (n, size), sharding=with_axis_names(like, (*names, None)))
     own = jnp.zeros(n, jnp.int32, device=with_axis_names(like, names))
     bandwidth = jnp.maximum(bandwidth.astype(jnp.float32), 0)
