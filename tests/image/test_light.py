@@ -95,6 +95,7 @@ def test_hue_is_that_of_hsv():
         ("color", 1.0),
         ("sharpness", 1.0),
         ("gamma", 1.0),
+        ("hue", 0.0),
         ("solarize", 2.0),
         ("posterize", 8.0),
     ],
@@ -102,6 +103,22 @@ def test_hue_is_that_of_hsv():
 def test_neutral_amounts_are_the_identity(name, neutral):
     np.testing.assert_array_equal(ours(name, X, neutral), X)
     np.testing.assert_array_equal(ours(name, GREY, neutral), GREY)
+
+
+@pytest.mark.parametrize(
+    ("name", "neutral"), [("adjust_contrast", 1.0), ("color", 1.0), ("sharpness", 1.0), ("gamma", 1.0), ("hue", 0.0)]
+)
+def test_neutral_amounts_have_the_gradients_of_those_close_to_them(name, neutral):
+    x = jnp.asarray(np.random.default_rng(1).uniform(0.2, 0.8, (6, 7, 3)), jnp.float32)  # no ties of channels
+
+    @jax.jit
+    def slopes(amount):
+        return jax.grad(lambda x, amount: (getattr(nj.image, name)(x, amount) ** 2).sum(), (0, 1))(x, amount)
+
+    (of_x, at), (of_x_near, near) = slopes(jnp.float32(neutral)), slopes(jnp.float32(neutral + 1e-4))
+    assert abs(near) > 1
+    np.testing.assert_allclose(at, near, rtol=5e-3)
+    np.testing.assert_allclose(of_x, of_x_near, rtol=1e-2, atol=1e-2)
 
 
 @pytest.mark.parametrize("name", ["color", "equalize", "sharpness"])

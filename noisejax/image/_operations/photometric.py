@@ -1,12 +1,13 @@
 """Operations on light and colour, as torchvision and Pillow define them, on one picture (H, W, C) in [0, 1].
 
-`public` has the functions that users call. The policies of augmentation choose among these here.
+`light` has the functions that users call. The policies of augmentation choose among these here.
 """
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from noisejax._contract import straight_through
 from noisejax.image._filters.codec import rounded
 
 _GREYS = np.float32(255)
@@ -26,7 +27,12 @@ def grey_of(image: jax.Array) -> jax.Array:
 
 def blended(other: jax.Array, image: jax.Array, factor: jax.Array) -> jax.Array:
     """The picture for a factor of 1, the other one for 0, and beyond both on the line through them."""
-    return jnp.clip(jnp.where(factor == 1, image, other + factor * (image - other)), 0, 1)
+    return jnp.clip(_unless(factor == 1, image, other + factor * (image - other)), 0, 1)
+
+
+def _unless(neutral: jax.Array, image: jax.Array, found: jax.Array) -> jax.Array:
+    """What was found, but the picture to the bit where the amount is neutral. Derivatives are of what was found."""
+    return jnp.where(neutral, straight_through(image, found), found)
 
 
 def lighter(image: jax.Array, factor: jax.Array) -> jax.Array:
@@ -54,8 +60,11 @@ def sharpened(image: jax.Array, factor: jax.Array) -> jax.Array:
 
 def curved(image: jax.Array, exponent: jax.Array, gain: jax.Array) -> jax.Array:
     lit = image > 0
-    power = jnp.where(lit, jnp.power(jnp.where(lit, image, 1), exponent), jnp.where(exponent == 0, 1, 0))
-    return jnp.clip(gain * jnp.where(exponent == 1, image, power), 0, 1)
+    safe = jnp.where(lit, image, 1)
+    power = jnp.where(lit, jnp.power(safe, exponent), jnp.where(exponent == 0, 1, 0))
+    # At 1 this is the picture to the bit, and has the slopes of the power, also that of a black pixel.
+    near_1 = image * (1 + (exponent - 1) * jnp.log(safe))
+    return jnp.clip(gain * jnp.where(exponent == 1, near_1, power), 0, 1)
 
 
 def turned(image: jax.Array, turns: jax.Array) -> jax.Array:
@@ -72,7 +81,7 @@ def turned(image: jax.Array, turns: jax.Array) -> jax.Array:
     sector = jnp.where(span > 0, sector, 0) + 6 * turns
     # A channel lies below the value by a share of the span that is a trapezoid of the hue: 0, up, 1 and down again.
     below = [jnp.clip(2 - jnp.abs((sector + shift) % 6 - 3), 0, 1) for shift in (3, 1, 5)]
-    return jnp.stack([value - span * (1 - share) for share in below], -1)
+    return _unless(turns == 0, image, jnp.stack([value - span * (1 - share) for share in below], -1))
 
 
 def inverted(image: jax.Array) -> jax.Array:
