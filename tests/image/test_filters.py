@@ -77,6 +77,8 @@ def test_the_gradient_of_blur_in_its_amount_is_that_of_a_difference():
         (lambda: nj.image.blur(X, np.ones(2, np.float32)), "one number, or one per picture"),
         (lambda: nj.image.blur(X, sigma="a"), "sigma"),
         (lambda: nj.image.defocus(X, 2.0, largest=0), "largest"),
+        (lambda: nj.image.defocus(X, 10.5), "radius must be at most largest=10, got 10.5"),
+        (lambda: nj.image.defocus(X, np.float32([[[[1]]], [[[3]]]]), largest=2), "radius must be at most largest=2"),
         (lambda: nj.image.defocus(X[:, :1], 2.0), "at least 2"),
         (lambda: nj.image.jpeg(255 * X, 50.0), r"must lie in \[0, 1\]"),
         (lambda: nj.image.jpeg(X, 0.0), r"quality must be in \[1, 100\]"),

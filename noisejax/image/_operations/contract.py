@@ -23,6 +23,7 @@ def operation(
     least: int = 1,
     in_unit: bool = False,
     options: Callable | None = None,
+    given: Callable | None = None,
 ) -> Callable[[Callable[Concatenate[jax.Array, P], jax.Array]], Callable[Concatenate[Any, P], jax.Array]]:
     """Turns ``body(x, *amounts, **options)`` on pictures in float32 into a public function.
 
@@ -36,6 +37,8 @@ def operation(
       least: the smallest height and width.
       in_unit: whether floats must lie in [0, 1], because the definition has whole grey levels or clips.
       options: a function of x, the amounts and the options. It is called at trace time, and raises if they do not fit.
+      given: a function of the amounts as they were given, and the options. It raises if those that the host knows do
+        not fit each other.
     """
 
     def decorate(body: Callable) -> Any:
@@ -68,6 +71,8 @@ def operation(
         def function(x, *args, **keywords):
             _checks.array(name, x, _checks.images)
             amounts, statics = parameters.split(args, keywords)
+            if given is not None:
+                given(**amounts, **statics)
             if in_unit and isinstance(x, np.ndarray):
                 check_unit(name, x)
             return compiled(tuple(statics.items()), x, amounts)

@@ -59,11 +59,15 @@ def blur(x: jax.Array, sigma: Amount) -> jax.Array:
     return jnp.where(sigma > 0, found, x)
 
 
-def _check_defocus(x, largest, **_) -> None:
+def _check_defocus(radius, largest, **_) -> None:
     _checks.count("defocus", "largest", largest, 1)
+    if not isinstance(radius, jax.Array) and np.max(radius, initial=0) > largest:
+        raise ValueError(
+            f"defocus: radius must be at most largest={largest}, got {np.max(radius):g}. Give a larger one, largest=..."
+        )
 
 
-@operation(ranges={"radius": _checks.nonnegative, "alias": _checks.nonnegative}, least=2, options=_check_defocus)
+@operation(ranges={"radius": _checks.nonnegative, "alias": _checks.nonnegative}, least=2, given=_check_defocus)
 def defocus(x: jax.Array, radius: Amount, alias: Amount = 0.5, *, largest: int = 10) -> jax.Array:
     """Blur by a disk with a soft edge, as of a lens out of focus; pictures are mirrored at their edges.
 
@@ -75,7 +79,7 @@ def defocus(x: jax.Array, radius: Amount, alias: Amount = 0.5, *, largest: int =
     Args:
       x: pictures (..., H, W, C) of any number of channels: floats, or uint8/uint16 images.
       radius: the radius in pixels, at least 0: one number, or one per picture, of shape (B, 1, 1, 1). 0 is the
-        identity. Traced values above `largest` act as that.
+        identity. Values above `largest` raise, or act as that if they are traced.
       alias: the standard deviation of the softening in pixels, at least 0, as `radius`.
       largest: the largest radius, which sets the cost. Static.
 
