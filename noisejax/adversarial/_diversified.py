@@ -17,8 +17,8 @@ from noisejax.adversarial._attacks.transforms import (
     scale_by_steepest,
     scale_by_step,
 )
-from noisejax.adversarial._losses import as_logits
 from noisejax.adversarial._options import check_amount
+from noisejax.adversarial._outputs import as_logits
 from noisejax.adversarial._threats.balls import Threat, check_ids, streams_per_example, words_per_element
 
 

@@ -10,7 +10,8 @@ import numpy as np
 from noisejax import _checks
 from noisejax.adversarial._attacks.driver import pure_model
 from noisejax.adversarial._inputs import check_attack, without_outside
-from noisejax.adversarial._losses import check_labels, classified_as, margin, misclassified
+from noisejax.adversarial._losses import classified_as, margin, misclassified
+from noisejax.adversarial._outputs import check_labels
 from noisejax.adversarial._threats.balls import L2, Linf, Threat, as_column, divide_or, max_abs
 from noisejax.adversarial._threats.sparse import L0, L1, last_level
 

@@ -13,8 +13,8 @@ from noisejax import _checks
 from noisejax._random.stream import fold, keys, stage
 from noisejax.adversarial._health import doubt
 from noisejax.adversarial._inputs import check_attack, without_outside
-from noisejax.adversarial._losses import check_values
 from noisejax.adversarial._options import check_amount, check_transform
+from noisejax.adversarial._outputs import check_values
 from noisejax.adversarial._threats.balls import Threat, as_column, check_ids
 
 # The time to compile unrolled steps grows with their number. With 100 of them, a small convnet gains in its first run

@@ -11,8 +11,9 @@ from noisejax._padded import padding
 from noisejax._random import sample
 from noisejax._random.stream import stage
 from noisejax.adversarial._inputs import check_attack
-from noisejax.adversarial._losses import check_values, kl, pair_of_logits, rows_of_logits
+from noisejax.adversarial._losses import kl
 from noisejax.adversarial._options import amount_per_example
+from noisejax.adversarial._outputs import check_values, pair_of_logits, rows_of_logits
 from noisejax.adversarial._threats.balls import (
     Threat,
     as_column,

@@ -17,7 +17,7 @@ from noisejax._random.stream import stage
 from noisejax.adversarial._attacks.driver import pure_model
 from noisejax.adversarial._attacks.pgd import pgd
 from noisejax.adversarial._inputs import check_attack
-from noisejax.adversarial._losses import check_values, cross_entropy, is_label, kl, labelled_logits, untargeted
+from noisejax.adversarial._losses import cross_entropy, is_label, kl, untargeted
 from noisejax.adversarial._options import (
     PairingOptions,
     TrainingOptions,
@@ -25,6 +25,7 @@ from noisejax.adversarial._options import (
     check_amount,
     check_options,
 )
+from noisejax.adversarial._outputs import check_values, labelled_logits
 from noisejax.adversarial._threats.balls import (
     Threat,
     as_column,

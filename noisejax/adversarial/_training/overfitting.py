@@ -10,7 +10,7 @@ from noisejax import _checks
 from noisejax._calls.arguments import arithmetic_amount
 from noisejax._contract import Amount
 from noisejax.adversarial._inputs import check_attack
-from noisejax.adversarial._losses import check_values
+from noisejax.adversarial._outputs import check_values
 from noisejax.adversarial._threats.balls import Threat, as_column, check_ids, divide_or, max_abs
 
 

@@ -9,8 +9,9 @@ import jax.numpy as jnp
 from noisejax._contract import Amount
 from noisejax.adversarial._attacks.driver import steps_unrolled
 from noisejax.adversarial._inputs import check_attack
-from noisejax.adversarial._losses import kl, rows_of_logits
+from noisejax.adversarial._losses import kl
 from noisejax.adversarial._options import amount_per_example, positive
+from noisejax.adversarial._outputs import rows_of_logits
 from noisejax.adversarial._threats.balls import L2, Threat, spread
 from noisejax.adversarial._training.losses import normal_start, without_gradient
 
