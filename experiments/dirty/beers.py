@@ -47,12 +47,14 @@ class Trees:
 
         self.states = pd.Index(sorted({state for state in table["state"] if re.fullmatch("[A-Z]{2}", state)}))
         self.model = HistGradientBoostingClassifier(random_state=seed, categorical_features=[3], max_iter=50)
+        self.empty = np.zeros(4, bool)
+        self.empty = np.isnan(self.features(table)).all(0)  # the trees refuse columns without values
         self.model.fit(self.features(table), y)
 
     def features(self, table: pd.DataFrame) -> np.ndarray:
         numbers = [pd.to_numeric(table[name], errors="coerce").to_numpy(float) for name in NUMBERS]
         state = self.states.get_indexer(pd.Index(table["state"])).astype(float)
-        return np.stack([*numbers, np.where(state < 0, np.nan, state)], 1)
+        return np.where(self.empty, 0, np.stack([*numbers, np.where(state < 0, np.nan, state)], 1))
 
     def accuracy(self, table: pd.DataFrame, y: np.ndarray) -> float:
         return float((self.model.predict(self.features(table)) == y).mean())
