@@ -24,11 +24,11 @@ The sets:
   .1, .3 and .5, values of other rows at .1, Gaussian of 15 minutes; the choice trains on the other flights and is
   judged on the 200 dirty rows. The chosen one then trains on all. Rival: a KNN imputer. Room: all training rows, dirty.
 - *beers*: one of nine families of styles, by name, from abv, ibu, ounces, city and state as texts; accuracy. Half of
-  the breweries train. Models: boosted trees (50 rounds) on what `float` reads of abv, ibu and ounces, and the state; a linear
-  support vector machine (C = .3) on characters (1 to 4) of each cell. 200 pairs come from breweries of the training
-  half. Fitted: `tabular.fit_text_errors` on them. Generic: empty cells at .1, .3 and .5, `text.typos` at .05 and .15;
-  the choice trains on the other breweries and is judged on the 200 dirty rows. Rival: a parser that reads numbers out
-  of texts, empties "N/A" and moves a state out of the city. Room: all training rows, dirty.
+  the breweries train. Models: boosted trees (50 rounds) on what `float` reads of abv, ibu and ounces, and the state; a
+  linear support vector machine (C = .3) on characters (1 to 4) of each cell. 200 pairs come from breweries of the
+  training half. Fitted: `tabular.fit_text_errors` on them. Generic: empty cells at .1, .3 and .5, `text.typos` at .05
+  and .15; the choice trains on the other breweries and is judged on the 200 dirty rows. Rival: a parser that reads
+  numbers out of texts, empties "N/A" and moves a state out of the city. Room: all training rows, dirty.
 - *heart_sites*: disease at three other hospitals, trained on four fifths of Cleveland; AUC, the mean of the hospitals.
   The other fifth is the clean test. A cholesterol of 0 is missing. Models: logistic regression on standardized columns
   with medians for missing values, and boosted trees. Half of each hospital is known without labels, and the other half
