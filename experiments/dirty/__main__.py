@@ -5,9 +5,11 @@
     python -m experiments.dirty --smoke             one seed and little data: does it run? Nothing is written
     python -m experiments.dirty.page                write docs/results/dirty.md and the picture
 
-Protocol, fixed before the runs that are stored. Models train on clean rows and are judged on really dirty ones. Five
-seeds, 0 to 4. Differences are paired by seed, with 95 % t intervals, not corrected for their number. A noise in
-training adds noisy copies to the clean rows (two; eight in heart_sites). Models are untuned. The arms of each model:
+Protocol, fixed before the runs that are stored.
+
+Models train on clean rows and are judged on really dirty ones. Five seeds, 0 to 4. Differences are paired by seed, with
+95 % t intervals, not corrected for their number. A noise in training adds noisy copies to the clean rows (two; eight in
+heart_sites). Models are untuned. The arms of each model:
 
 - *none*: clean rows.
 - *best generic*: the generic noise, of those listed, that is best on validation rows. They are training rows, and the

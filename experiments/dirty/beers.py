@@ -1,6 +1,7 @@
 """Beers whose texts have units, percent signs and states in the wrong column. The protocol is in `__main__`."""
 
 import re
+from typing import Any
 
 import jax
 import numpy as np
@@ -27,7 +28,7 @@ def family(style: str) -> int:
     return next(n for n, pattern in enumerate(FAMILIES.values()) if re.search(pattern, style))
 
 
-def parsed(table: pd.DataFrame) -> pd.DataFrame:
+def parsed(table: Any) -> Any:
     """Numbers are read out of texts, and a state that moved into the city moves back."""
     table = table.copy()
     for name in NUMBERS:
@@ -42,28 +43,29 @@ def parsed(table: pd.DataFrame) -> pd.DataFrame:
 class Trees:
     """Boosting on what `float` reads, and the state as a category."""
 
-    def __init__(self, table: pd.DataFrame, y: np.ndarray, seed: int):
+    def __init__(self, table: Any, y: np.ndarray, seed: int):
         from sklearn.ensemble import HistGradientBoostingClassifier
 
         self.states = pd.Index(sorted({state for state in table["state"] if re.fullmatch("[A-Z]{2}", state)}))
-        self.model = HistGradientBoostingClassifier(random_state=seed, categorical_features=[3], max_iter=50)
+        options: dict[str, Any] = {"categorical_features": [3], "max_iter": 50}
+        self.model = HistGradientBoostingClassifier(random_state=seed, **options)
         self.empty = np.zeros(4, bool)
         self.empty = np.isnan(self.features(table)).all(0)  # the trees refuse columns without values
         self.model.fit(self.features(table), y)
 
-    def features(self, table: pd.DataFrame) -> np.ndarray:
-        numbers = [pd.to_numeric(table[name], errors="coerce").to_numpy(float) for name in NUMBERS]
+    def features(self, table: Any) -> np.ndarray:
+        numbers = [np.asarray(pd.to_numeric(table[name], errors="coerce"), float) for name in NUMBERS]
         state = self.states.get_indexer(pd.Index(table["state"])).astype(float)
         return np.where(self.empty, 0, np.stack([*numbers, np.where(state < 0, np.nan, state)], 1))
 
-    def accuracy(self, table: pd.DataFrame, y: np.ndarray) -> float:
+    def accuracy(self, table: Any, y: np.ndarray) -> float:
         return float((self.model.predict(self.features(table)) == y).mean())
 
 
 class Characters:
     """A linear support vector machine on characters of each cell."""
 
-    def __init__(self, table: pd.DataFrame, y: np.ndarray, seed: int):
+    def __init__(self, table: Any, y: np.ndarray, seed: int):
         from sklearn.compose import ColumnTransformer
         from sklearn.feature_extraction.text import TfidfVectorizer
         from sklearn.pipeline import make_pipeline
@@ -75,16 +77,16 @@ class Characters:
         each = ColumnTransformer([(name, cells(), name) for name in COLUMNS])
         self.model = make_pipeline(each, LinearSVC(C=0.3, random_state=seed)).fit(table, y)
 
-    def accuracy(self, table: pd.DataFrame, y: np.ndarray) -> float:
+    def accuracy(self, table: Any, y: np.ndarray) -> float:
         return float((self.model.predict(table) == y).mean())
 
 
-def lost(key, table: pd.DataFrame, rate: float) -> pd.DataFrame:
+def lost(key, table: Any, rate: float) -> Any:
     gone = np.isnan(np.asarray(nj.tabular.missing(key, np.zeros(table.shape, np.float32), rate)))
     return table.mask(gone, "")
 
 
-def mistyped(key, table: pd.DataFrame, rate: float) -> pd.DataFrame:
+def mistyped(key, table: Any, rate: float) -> Any:
     typos = nj.text.on_strings(nj.bind(nj.text.typos, rate=rate))
     cells = typos(key, table.to_numpy(str).ravel().tolist())
     return pd.DataFrame(np.array(cells, object).reshape(table.shape), columns=table.columns).astype(str)
@@ -96,7 +98,7 @@ GENERIC = {
 }
 
 
-def with_copies(noise, table: pd.DataFrame, seed: int) -> pd.DataFrame:
+def with_copies(noise, table: Any, seed: int) -> Any:
     table = table.reset_index(drop=True)
     copies = [noise(jax.random.key(1000 * seed + n), table) for n in range(COPIES)] if noise else []
     return pd.concat([table, *copies], ignore_index=True)

@@ -1,5 +1,7 @@
 """Demand for bicycles that grows: a change that noise on inputs cannot imitate. The protocol is in `__main__`."""
 
+from typing import Any
+
 import jax
 import numpy as np
 import pandas as pd
@@ -15,7 +17,8 @@ class Boosting:
     def __init__(self, x: np.ndarray, y: np.ndarray, seed: int):
         from sklearn.ensemble import HistGradientBoostingRegressor
 
-        self.predict = HistGradientBoostingRegressor(early_stopping=False, random_state=seed).fit(x, y).predict
+        options: dict[str, Any] = {"early_stopping": False}  # which otherwise depends on the number of rows
+        self.predict = HistGradientBoostingRegressor(random_state=seed, **options).fit(x, y).predict
 
 
 class Ridge:
@@ -43,9 +46,11 @@ def r2(y: np.ndarray, guess: np.ndarray) -> float:
     return float(1 - ((y - guess) ** 2).mean() / y.var())
 
 
-def with_copies(noise, x: np.ndarray, y: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def with_copies(noise: nj.Noise | None, x: np.ndarray, y: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    if noise is None:
+        return x, y
     sets = [x]
-    for n in range(COPIES if noise is not None else 0):
+    for n in range(COPIES):
         weather = np.asarray(noise(jax.random.key(1000 * seed + n), np.float32(x[:, :4])))
         sets.append(np.concatenate([weather, x[:, 4:]], 1))
     return np.concatenate(sets), np.tile(y, len(sets))
