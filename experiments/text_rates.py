@@ -78,6 +78,9 @@ def main() -> None:
     rows = []
     short = messages()
     for script, strings in (("English", reviews()), ("Russian", joined(short)), ("Russian, messages", short)):
+        if not strings:
+            print(f"{script}: skipped, since Django is not installed.")
+            continue
         strings = strings[:100] if given.smoke else strings
         letters: Any = {} if script == "English" else {"alphabet": RUSSIAN}
         for name in (*PLAIN, *ELIGIBLE):

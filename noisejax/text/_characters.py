@@ -233,6 +233,10 @@ def transpose(key: jax.Array, x: Padded, rate: Amount, *, lengths: Mask = None) 
     the rate by a curve that was simulated. A pair of equal characters stays, and the probability is raised for the
     other pairs of the same text, so that the error rate is the same.
 
+    The curve is that of long texts. Short texts get more errors: at a rate of 0.5, 0.01 more for 20 characters and 0.08
+    for 5. Up to a rate of 0.2 the difference is below 0.006 from 5 characters on. A single character, and a text of
+    equal characters, cannot change.
+
     Args:
       key: a JAX key.
       x: a text, as `encode` makes.
@@ -300,6 +304,10 @@ def typos(
     One draw for each character decides which operation hits it. Neighbouring errors merge (a deletion next to an
     insertion is one substitution), so the probability of a hit is found from the rate by a curve that was measured for
     the mixture. Nothing else changes: whitespace, punctuation and emoji are characters like others.
+
+    The curve is that of long texts. Errors merge less at the ends of a text, so short texts get more: at a rate of 0.5,
+    0.005 more for 20 characters and 0.025 for 5. Up to a rate of 0.2 the difference is below 0.006 from 5 characters
+    on. A single character has no neighbour to change places with, so it gets less.
 
     Args:
       key: a JAX key.

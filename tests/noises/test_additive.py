@@ -74,6 +74,7 @@ def test_amounts_broadcast():
     np.testing.assert_array_equal(nj.uniform(key, x, jnp.array([0.0, 0, 1, 0, 0]))[:, [0, 1, 3, 4]], 0)
 
 
+@pytest.mark.slow
 def test_small_degrees_of_freedom_stay_finite_and_at_scale_zero_nothing_happens():
     x = jnp.ones(2**16)
     y = nj.student_t(jax.random.key(2), x, 1.0, 0.05)
@@ -119,6 +120,7 @@ def test_snr_axes_choose_what_is_measured():
         nj.signal.gaussian_snr(jax.random.key(0), x, -np.inf)
 
 
+@pytest.mark.slow
 def test_snr_leaves_silence_and_does_not_measure_padding_or_what_is_not_finite():
     x = np.random.default_rng(0).standard_normal((4, 2**15)).astype(np.float32)
     x[0] = 0

@@ -45,6 +45,7 @@ def closed_form(w, eps, order):
 EPS = 0.03
 
 
+@pytest.mark.slow
 def test_it_finds_the_robust_examples_of_a_linear_model(key):
     told = []
     found = adversarial.autoattack(key, predict, X, Y, Linf(EPS, (0, 1)), **SMALL, report=told.append)
@@ -260,6 +261,7 @@ def test_what_makes_a_model_suspicious(key):
     assert not [*suspicions.of_square({"clean": 0.9, "square": 0.4})]
 
 
+@pytest.mark.slow
 def test_a_model_without_gradient_is_noticed(key):
     def steps(x):
         return jnp.round((x - 0.5) * 20) @ W
