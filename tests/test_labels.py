@@ -86,6 +86,7 @@ def test_missing_labels(key):
     assert set(rows.sum(-1).tolist()) == {0.0, 1.0}
 
 
+@pytest.mark.slow
 @every
 def test_the_contract(noise, key):
     """What the laws ask of array noises, for integers alone."""
@@ -210,6 +211,7 @@ def test_smoothing_is_its_formula():
     np.testing.assert_array_equal(per_label, [[1, 0], [0.5, 0.5]])
 
 
+@pytest.mark.slow
 def test_smoothing_with_impossible_classes():
     y = jnp.array([0, 1, 2, 3])
     where = jnp.array([[True, True, True, False]] * 3 + [[True, False, True, False]])

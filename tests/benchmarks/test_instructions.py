@@ -212,6 +212,7 @@ def test_noise_adds_no_kernel_and_no_temporary_to_what_it_is_fused_into():
     assert found["none"]["temporary"] == found["noisejax"]["temporary"] == 0
 
 
+@pytest.mark.slow
 def test_in_a_scan_a_layer_more_saves_nothing_for_its_noise(monkeypatch):
     monkeypatch.setattr(compiled, "LAYERS", 2)
     monkeypatch.setattr(compiled, "WIDTH", 64)

@@ -59,6 +59,7 @@ def test_a_table_is_encoded_by_hand():
     assert len(some.y) == 20 and some.classes == ["u", "v"]
 
 
+@pytest.mark.slow
 def test_preview_shows_what_noise_does_and_leaves_the_file(folder, capsys):
     before = digest(folder / "data.csv")
     args = [

@@ -85,6 +85,7 @@ def test_on_other_devices_a_chain_of_elementwise_noises_stays_one_loop():
     assert "optimization_barrier" in lowered(nj.chain(STAGES["gaussian"], STAGES["swap"]), (16, 64), "cuda")
 
 
+@pytest.mark.slow
 def test_transformations_pass_through_separated_stages(key):
     chain = nj.chain(STAGES["gaussian"], STAGES["swap"], IMAGES["cutmix"], nj.bind(nj.speckle, std=0.5))
     x = jnp.asarray(np.random.default_rng(0).standard_normal((6, 4, 4, 3)), jnp.float32)

@@ -114,6 +114,7 @@ def test_two_processes_draw_what_one_draws(two_processes):
     assert (expected["dropout"] == 0).any() and (expected["threefry/dropout"] != expected["dropout"]).any()
 
 
+@pytest.mark.slow
 def test_two_processes_do_not_talk(two_processes):
     for saved in two_processes:
         assert saved["devices"] == 8

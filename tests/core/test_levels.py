@@ -299,6 +299,7 @@ def test_a_level_drives_a_noise_in_one_trace_and_its_state_may_be_donated(key):
     assert len(traces) == 1, "start, step, ceiling and the reference are data"
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_from_pickle_and_from_a_checkpoint(tmp_path):
     a = nj.adaptive(0.0, 0.1, 1.0, rtol=0.05, mode="max")
     values = np.random.default_rng(6).normal(0.5, 0.1, 40).astype(np.float32)

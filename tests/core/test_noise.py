@@ -144,6 +144,7 @@ def test_an_optimizer_trains_the_model_and_not_the_noise(key):
     assert float(model.noise.amounts["std"]) == 0.5
 
 
+@pytest.mark.slow
 def test_learned_amounts_follow_their_gradient(key):
     x = jnp.zeros(1000)
 
@@ -191,6 +192,7 @@ def test_amounts_may_be_bound_in_the_order_of_the_function(key):
             call()
 
 
+@pytest.mark.slow
 def test_learnable_reaches_every_noise_inside_and_nothing_else_changes(key):
     noise = nj.chain(nj.bind(nj.gaussian, std=0.5), nj.sometimes(nj.bind(nj.gaussian, std=0.5), 1.0))
     learning = nj.learnable(noise)

@@ -111,6 +111,7 @@ def test_rows_with_ids_in_any_order_and_in_parts():
     assert mask.any().tolist() == [True, True, True, True, False]
 
 
+@pytest.mark.slow
 def test_mechanisms_by_name():
     clean = numbers(4000)
     x, schema, _ = frame.encode(clean)
@@ -163,6 +164,7 @@ def test_columns_that_are_hit_together():
     np.testing.assert_array_equal(swapped["pay"][hit], table["rent"][hit])
 
 
+@pytest.mark.slow
 def test_faults_that_read_the_whole_table():
     clean = make("pandas")
     exact = nj.bind(T.missing, rate=0.25, exact=True)

@@ -65,6 +65,7 @@ def test_faults_keep_dtypes_and_their_mask_is_the_comparison(backend):
     assert days == {datetime.timedelta(0), datetime.timedelta(days=1)}
 
 
+@pytest.mark.slow
 @each
 @pytest.mark.parametrize("chunk_rows", [1, 7, None])
 def test_chunks_do_not_change_results(backend, chunk_rows):

@@ -21,6 +21,7 @@ def one_by_one(key, x, residual, rate, scale, shift, norm):
     return h, (y if shift is None else y + shift[None, None]).astype(x.dtype)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("norm", ["rms", "layer"])
 @pytest.mark.parametrize("gain", [True, False], ids=["gain", "plain"])
 def test_values_and_gradients_are_those_of_the_three_one_by_one(norm, gain, key):

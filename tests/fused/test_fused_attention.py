@@ -107,6 +107,7 @@ def test_words_of_a_tile_beyond_32_bits_are_those_of_the_whole(key):
         assert np.array_equal(tile[b, h, q], words(key, "dropout", (8,), offset=first))
 
 
+@pytest.mark.slow
 def test_rate_0_is_attention_without_dropout(key):
     q, k, v = operands()
     wanted = jax.nn.dot_product_attention(q, k, v, is_causal=True)
@@ -117,6 +118,7 @@ def test_rate_0_is_attention_without_dropout(key):
     np.testing.assert_allclose(one, wanted[0], rtol=2e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_rate_1_drops_everything_with_finite_gradients(key):
     q, k, v = operands()
     loss = jax.value_and_grad(lambda q, rate: nj.fused.attention(key, q, k, v, rate).sum(), (0, 1))
@@ -197,6 +199,7 @@ def temporaries(function, *args) -> int:
     return jax.jit(jax.grad(loss, (0, 1, 2))).lower(*args).compile().memory_analysis().temp_size_in_bytes
 
 
+@pytest.mark.slow
 def test_memory_is_linear_in_the_length_and_a_hundredth_of_the_unfused(key):
     def fused(q, k, v):
         return nj.fused.attention(key, q, k, v, 0.1)

@@ -86,6 +86,7 @@ def test_values_and_gradients_are_those_of_soft_rows(name):
     np.testing.assert_allclose(gradient, wanted_gradient, rtol=1e-5, atol=2e-6)
 
 
+@pytest.mark.slow
 def test_gradients_of_the_amounts_are_those_of_soft_rows():
     def unfused(alpha, lam):
         target = nj.labels.smooth(mixed(rows(LABELS), PARTNER, lam), alpha)
@@ -98,6 +99,7 @@ def test_gradients_of_the_amounts_are_those_of_soft_rows():
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("classes", [1500, 2049])
 def test_bfloat16_goes_by_blocks_and_agrees_with_the_widened_logits(classes):
     logits = jnp.asarray(20 * RNG.standard_normal((4, classes)) - 300, jnp.bfloat16)

@@ -74,6 +74,7 @@ def test_temporaries_are_a_fraction_of_the_weights(key):
         assert found <= share * 4096**2 * 4
 
 
+@pytest.mark.slow
 def test_a_sharded_batch_needs_no_collective_forward(key):
     mesh = jax.make_mesh((8,), ("a",), axis_types=(AxisType.Auto,))
     x = jnp.ones((16, 37))

@@ -13,6 +13,7 @@ KEY = jax.random.key(0)
 X = np.random.default_rng(0).random((2, 33, 30, 3), np.float32)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("operation", "corruption", "level"),
     [
@@ -51,6 +52,7 @@ def test_pictures_of_8_bits_are_rounded_once():
         assert np.abs(wide - np.float32(found)).max() < 0.51
 
 
+@pytest.mark.slow
 def test_gradients_pass_through_the_rounding_of_jpeg_only_on_request():
     def loss(x, quality, differentiable):
         return (nj.image.jpeg(x, quality, differentiable=differentiable) ** 2).sum()
@@ -61,6 +63,7 @@ def test_gradients_pass_through_the_rounding_of_jpeg_only_on_request():
     np.testing.assert_array_equal(nj.image.jpeg(X, 50.0, differentiable=True), nj.image.jpeg(X, 50.0))
 
 
+@pytest.mark.slow
 def test_the_gradient_of_blur_in_its_amount_is_that_of_a_difference():
     def loss(sigma):
         return (nj.image.blur(jnp.asarray(X), sigma) ** 2).sum()

@@ -164,6 +164,7 @@ def test_amounts_of_0_are_the_identity_also_beside_nan_and_in_one_example_of_man
     assert (y[1] != x[1]).any()
 
 
+@pytest.mark.slow
 def test_geometry_reads_once_at_the_places_of_the_chain(key):
     x = np.random.default_rng(5).random((3, 20, 31, 3)).astype(np.float32)
     smooth = ndimage.gaussian_filter(x, (0, 3, 3, 0))
@@ -230,6 +231,7 @@ def test_boxes_are_the_hulls_of_what_they_hold(key):
     np.testing.assert_allclose(outside[0, 0], [39.5 + 15 - 29.5, 29.5 - 0.5, 39.5 + 30 - 29.5, 29.5 + 19.5], atol=1e-4)
 
 
+@pytest.mark.slow
 def test_bfloat16_and_uint8_have_their_coordinates_in_float32(key):
     x = jnp.zeros((1, 1, 1000, 1), jnp.bfloat16).at[0, 0, 901].set(1.0)
     y = image.translate(key, x, 1.0, kind="exact", along="width")
@@ -265,6 +267,7 @@ def test_draws_have_their_distributions(key):
     assert np.allclose(abs(signs), 0.5, atol=1e-5) and abs((signs > 0).mean() - 0.5) < 4 * 0.5 / np.sqrt(4000)
 
 
+@pytest.mark.slow
 def test_noises_that_stay_and_noises_that_cannot_say(key):
     x = np.random.default_rng(10).random((4, 20, 20, 3)).astype(np.float32)
     for stays in (nj.bind(nj.gaussian, std=0.1), nj.bind(image.defocus_blur, severity=3), nj.clip(0, 1)):
@@ -289,6 +292,7 @@ def test_geometry_is_a_value(key):
     assert repr(image.geometry(FAMILIES["scale"])) == "nj.image.geometry(nj.bind(nj.image.scale, amount=0.3))"
 
 
+@pytest.mark.slow
 def test_geometry_fills_by_channel_leaves_padding_and_saves_no_field(key):
     from jax._src.ad_checkpoint import saved_residuals
 
@@ -306,6 +310,7 @@ def test_geometry_fills_by_channel_leaves_padding_and_saves_no_field(key):
     assert sum(aval.size >= 2 * 9 * 12 for aval in saved) <= 1  # x at most
 
 
+@pytest.mark.slow
 def test_bad_input_says_what_to_do(key):
     x = np.zeros((2, 8, 9, 3), np.float32)
     labels = np.zeros((2, 8, 9, 1), np.int32)

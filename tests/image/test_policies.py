@@ -131,6 +131,7 @@ def test_wrong_calls_are_refused(call, match):
         call()
 
 
+@pytest.mark.slow
 def test_a_matrix_moves_the_picture_as_the_noise_that_has_it():
     batch = jnp.asarray(np.stack([X, X[::-1]]))
     noise = nj.bind(nj.image.rotate, degrees=30.0, fill="mirror")

@@ -188,6 +188,7 @@ def test_dropout_is_an_nnx_dropout():
     assert layer(X) is X
 
 
+@pytest.mark.slow
 def test_padding_is_left_alone(key):
     lengths = jnp.array([6, 1, 3, 0])
     inside = jnp.arange(6)[None, :] < lengths[:, None]
@@ -200,6 +201,7 @@ def test_padding_is_left_alone(key):
         assert same(jnp.where(inside[:, :, None], X, y), X), name
 
 
+@pytest.mark.slow
 def test_neftune_counts_true_lengths(key):
     x, lengths = jnp.zeros((3, 400, 50)), jnp.array([400, 100, 4])
     y = njx.NEFTune(5.0)(x, rngs=key, lengths=lengths)
@@ -215,6 +217,7 @@ def test_neftune_counts_true_lengths(key):
         njx.NEFTune(5.0)(jnp.zeros(4), rngs=key)
 
 
+@pytest.mark.slow
 def test_activation_noise_takes_functions_batches_and_learned_amounts(key):
     layer = njx.ActivationNoise(lambda key, x: x + 1, rngs=nnx.Rngs(0))
     assert same(nnx.jit(lambda layer, x: layer(x))(layer, X), X + 1)

@@ -64,6 +64,7 @@ def training(rngs):
     return model, nnx.Optimizer(model, optax.sgd(0.1, momentum=0.9), wrt=nnx.Param)
 
 
+@pytest.mark.slow
 def test_a_schedule_compiles_once_and_a_checkpoint_resumes_to_the_same_bits(tmp_path):
     step = nnx.jit(chex.assert_max_traces(train_step, n=1))
     model, optimizer = training(nnx.Rngs(0))
@@ -181,6 +182,7 @@ def test_traced_rates_in_vmapped_and_scanned_constructors():
         njx.set_amounts(vmapped, njx.DropPath, rate=jnp.zeros(2))
 
 
+@pytest.mark.slow
 def test_scan_over_layers_is_a_loop_and_remat_changes_nothing():
     def value(model, x):
         return (forward(model, x) ** 2).sum()
@@ -314,6 +316,7 @@ def test_functional_changes_nothing_within_a_scanned_attack(deterministic, key):
     assert same(jax.jit(attack)(X, key), y)
 
 
+@pytest.mark.slow
 def test_functional_is_the_model(key):
     model = Net(nnx.Rngs(0), depth=1, norm=True)
     f, state = njx.functional(model)

@@ -132,6 +132,7 @@ def test_drop_connect_linear(key):
     assert sorted(gradient) == ["bias", "kernel"]
 
 
+@pytest.mark.slow
 def test_noisy_linear(key):
     layer = njx.NoisyLinear(100, 60, rngs=nnx.Rngs(0))
     bound = 0.1
@@ -159,6 +160,7 @@ def attention(**options):
 SEQUENCE = jnp.asarray(np.random.default_rng(2).standard_normal((3, 5, 8)), jnp.float32)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("broadcast", [True, False])
 def test_attention_dropout_drops_probabilities(broadcast, key):
     q, k, v = (jnp.asarray(np.random.default_rng(n).standard_normal((2, 5, 4, 8)), jnp.float32) for n in range(3))

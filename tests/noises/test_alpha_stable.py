@@ -101,6 +101,7 @@ def test_it_is_continuous_at_one_and_a_scale_is_a_factor():
     )
 
 
+@pytest.mark.slow
 def test_everything_is_finite_and_derivatives_are_those_of_the_draw():
     key, x = jax.random.key(5), jnp.zeros(2**16)
     for alpha in (1e-3, 0.1, 0.5, 1.0, 1.999, 2.0, 5.0, -1.0):  # traced: clamped

@@ -36,6 +36,7 @@ def test_rates_are_met(noise, rate):
     assert close_to(drawn(noise, jnp.ones((2**16, 1, 1)), rate=rate).sum(), 2**16, rate)
 
 
+@pytest.mark.slow
 def test_the_draw_is_the_word_below_the_rate():
     """The mask, computed once more in NumPy from the words."""
     x = jnp.ones((5, 6, 7))

@@ -231,6 +231,7 @@ def test_gradients_in_x_are_the_weights(key):
     np.testing.assert_allclose(forward, nj.mixup(key, x, 0.8), rtol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mixing", [nj.mixup, nj.cutmix])
 def test_as_a_bound_noise(mixing, key):
     batch = (images(), jnp.arange(6) % 3)
@@ -280,6 +281,7 @@ def test_a_roll_by_a_number(key):
 # --- switching
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["example", "batch"])
 def test_switching_between_mixup_and_cutmix(mode, key):
     x = jnp.broadcast_to(jnp.arange(8.0).reshape(8, 1, 1, 1), (8, 6, 6, 1))

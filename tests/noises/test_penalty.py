@@ -202,6 +202,7 @@ def test_trains_by_double_backpropagation(loss, key):
     assert bool(jnp.isfinite(steep(1000.0)))
 
 
+@pytest.mark.slow
 def test_jit_vmap_and_batch_splits_agree(key):
     x = jnp.asarray(X, jnp.float32)
     whole = nj.tikhonov_estimate(key, deep, x, 0.3, probes=3)
@@ -237,6 +238,7 @@ def test_examples_may_be_sharded(axis_type, key):
     assert not any(word in text for word in ("all-reduce", "all-gather", "collective-permute", "all-to-all"))
 
 
+@pytest.mark.slow
 def test_low_precision_inputs_are_summed_in_float32(key):
     x = jnp.asarray(X, jnp.bfloat16)
     penalty = nj.tikhonov_penalty(deep, x, 0.3)

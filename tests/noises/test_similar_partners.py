@@ -22,7 +22,7 @@ def many(key, targets, bandwidth, n=20_000, **options):
 
 
 def rates(targets, bandwidth):
-    """The odds of each pair as in the authors' code: one kernel density for each example, normalised over the batch."""
+    """The odds of each pair as in the authors' code: one kernel density for each example, normalized over the batch."""
     density = pytest.importorskip("sklearn.neighbors").KernelDensity
     rows = np.asarray(targets, np.float64).reshape(len(targets), -1)
     found = np.exp([density(kernel="gaussian", bandwidth=bandwidth).fit(row[None]).score_samples(rows) for row in rows])
@@ -70,6 +70,7 @@ def test_parts_are_separate(key):
         judge(drawn[:, part] - part.start if part.start else drawn[:, part], rates(Y[part], 0.5))
 
 
+@pytest.mark.slow
 def test_mixup_is_pairs_and_a_blend_for_every_kind_of_batch(key):
     x, y = jnp.asarray(np.random.default_rng(0).random((8, 3), np.float32)), jnp.asarray(Y)
     lam, partner = nj.mixup_pairs(key, 8, 2.0, 0.4, y, pairing="similar")

@@ -20,6 +20,7 @@ class TestHoles:
             nj.bind(nj.image.coarse_dropout, holes=holes)(KEY, x)
         assert nj.image.coarse_dropout(KEY, x, holes, max_holes=int(np.ceil(np.max(holes)))).shape == x.shape
 
+    @pytest.mark.slow
     def test_traced_holes_are_limited(self):
         x = np.ones((2, 32, 32, 1), np.float32)
         y = jax.jit(lambda holes: nj.image.coarse_dropout(KEY, x, holes))(20.0)

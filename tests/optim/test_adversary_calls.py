@@ -23,6 +23,7 @@ class Net(nnx.Module):
         return self.last(nnx.relu(self.norm(self.first(x))))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("as_optax_needs")
 def test_nnx_optimizer_keeps_the_statistics_of_the_first_pass():
     def loss(model):

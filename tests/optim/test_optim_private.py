@@ -166,6 +166,7 @@ def test_gradients_that_are_not_per_example(params, grads, match, key):
             update(grads, tx.init(params), params)
 
 
+@pytest.mark.slow
 def test_sums_that_are_not_sums(key):
     tx = no.add_private_noise(key, 1.0, 1.0, 8)
     for grads in (jnp.ones((8, 4, 4)), jnp.ones((8, 4))):

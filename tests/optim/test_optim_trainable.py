@@ -59,6 +59,7 @@ TRANSFORMS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NOISES)
 @pytest.mark.parametrize("transform", TRANSFORMS)
 def test_noise_of_our_transforms_does_not_reach_a_noise(transform, name, key):

@@ -12,6 +12,7 @@ from noisejax import optim
 PARAMS = {"kernel": jnp.full((200, 300), 0.5), "bias": jnp.zeros(300), "steps": jnp.int32(3)}
 
 
+@pytest.mark.slow
 def test_the_formula_and_the_distribution(key):
     """One Kolmogorov-Smirnov test of 60,000 draws; a right draw fails for one key in 10,000."""
     new = jax.jit(optim.shrink_and_perturb)(key, PARAMS, 0.4, 0.1)
@@ -48,6 +49,7 @@ def test_hidden_layers_of_rectified_networks_scale_alike(key):
     np.testing.assert_allclose(logits(shrunk), 0.4**3 * logits(layers), rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_amounts_may_be_traced_mapped_and_selected_in_a_loop(key):
     stacked = jax.vmap(lambda s: optim.shrink_and_perturb(key, PARAMS, s, 0.1)["bias"])(jnp.array([0.0, 1.0]))
     np.testing.assert_array_equal(stacked[0], stacked[1])

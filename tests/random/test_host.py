@@ -44,6 +44,7 @@ def test_draws_are_those_of_the_device(key):
         np.testing.assert_array_equal(host.integers(np.asarray(w), np.asarray(w2), n), sample.integers(w, w2, n))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["uint32", "int32", "int64", "uint64"])
 def test_rows_of_a_table_draw_by_their_numbers(key, dtype):
     """The words of some rows, in any order, are those that the whole table has there."""

@@ -136,6 +136,7 @@ def samples(key):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("generator", "draws"), [("mix", samples), ("threefry2x32", raw)], ids=list(GENERATORS))
 def test_vmap_over_keys_equals_a_loop(generator, draws):
     keys = jax.random.split(nj.key(1, generator=generator), 3)

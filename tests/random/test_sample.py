@@ -125,6 +125,7 @@ def test_bernoulli_is_exact_to_the_last_bit():
     assert sample.bernoulli(top, jnp.float32(1)).tolist() == [True]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", [1, 2, 3, 10, 1000, 3 * 2**29])
 def test_integers(n):
     drawn = draw(lambda w, w2: sample.integers(w, w2, n), second=True).astype(np.int64)

@@ -100,6 +100,7 @@ def test_words_are_known_for_a_seed():
     assert words(jax.random.key(0), "gaussian", (4,)).tolist() == SEED_0_GAUSSIAN
 
 
+@pytest.mark.slow
 def test_offset_halves_concatenate_to_the_whole(key):
     whole = words(key, "t", (100,))
     np.testing.assert_array_equal(jnp.concatenate([words(key, "t", (40,)), words(key, "t", (60,), offset=40)]), whole)

@@ -71,6 +71,7 @@ def test_bootstrap_intervals_agree_with_scipy():
     np.testing.assert_allclose(found[1:], expected, atol=0.08 * width)  # about three Monte Carlo standard errors
 
 
+@pytest.mark.slow
 def test_holm_agrees_with_statsmodels():
     multitest = pytest.importorskip("statsmodels.stats.multitest")
     for n in (1, 2, 7, 30):
@@ -100,6 +101,7 @@ def test_corruption_error_agrees_with_a_computation_in_numpy():
     assert all(abs(v.mean - 1) < 1e-9 and v.lower == v.upper for v in two.corruption_error(two).values())
 
 
+@pytest.mark.slow
 def test_parts_of_the_examples_change_no_draw():
     x = RNG.standard_normal((50, 3)).astype(np.float32)
     families = [

@@ -26,6 +26,7 @@ def accuracy(predict, x=X, y=Y):
     return (np.asarray(predict(x)).argmax(-1) == y).mean(1)
 
 
+@pytest.mark.slow
 def test_it_learns_classes_and_seeds_are_different_models():
     predict = mlp((X, Y))
     outputs = predict(X)
@@ -60,6 +61,7 @@ def test_columns_of_zeros_and_ones_keep_their_values():
     np.testing.assert_allclose(std, [1, np.arange(50).std(), 1], rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_amounts_of_zero_change_nothing_and_noise_does():
     from noisejax.robustness._models import training
 

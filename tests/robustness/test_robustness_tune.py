@@ -63,6 +63,7 @@ def found():
     return tune()
 
 
+@pytest.mark.slow
 def test_it_finds_what_helps_within_the_cost_and_measures_it_on_other_rows(found):
     assert found.noise == found.candidates[found.chosen].noise and found.report.examples == 120
     assert found.gain.lower > 0.1 and 0 < found.cost.mean < 0.1  # of squared errors that are 0.6 under the faults
@@ -74,6 +75,7 @@ def test_it_finds_what_helps_within_the_cost_and_measures_it_on_other_rows(found
     assert found.compare(1.0).differences["second"].mean < 0
 
 
+@pytest.mark.slow
 def test_scores_are_those_of_each_noise_trained_alone(found):
     """The same in NumPy, one by one, with the library's split and draws."""
     rows, valid, _ = module._parts(KEY, 600, 0.2, 0.2)
@@ -107,6 +109,7 @@ def test_a_smaller_allowance_chooses_a_smaller_noise(found):
     assert none.gain.mean == none.cost.mean == 0 and "no noise" in str(none)
 
 
+@pytest.mark.slow
 def test_spaces_grids_and_lists(found):
     assert [c.amounts for c in found.candidates[1:3]] == [{"std": 0.0}, {"std": 0.428571}]
     spaces = {
@@ -127,6 +130,7 @@ def test_spaces_grids_and_lists(found):
     ]
 
 
+@pytest.mark.slow
 def test_halving_goes_on_with_the_best_third():
     halved = tune(budget=9, search="halving")
     assert sorted(c.rows for c in halved.candidates) == [40] * 6 + [120] * 2 + [360] * 2  # no noise among the last

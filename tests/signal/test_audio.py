@@ -103,6 +103,7 @@ def test_no_limit_is_the_identity_and_padding_counts_as_silence(key):
         np.testing.assert_allclose(r[n, : LENGTHS[n]], signal.reverb(key, alone, NOISES[:1, :40])[0], atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("taps", [1, 60, 1400])
 def test_reverberation_is_the_convolution_of_scipy(taps, key):
     response = NOISES[:1, :taps] / np.linalg.norm(NOISES[0, :taps])
@@ -126,6 +127,7 @@ def test_each_example_has_a_response_of_its_own(key):
     assert np.abs(np.bincount(found, minlength=4)[1:] - 100).max() < 4.5 * np.sqrt(300 * 2 / 9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rt60", [0.2, 0.8])
 def test_synthetic_responses_decay_by_sixty_decibels(rt60, key):
     """The integral of Schroeder, fitted between -5 and -35 dB."""

@@ -117,6 +117,7 @@ def test_windows_of_bursts_equal_one_call(kind, key):
     np.testing.assert_array_equal(np.moveaxis(noisy, 0, 1).reshape(X.shape), whole)
 
 
+@pytest.mark.slow
 def test_windows_of_stuck_sensors_and_drift_equal_one_call(key):
     state = {name: signal.start(X) for name in ("stuck", "walk", "thermal", "linear")}
     found = {name: [] for name in state}
@@ -196,6 +197,7 @@ def test_amounts_of_a_step_are_checked_as_those_of_the_noise(name, key):
             step(mode=mode)
 
 
+@pytest.mark.slow
 def test_amounts_of_responses(key):
     made = signal.decaying_responses(key, [0.1, 0.3], 100.0, taps=16, count=2)
     np.testing.assert_allclose(made[1], signal.decaying_responses(key, 0.3, 100.0, taps=16, count=2)[1], rtol=1e-6)

@@ -68,6 +68,7 @@ def test_limits_and_grids_are_found_exactly():
         assert (np.asarray(model.low) == -np.inf).all()
 
 
+@pytest.mark.slow
 def test_the_noise_has_the_fitted_spectrum_gain_and_offset(key):
     model = fitted()[0]
     slope = np.stack([np.linspace(-1, 1, 2000)] * 2, 1)[None] * np.ones((256, 1, 1))
@@ -87,6 +88,7 @@ def test_the_noise_has_the_fitted_spectrum_gain_and_offset(key):
         assert abs((quiet[:, lag:] * quiet[:, :-lag]).mean() / (quiet**2).mean() - expected[lag]) < 0.02
 
 
+@pytest.mark.slow
 def test_strength_scales_the_faults_and_zero_is_the_identity(key):
     model, x = fitted()[0], jnp.asarray(planted(0)[0][:4], jnp.float32).at[0, 0].set(-0.0)
     assert (np.asarray(signal.faults(key, x, model, 0.0)).view(np.int32) == np.asarray(x).view(np.int32)).all()
@@ -121,6 +123,7 @@ def test_short_and_long_gaps_are_two_chains_and_are_drawn_as_such(key):
     assert stats.ks_2samp(lengths(again[..., 0]), lengths(np.isnan(planted[0] + planted[1])[..., 0])).pvalue > 1e-3
 
 
+@pytest.mark.slow
 def test_channels_are_lost_together_or_apart_as_in_the_recordings(key):
     rng = np.random.default_rng(0)
     one = rng.random((4, 500, 1)) < 0.2
@@ -173,6 +176,7 @@ def test_recordings_of_different_lengths_and_with_holes_are_fitted():
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.slow
 def test_padding_and_length_change_no_draw(key):
     model, x = fitted()[0], jnp.asarray(planted(0)[0][:3], jnp.float32)
     whole = signal.faults(key, x[:, :301], model)

@@ -204,6 +204,7 @@ def test_wrong_calls_say_what_is_wrong(call, match, key):
         call(key)
 
 
+@pytest.mark.slow
 def test_amounts_in_few_bits_are_compared_in_float32(key):
     found = signal.spike(key, X, 0.5, np.float16(5.0), np.full((1, 1, 3), 0.5, np.float16))
     np.testing.assert_array_equal(found, signal.spike(key, X, 0.5, 5.0, 0.5))

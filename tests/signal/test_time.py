@@ -164,6 +164,7 @@ def test_moved_gives_the_times_that_were_read(name, key):
         np.testing.assert_array_equal(time[n, LENGTHS[n] :, 0], np.arange(LENGTHS[n], 40))
 
 
+@pytest.mark.slow
 def test_moved_follows_chains_and_choices_and_other_noises_move_nothing(key):
     ramp = np.tile(np.arange(40, dtype=np.float32)[:, None], (16, 1, 3))
     chain = nj.chain(MOVES["time_warp"], nj.bind(nj.gaussian, std=0.0), nj.sometimes(MOVES["permute_segments"], 0.5))

@@ -69,6 +69,7 @@ def faulty(keys, tables, name):
     return jax.vmap(lambda key, x: (noise(key, x), nj.hits(noise)(key, x)))(keys, tables)
 
 
+@pytest.mark.slow
 @every_fault
 def test_hits_are_the_cells_that_change_and_holes_stay(name):
     """10,000 generated tables of six rows, of one row and of none."""
@@ -189,6 +190,7 @@ def test_digits_are_mistyped_as_strings_are(kind):
         assert len(set(made.tolist())) > 0.7 * min(len(allowed), 10)
 
 
+@pytest.mark.slow
 def test_digits_of_floats_negative_numbers_and_others(key):
     assert all_hit(nj.tabular.digit, np.int32([-12, -(2**31), 2**31 - 1])).tolist() == [-21, -(2**31), 2**31 - 1]
     np.testing.assert_allclose(

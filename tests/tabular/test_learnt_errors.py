@@ -187,6 +187,7 @@ def test_hits_are_the_changed_cells_with_missing_ones():
     assert np.isnan(np.asarray(y)[:, 0]).any() and not np.isnan(np.asarray(y)[:, 3]).any()
 
 
+@pytest.mark.slow
 def test_the_model_is_an_amount_of_a_noise():
     noise, key, x = nj.bind(nj.tabular.errors, model=MODEL), jax.random.key(6), CLEAN[:3000].astype(np.float32)
     whole = np.asarray(noise(key, x))

@@ -26,6 +26,7 @@ def ran(name, **environment):
     return result.stdout.splitlines()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["imitation", "flights", "camera_noise"])
 def test_an_experiment_skips_with_one_line_without_its_tables(name, tmp_path):
     lines = ran(name, NOISEJAX_DIRTY=str(tmp_path))

@@ -1,4 +1,4 @@
-"""Where faults hit: realised rates, what the probability depends on, and exact counts."""
+"""Where faults hit: realized rates, what the probability depends on, and exact counts."""
 
 import functools
 
@@ -93,6 +93,7 @@ def test_exact_draws_are_uniform_over_the_rows():
     assert ((per_row - 2000) ** 2 / variance).sum() * 7 / 8 < stats.chi2.ppf(0.9999, 7)
 
 
+@pytest.mark.slow
 def test_equal_words_are_taken_in_the_order_of_the_rows():
     from noisejax.tabular._hit import smallest
 
@@ -114,6 +115,7 @@ def test_probabilities_follow_the_logistic_curve(shape, column, key):
     np.testing.assert_allclose(p, special.expit(1.7 * curve + shift), atol=2e-3)
 
 
+@pytest.mark.slow
 def test_the_shift_has_the_derivatives_of_the_implicit_function(key):
     def mean(rate, slope):
         mechanism = nj.tabular.at_random(WHOLE, 0, 1.0)
@@ -132,6 +134,7 @@ def score_test(hit, z):
     return 2 * stats.norm.sf(abs(statistic))
 
 
+@pytest.mark.slow
 def test_score_tests_tell_the_mechanisms_apart():
     """Hits depend on what they are said to depend on, and on nothing else: p-values over 60 keys."""
     rng = np.random.default_rng(1)
@@ -209,6 +212,7 @@ def test_the_window_is_that_of_the_conditioning_column(key):
     assert not np.isnan(y[:, 0]).any() and np.all(np.diff(hit) <= 2) and 140 < len(hit) < 160
 
 
+@pytest.mark.slow
 def test_a_missing_condition_gives_the_mean_probability(key):
     x = np.array([[np.nan, 1.0]], np.float32)
     for mechanism in (nj.tabular.at_random(COLUMNS, 0, 3.0), nj.tabular.block(COLUMNS, 0)):

@@ -25,6 +25,7 @@ def test_swapped_columns_exchange_whole_pairs(key):
     assert np.flatnonzero(late).min() >= 800 and late.sum() >= 150
 
 
+@pytest.mark.slow
 def test_permuted_columns_keep_their_values_and_lose_their_correlation(key):
     rng = np.random.default_rng(0)
     x = rng.multivariate_normal([0, 0], [[1, 0.9], [0.9, 1]], size=2000).astype(np.float32)

@@ -68,6 +68,7 @@ def test_the_distance_of_the_simulation_is_that_of_rapidfuzz():
         assert _curves.distance(a, b) == Levenshtein.distance(a, b)
 
 
+@pytest.mark.slow
 def test_each_operation_does_what_its_name_says(key):
     strings = prose(60, 80)
     text = nj.text.encode(strings, length=200)

@@ -23,6 +23,7 @@ def round_trip(strings):
     assert (text.lengths <= np.array(list(map(len, strings)))).all()
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None, derandomize=True)
 @given(strings)
 def test_every_string_comes_back(strings):

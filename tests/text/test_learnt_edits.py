@@ -79,6 +79,7 @@ def alone(clean: list[str], noisy: list[str], word: str, becomes: str) -> tuple[
     return changed, stayed
 
 
+@pytest.mark.slow
 def test_planted_rates_are_recovered_and_drawn(model, key):
     fresh = sentences(3000, 2)
     noisy = drawn(fresh, key, model)
@@ -115,6 +116,7 @@ def test_errors_bunch_as_in_the_pairs(key):
     assert abs(same - expected) < 4 * np.sqrt(expected * (1 - expected) / 1000)
 
 
+@pytest.mark.slow
 def test_unseen_words_become_what_sounds_alike_or_are_mistyped(key):
     random = np.random.default_rng(0)
     syllables = ["ba", "ko", "ri", "tu", "me", "la", "so", "ne", "di", "fu"]
@@ -146,6 +148,7 @@ def test_a_word_lies_between_two_segments_that_are_hit(key):
     assert drawn(["red blue red"], key, model) == ["green apple sky green apple"]
 
 
+@pytest.mark.slow
 def test_strength_0_is_the_identity_and_strengths_differ_from_text_to_text(model, key):
     strings = ["", " ", "stone", "  stone \n window\xa0", "stone " * 30, "Stone, paper! 日本 😀"]
     assert drawn(strings, key, model, 0.0) == strings
@@ -155,6 +158,7 @@ def test_strength_0_is_the_identity_and_strengths_differ_from_text_to_text(model
     assert all("stones" in string or "pay per" in string for string in noisy[20:])
 
 
+@pytest.mark.slow
 def test_alignment_names_the_source_of_every_character(model, key):
     text = nj.text.encode(sentences(1000, 8), length=192)
     noise = nj.bind(nj.text.edits, model=model, strength=3.0)
@@ -177,6 +181,7 @@ def test_what_does_not_fit_is_counted(model, key):
     assert (np.asarray(noisy.lost) > 0).mean() > 0.2
 
 
+@pytest.mark.slow
 def test_a_model_goes_through_json(model, key):
     noise = nj.bind(nj.text.edits, model=model)
     again = nj.from_dict(json.loads(json.dumps(noise.to_dict())))

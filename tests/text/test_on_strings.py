@@ -66,6 +66,7 @@ def test_ids_may_have_64_bits(key):
     assert many[0] == noisy(key, strings[0])
 
 
+@pytest.mark.slow
 def test_columns_of_strings_take_noises_of_texts(key):
     df = pd.DataFrame({"city": ["Bonn", None, "Köln", "München"] * 30, "size": pd.Categorical(["big", "small"] * 60)})
     faults = [

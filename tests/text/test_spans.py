@@ -46,6 +46,7 @@ def test_a_million_spans_have_the_distribution_of_the_definition(key):
     check_distribution(key, 1_000_000, 8, 0.4, 1.5)
 
 
+@pytest.mark.slow
 def test_inputs_and_targets_give_the_text_back(key):
     values = np.random.default_rng(0).integers(100, 1000, (50, 60)).astype(np.int32)
     lengths = np.resize(np.arange(61), 50).astype(np.int32)
@@ -73,6 +74,7 @@ def rows(x: nj.Padded) -> list[list[int]]:
     return [row[:n] for row, n in zip(np.asarray(x.values).tolist(), np.asarray(x.lengths).tolist(), strict=True)]
 
 
+@pytest.mark.slow
 def test_rolled_spans_are_uniform_along_the_text(key):
     ids = jnp.broadcast_to(jnp.arange(10, 30), (8000, 20))
     mask = np.asarray(nj.text.spans(key, ids, rate=0.2, roll=True, **SHAPE).mask)
@@ -106,6 +108,7 @@ def test_masked_spans_keep_the_budget_and_decide_once_for_each_span(key):
     assert (fate[:, 1:] != fate[:, :-1])[inside].mean() < 0.06
 
 
+@pytest.mark.slow
 def test_masked_spans_have_the_lengths_of_the_original(key):
     # A budget of one span at most leaves the lengths as they are drawn.
     x = np.full((4000, 400), 7, np.int32)

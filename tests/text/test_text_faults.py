@@ -71,6 +71,7 @@ def test_case_is_that_of_python(key):
     assert nj.text.decode(nj.text.case(key, nj.text.encode(["ÿ a"], dtype=np.uint8), 1.0)) == ["ÿ A"]
 
 
+@pytest.mark.slow
 def test_mojibake_is_that_of_the_codecs(key):
     text = nj.text.encode(FOREIGN, length=300)
     latin = nj.text.decode(nj.text.mojibake(key, text, 1.0, codec="latin-1"))
@@ -116,6 +117,7 @@ def test_lookalikes_are_symmetric_and_never_the_character_itself():
     assert "а" in table["a"] and "CYRILLIC" in unicodedata.name("а")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("function", [nj.text.ocr, nj.text.whitespace, nj.text.mojibake])
 def test_alignment_names_the_source_of_every_character(function, key):
     text = nj.text.encode(FOREIGN, length=300)

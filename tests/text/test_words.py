@@ -24,6 +24,7 @@ def words(string: str) -> list[str]:
     return re.findall(r"[^\W\d_]+", string)
 
 
+@pytest.mark.slow
 def test_every_misspelling_is_drawn_equally_often_and_nothing_else(key):
     for word, others in PAIRS.items():
         noisy = nj.text.decode(nj.text.misspell(key, nj.text.encode([word] * 600), 1.0, TABLE))
@@ -72,6 +73,7 @@ def test_the_shipped_table_misspells_english_and_its_words_are_all_found(key):
     assert module.shipped() is module.shipped()
 
 
+@pytest.mark.slow
 def test_alignment_keeps_words_apart(key):
     text = nj.text.encode(["a weird thing to receive"] * 50)
     noise = nj.bind(nj.text.misspell, rate=0.7, table=TABLE)

@@ -18,6 +18,8 @@ WRONG, RIGHT = (Path(__file__).with_name(f"{name}_calls.py") for name in ("wrong
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 MARK = re.compile(r"  # (?P<fault>.+)$")
 
+pytestmark = pytest.mark.slow  # one run of pyright takes ten seconds in each worker
+
 
 @pytest.fixture(scope="module")
 def reports(tmp_path_factory):

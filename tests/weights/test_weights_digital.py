@@ -72,6 +72,7 @@ def test_stochastic_rounding_has_the_weight_as_its_mean(key):
     assert (abs(y.mean(0) - np.float64(w[0])) < 4.1 * error + 1e-6).all()
 
 
+@pytest.mark.slow
 def test_gradients_are_straight_through(key):
     w = jnp.asarray(np.random.default_rng(1).standard_normal((6, 4)), jnp.float32)
     noises = [
@@ -139,6 +140,7 @@ def test_every_bit_flips_at_the_rate_and_alone(dtype, rate, key):
         assert abs(pairs).max() < scipy.stats.norm.isf(0.125e-4 / pairs.size) / n**0.5
 
 
+@pytest.mark.slow
 def test_the_same_faults_twice_restore_the_bits_and_the_ends_are_exact(key):
     w = jnp.asarray(np.random.default_rng(0).standard_normal((64, 8)), jnp.float32)
     for dtype in (jnp.float32, jnp.bfloat16, jnp.float16):

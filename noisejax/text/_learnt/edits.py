@@ -77,7 +77,7 @@ def edits(key: jax.Array, x: Padded, model: EditModel, strength: Amount = 1.0, *
 
     References:
       Brill and Moore, "An improved error model for noisy channel spelling correction", ACL 2000 (edits of segments);
-      Sagae et al., "Hallucinated n-best lists for discriminative language modeling", ICASSP 2012 (a recogniser of
+      Sagae et al., "Hallucinated n-best lists for discriminative language modeling", ICASSP 2012 (a recognizer of
       speech, imitated by segments of words).
 
     Example:

@@ -78,6 +78,7 @@ SHARED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "argument"), PER_EXAMPLE, ids="-".join)
 def test_an_amount_for_each_example_is_that_of_the_example(name, argument):
     call, values = PER_EXAMPLE[name, argument]
@@ -97,6 +98,7 @@ def test_amounts_of_a_wrong_shape_are_refused(name, argument):
             call(**{argument: value})
 
 
+@pytest.mark.slow
 def test_amounts_in_eight_bits():
     small = jnp.float8_e4m3fn(0.5)
     for (name, argument), (call, _) in PER_EXAMPLE.items():

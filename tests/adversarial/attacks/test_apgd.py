@@ -172,6 +172,7 @@ def test_the_worst_case_of_a_linear_model(ball, order, steps, key):
     np.testing.assert_allclose(gained, eps * np.linalg.norm(W[:, 0], order), rtol=2e-3, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_one_compilation_serves_every_radius(key):
     run = compiled(L2)
     for eps in (0.05, 0.1, 0.2):

@@ -159,6 +159,7 @@ def test_eight_devices_give_the_same_without_talking(ball, axis_type, key):
     np.testing.assert_allclose(result, alone, atol=2e-6)
 
 
+@pytest.mark.slow
 def test_restarts_success_and_the_best(key):
     threat = Linf(0.25, (0, 1))
     bump = jnp.asarray(RNG.normal(size=D), jnp.float32)
@@ -208,6 +209,7 @@ def test_expectation_over_transformation(key):
     assert len(set(seen)) == (3 + 1) * 2  # new in every step and at the end, the same for both restarts
 
 
+@pytest.mark.slow
 def test_no_gradient_goes_through_an_attack(key):
     threat = Linf(0.1, (0, 1))
 
@@ -331,6 +333,7 @@ def test_bad_arguments_say_what_is_wrong(change, message, key):
         adversarial.pgd(**arguments)
 
 
+@pytest.mark.slow
 def test_no_steps_and_empty_and_wide_inputs(key):
     np.testing.assert_array_equal(adversarial.pgd(key, away, X, Linf(0.1, None), args=(Y,), steps=0, start=X * 0), X)
     assert adversarial.pgd(key, away, X[:0], Linf(0.1, None), args=(Y[:0],)).shape == (0, D)

@@ -129,6 +129,7 @@ def test_it_ends_when_all_are_fooled_and_leaves_alone_what_is_wrong_already(key)
     assert len(asked) == 150 + 2  # all the queries, the start and the clean examples
 
 
+@pytest.mark.slow
 def test_any_batch_split_one_compilation_and_no_host(key):
     run, ids = compiled(), np.arange(B)
     eps = 1.2 * distance(1)

@@ -32,6 +32,7 @@ def weights(key):
     return np.asarray(sample.symmetric_uniform(words_per_element(streams, "adversarial.odi", jnp.zeros((N, C)))))
 
 
+@pytest.mark.slow
 def test_the_direction_of_a_linear_model_is_a_mixture_of_its_rows(key):
     direction = np.asarray(adversarial.ods(key, predict, X), np.float64)
     np.testing.assert_allclose(np.linalg.norm(direction, axis=1), 1, rtol=1e-5)
@@ -77,6 +78,7 @@ def test_the_start_in_a_ball_ends_at_the_best_point_of_a_linear_model(key):
     np.testing.assert_allclose(ours, 0.2 * best / np.linalg.norm(best, axis=1, keepdims=True), atol=5e-3)
 
 
+@pytest.mark.slow
 def test_it_starts_attacks_and_diversifies_outputs(key):
     threat = Linf(0.15, (0, 1))
     start = adversarial.odi(predict, threat)

@@ -113,6 +113,7 @@ def fragile(x):
     return jnp.where(jnp.all(jnp.any(x[:, None] == X[None], axis=1), axis=1, keepdims=True), predict(x), jnp.nan)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in ATTACKS if name != "fgsm"])
 def test_losses_that_are_not_finite_are_warned_about(name):
     with pytest.warns(UserWarning, match="the loss of [23] of 3 examples is not finite"):
@@ -140,6 +141,7 @@ def test_autoattack_never_takes_nan_for_robustness(model, version):
     assert list(found.accuracy.values())[-1] == 0.0 and found.accuracy["clean"] == 1.0
 
 
+@pytest.mark.slow
 def test_autoattack_counts_clean_nan_logits_as_wrong():
     def model(x):
         return jnp.where(x[:, :1] == 0.5, jnp.nan, predict(x))
@@ -162,6 +164,7 @@ def test_evaluate_counts_losses_that_are_not_finite():
     assert not evaluate(predict).success.any()
 
 
+@pytest.mark.slow
 def test_evaluate_warns_of_a_model_that_depends_on_its_batch():
     def normalized(x):
         return predict((x - x.mean(0, keepdims=True)) / (x.std(0, keepdims=True) + 0.1))
@@ -176,6 +179,7 @@ def test_evaluate_warns_of_a_model_that_depends_on_its_batch():
     jax.jit(lambda x: evaluate(normalized, x).success)(X)  # where nothing can be known, nothing is asked
 
 
+@pytest.mark.slow
 def test_vanished_gradients_are_warned_about():
     def steps(x):
         return predict(jnp.round(4 * x) / 4)

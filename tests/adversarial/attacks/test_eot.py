@@ -52,6 +52,7 @@ def compiled(model, eot, **options):
     return quick(run)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("restarts", [1, 2])
 def test_a_look_that_was_lucky_is_not_kept(restarts, key):
     # The noise is the same for what is tried and for what is held against it, so it decides nothing. Were the margin
@@ -69,6 +70,7 @@ def test_one_look_overstates_success_and_the_majority_does_not(key):
     assert 0.3 < np.mean(hits) < 0.5 and not np.any(np.mean(hits, axis=0) > 0.5)  # no example is fooled on average
 
 
+@pytest.mark.slow
 def test_more_keys_find_more_of_the_mean(key):
     gains = {
         eot: np.mean([np.mean(lead(compiled(shaken, eot)(k, X, Y)) - lead(X)) for k in jax.random.split(key, 3)])
@@ -77,6 +79,7 @@ def test_more_keys_find_more_of_the_mean(key):
     assert gains[32] > gains[1] + 0.1 * np.abs(W).sum() * 0.1
 
 
+@pytest.mark.slow
 def test_it_depends_on_the_key_and_not_on_the_batch(key):
     run, ids = compiled(shifted, 2), np.arange(B)
     whole = run(key, X, Y, ids)

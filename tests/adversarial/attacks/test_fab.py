@@ -110,6 +110,7 @@ def compiled(**options):
     return quick(run)
 
 
+@pytest.mark.slow
 @every
 def test_exact_on_a_linear_model(norm, key):
     ball, order = BALLS[norm]

@@ -53,6 +53,7 @@ def test_cross_entropy_keeps_its_gradient_where_the_softmax_rounds_to_one():
     np.testing.assert_allclose(grad, [-others.sum(), *others], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_losses_of_models():
     y, key = jnp.asarray(Y), jax.random.key(0)
     np.testing.assert_array_equal(adversarial.untargeted(identity)(Z, y), adversarial.cross_entropy(Z, y))
@@ -107,6 +108,7 @@ def test_bad_logits_and_labels_say_what_is_wrong(call, message):
         call()
 
 
+@pytest.mark.slow
 def test_log_odds_are_those_of_the_softmax():
     rng = np.random.default_rng(3)
     logits, labels = rng.normal(size=(20, 5)).astype(np.float32), np.arange(20) % 5
@@ -154,6 +156,7 @@ def test_the_scale_of_the_logits_hides_no_gradient(key, name, scale):
             found(scale, adversarial.cross_entropy)
 
 
+@pytest.mark.slow
 def test_only_attacks_of_one_key_climb_another_form(key):
     """A mean over keys, a training loss and a transform that sees the scale keep the cross-entropy itself."""
     x, y = jnp.array([[0.5, 0.25]]), jnp.array([0])

@@ -124,6 +124,7 @@ def test_norms_are_those_of_foolbox(case, key):
         assert np.mean(size >= 0.99 * np.array(FOOLBOX[case])) >= 0.75
 
 
+@pytest.mark.slow
 def test_few_features_are_enough_in_any_units(key):
     # 16 features of 64 matter, each a little. Steps of 1 lead nowhere in pixels of 0 to 255.
     w = np.where(np.arange(64) % 4 == 0, RNG.uniform(0.5, 1.5, size=(B, 64)), 0).astype(np.float32)
@@ -177,6 +178,7 @@ def test_radii_are_traced_and_what_is_larger_does_not_count(key):
         jax.block_until_ready(run(*jax.device_put((key, X, y, L2(0.1, (0, 1)), 1.0))))
 
 
+@pytest.mark.slow
 def test_targets_masks_and_no_gradient_at_all(key):
     targets = (Y + 1) % C
     threat = L2(9.0, (-3, 4), mutable=np.arange(D) != 1)
@@ -201,6 +203,7 @@ def test_targets_masks_and_no_gradient_at_all(key):
     assert np.all(np.isfinite(lost)) and np.all(np.any(np.asarray(lost) != X, axis=1) == flags) and flags.any()
 
 
+@pytest.mark.slow
 def test_eight_devices_give_the_same_without_talking(key):
     def attacks(key, x, y):
         common = key, network, x, y, L2(9.0, (0, 1))

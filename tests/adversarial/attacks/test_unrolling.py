@@ -74,6 +74,7 @@ def test_auto_pgd_and_minimum_norm_attacks_do_the_same(key):
     assert (3, 3) in scans(lambda: adversarial.vat(key, strided, X, threat, steps=3))
 
 
+@pytest.mark.slow
 def test_the_result_is_that_of_the_loop(key):
     np.testing.assert_allclose(
         pgd(key, strided, steps=4, restarts=2), pgd(key, strided, steps=4, restarts=2, unroll=1), atol=1e-6

@@ -165,6 +165,7 @@ class Net(nnx.Module):
         return self.out(self.layer(x))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layer", [nnx.BatchNorm(2, rngs=nnx.Rngs(0)), nnx.Dropout(0.5, rngs=nnx.Rngs(0))])
 def test_a_model_in_train_mode(layer):
     model = Net(layer)
@@ -200,6 +201,7 @@ def test_eps_beside_leaves_of_the_same_shape_is_ambiguous(kind, images):
     assert L2(eps[:2], bounds, mutable=mutable).project(x[:2], x[:2]).shape == x[:2].shape
 
 
+@pytest.mark.slow
 def test_a_model_that_was_trained_between_two_attacks():
     model = nnx.Linear(2, 3, rngs=nnx.Rngs(0))
     for attack in (adversarial.fab, adversarial.deepfool, adversarial.vat):

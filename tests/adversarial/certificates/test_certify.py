@@ -52,6 +52,7 @@ def some():
     return key, x, np.asarray(smoothed_counts(key, linear, x, gaussian, samples=999, num_classes=2, batch_size=WIDE))
 
 
+@pytest.mark.slow
 def test_counts_depend_on_key_id_and_number_alone(some):
     key, x, counts = some
     count = functools.partial(smoothed_counts, key, linear, noise=gaussian, num_classes=2)
@@ -268,6 +269,7 @@ def test_a_chain_of_chains_has_the_guarantee_of_its_first_stage():
     np.testing.assert_array_equal(guarantee(noise, (1, 3)).radius(p), guarantee(gaussian, (1, 3)).radius(p))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, jnp.bfloat16, jnp.float16])
 def test_noise_on_narrow_inputs_is_that_on_float32(key, dtype):
     x = np.full((2, 8), 100).astype(dtype)

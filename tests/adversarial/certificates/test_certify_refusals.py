@@ -77,6 +77,7 @@ def test_labels_that_abstain_are_no_labels(key):
         found.accuracy(np.eye(2), 0.0)
 
 
+@pytest.mark.slow
 def test_models_that_depend_on_their_batch_are_warned_about(key):
     x = np.float32(np.random.default_rng(0).normal(size=(6, 3)))
     for model in (

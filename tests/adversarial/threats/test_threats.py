@@ -141,6 +141,7 @@ def test_an_example_draws_from_its_id_alone(threat, key):
     np.testing.assert_allclose(sample, whole[9:12], rtol=1e-5, atol=1e-7)
 
 
+@pytest.mark.slow
 def test_what_may_not_change_stays(key):
     mask = np.array([True, False, True, True, False])
     for threat in (L2(1.0, None, mutable=mask), L0(3, (0, 1), mutable=mask)):

@@ -170,6 +170,7 @@ def energy(x):
     return 0.5 * jnp.sum(x * x, axis=(1, 2))
 
 
+@pytest.mark.slow
 def test_freelb_is_its_formula(key):
     def run(x, magnitude, steps):
         def loss(x):
