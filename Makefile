@@ -78,6 +78,7 @@ bench-page: $(VENV)/.ready-bench ## measure, and write docs/results/speed.md (AR
 .PHONY: bench-compile
 bench-compile: $(VENV)/.ready-bench ## compile for an H200 without having one and count instructions (ARGS=--gate: check the budgets)
 	$(BIN)/python -m benchmarks.instructions $(ARGS)
+	$(BIN)/python -m benchmarks.kernel_budgets $(ARGS)
 
 # A machine with a GPU may have no network, so this uses the Python that is installed there.
 .PHONY: bench-gpu

@@ -51,8 +51,13 @@ runtime_version { major: 13  minor: 0  patch: 0 }
 _PTXAS = """#!/bin/bash
 # Runs the toolkit's ptxas, and keeps what it makes where it is looked for.
 for ((n = 1; n < $#; n++)); do [[ "${!n}" == -o ]] && { next=$((n + 1)); made=${!next}; }; done
-"%(ptxas)s" "$@" || exit
-[[ -n "$made" && -d "$NOISEJAX_CUBINS" ]] && cp "$made" "$(mktemp -p "$NOISEJAX_CUBINS" --suffix=.cubin)"
+[[ "$*" == *--version* ]] && exec "%(ptxas)s" "$@"
+said=$("%(ptxas)s" -v "$@" 2>&1) || { status=$?; echo "$said" >&2; exit $status; }
+if [[ -n "$made" && -d "$NOISEJAX_CUBINS" ]]; then
+  kept=$(mktemp -p "$NOISEJAX_CUBINS" --suffix=.cubin)
+  cp "$made" "$kept"
+  echo "$said" > "${kept%%.cubin}.said"
+fi
 exit 0
 """
 _LAUNCHES = "fusion|custom-call|copy|rng-bit-generator|sort|while|reduce|dot|convolution|transpose|conditional|call"
@@ -171,6 +176,17 @@ def target() -> jax.sharding.Sharding:
     raise Unavailable(f"this jax ({version('jax')}) does not take the description of the device: {failure}")
 
 
+_dumps: list[tempfile.TemporaryDirectory] = []
+
+
+def dumps() -> pathlib.Path:
+    """A folder in which the compiler leaves its work from now on: to be called before jax first uses a device."""
+    if not _dumps:
+        _dumps.append(tempfile.TemporaryDirectory(prefix="noisejax-h200-"))
+        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_dump_to={_dumps[0].name}"
+    return pathlib.Path(_dumps[0].name)
+
+
 def toolkit_version() -> str:
     said = subprocess.run(["nvcc", "--version"], capture_output=True, text=True, check=True).stdout
     return said.split(", V")[-1].split()[0]
@@ -239,6 +255,11 @@ def reads(text: str, size: int) -> int:
 
 def _disassemble(cubin: pathlib.Path) -> dict[str, list[str]]:
     """The instructions of each kernel, labels left out."""
+    return {name: [line for line in code if not line.startswith(".L_")] for name, code in listing(cubin).items()}
+
+
+def listing(cubin: pathlib.Path) -> dict[str, list[str]]:
+    """The instructions and labels of each kernel."""
     program = next(_wheels().rglob("bin/nvdisasm"), None)
     if program is None:
         raise Unavailable("the wheel nvidia-cuda-nvdisasm has no bin/nvdisasm any more.")
@@ -250,6 +271,8 @@ def _disassemble(cubin: pathlib.Path) -> dict[str, list[str]]:
             current = kernels.setdefault(section[1], [])
         elif (code := re.match(r"\s*/\*[0-9a-f]{4,}\*/\s+(.*);", line)) and current is not None:
             current.append(code[1].strip())
+        elif (label := re.match(r"(\.L_\w+:)", line)) and current is not None:
+            current.append(label[1])
     return kernels
 
 

@@ -9,6 +9,7 @@ import math
 import os
 import pathlib
 import re
+import tempfile
 from collections.abc import Iterable
 from importlib.metadata import requires, version
 
@@ -56,6 +57,8 @@ def rows(programs: Iterable[tuple]) -> list[dict]:
 def target(device: str) -> jax.sharding.Sharding:
     jax.devices()
     os.environ["TPU_LIBRARY_PATH"] = str(_library())
+    if _dumps:  # the library reads this once, when it is loaded
+        os.environ["LIBTPU_INIT_ARGS"] = f"--xla_jf_dump_to={_dumps[0].name} --xla_jf_dump_llo_text=true"
     for name, value in {  # otherwise it asks the network for its type
         "TPU_SKIP_MDS_QUERY": "1",
         "TPU_ACCELERATOR_TYPE": "v5litepod-4",
@@ -64,6 +67,17 @@ def target(device: str) -> jax.sharding.Sharding:
         os.environ.setdefault(name, value)
     topology = topologies.get_topology_desc(platform="tpu", topology_name=TOPOLOGIES[device])
     return jax.sharding.SingleDeviceSharding(topology.devices[0])
+
+
+_dumps: list[tempfile.TemporaryDirectory] = []
+
+
+def dumps() -> pathlib.Path:
+    """A folder in which the compiler leaves its work from now on: to be called before the first `target`."""
+    if not _dumps:
+        memory = pathlib.Path("/dev/shm")  # a program leaves 100 MB
+        _dumps.append(tempfile.TemporaryDirectory(prefix="noisejax-tpu-", dir=memory if memory.is_dir() else None))
+    return pathlib.Path(_dumps[0].name)
 
 
 def library_version() -> str:

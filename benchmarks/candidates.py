@@ -19,7 +19,7 @@ MAX = 0xFFFFFFFF
 
 
 def library(i, k0, k1, tag):
-    """The library's default, docs/concepts/stream-evidence.md."""
+    """The library's default, docs/concepts/stream-formula.md."""
     return generators.hash_words(i, k0, k1, (tag, second(tag)))
 
 

@@ -1,7 +1,7 @@
-"""The page about adaptive levels, made from the stored results.
+"""The pages about adaptive levels, made from the stored results.
 
-python -m experiments.adaptive_page            write docs/results/adaptive.md
-python -m experiments.adaptive_page --check    exit with 1 if the page is not what the results say
+python -m experiments.adaptive_page            write docs/results/adaptive.md and adaptive-simulation.md
+python -m experiments.adaptive_page --check    exit with 1 if a page is not what the results say
 """
 
 import argparse
@@ -15,7 +15,7 @@ import numpy as np
 
 from experiments import adaptive_simulation as simulation, adaptive_tables as tables
 
-PAGE = Path(__file__).resolve().parents[1] / "docs" / "results" / "adaptive.md"
+FOLDER = Path(__file__).resolve().parents[1] / "docs" / "results"
 WHAT = ("clean", *tables.FAULTS)
 SHOWN = {
     "ratchet, patience 1": "former rule, patience 1",
@@ -309,22 +309,9 @@ def page() -> str:
             """`nj.adaptive` raises the level of a noise while a validation metric stays within a tolerance of a
             reference, such as the metric of a run without noise. This page says what that is worth. It is written by
             `python -m experiments.adaptive_page` from the results of `experiments/adaptive_simulation.py` and
-            `experiments/adaptive_tables.py`."""
+            `experiments/adaptive_tables.py`. [The simulation](adaptive-simulation.md) has a page of its own."""
         ),
         headline(cells, stored),
-        "## In simulation",
-        protocol(simulation).split("\n\nRules:")[0],
-        paragraph(
-            f"""With an exact reference, averaged over the lengths of the run and both kinds of learning. A cell has the
-            bias, the spread and the rms of the settled level (the target is {simulation.TARGET}), the regret and the
-            share of false back-offs."""
-        ),
-        rules(cells),
-        "The rms by length of the run, for scatter of 1/2, 1 and 2 times the tolerance:",
-        by_epochs(cells),
-        "The bias, the rms and the regret for scatter equal to the tolerance, by kind of reference:",
-        by_reference(cells),
-        lessons(cells),
         "## On six tables",
         protocol(tables),
         paragraph(
@@ -348,13 +335,44 @@ def page() -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def simulation_page() -> str:
+    simulated = json.loads(simulation.RESULTS.read_text())
+    cells = simulated["cells"]
+    parts = [
+        "# Adaptive levels, in simulation",
+        paragraph(
+            """How far does an adaptive level settle from the level that it should find, when the metric is noisy?
+            [What it is worth on tables](adaptive.md) is another page. Both are written by `python -m
+            experiments.adaptive_page`."""
+        ),
+        protocol(simulation).split("\n\nRules:")[0],
+        paragraph(
+            f"""With an exact reference, averaged over the lengths of the run and both kinds of learning. A cell has the
+            bias, the spread and the rms of the settled level (the target is {simulation.TARGET}), the regret and the
+            share of false back-offs."""
+        ),
+        rules(cells),
+        "The rms by length of the run, for scatter of 1/2, 1 and 2 times the tolerance:",
+        by_epochs(cells),
+        "The bias, the rms and the regret for scatter equal to the tolerance, by kind of reference:",
+        by_reference(cells),
+        lessons(cells),
+        f"*{simulated['settings']['measured']}. Made by `python -m experiments.adaptive_simulation`.*",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+PAGES = {"adaptive.md": page, "adaptive-simulation.md": simulation_page}
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true")
-    text = page()
+    texts = {FOLDER / name: made() for name, made in PAGES.items()}
     if parser.parse_args().check:
-        sys.exit(PAGE.read_text() != text)
-    PAGE.write_text(text)
+        sys.exit(any(path.read_text() != text for path, text in texts.items()))
+    for path, text in texts.items():
+        path.write_text(text)
 
 
 if __name__ == "__main__":

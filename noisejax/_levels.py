@@ -242,7 +242,7 @@ def adaptive(
     the reference is the largest ``m - e`` so far.
 
     It settles near the level at which noise costs what the tolerance allows, and fluctuates by a few steps: see
-    ``docs/results/adaptive.md`` for its bias and spread in simulation. It cannot repair three things:
+    ``docs/results/adaptive-simulation.md`` for its bias and spread. It cannot repair three things:
 
     - **An error in the reference** is an error in the level. One as large as the tolerance outweighs everything else.
       Average the last epochs of a run without noise, with the same seed and the same validation rows. If you have the

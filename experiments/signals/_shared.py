@@ -52,6 +52,15 @@ def summary(arms: dict[str, dict[str, np.ndarray]], judged: str) -> list[dict]:
     ]
 
 
+def by_group(runs: list[dict], group: str) -> dict[str, dict[str, np.ndarray]]:
+    """The figures of the trainings of one group, over the seeds. A run has a dict of figures by (group, training)."""
+    return {
+        training: {figure: np.array([run[name, training][figure] for run in runs]) for figure in figures}
+        for (name, training), figures in runs[0].items()
+        if name == group
+    }
+
+
 def shown(rows: list[dict]) -> None:
     for row in rows:
         figures = (f"{name} {_dirty.cell(value)}" for name, value in row.items() if isinstance(value, dict))

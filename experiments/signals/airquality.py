@@ -134,12 +134,7 @@ def main() -> None:
     seeds = [of_seed(data, seed) for seed in (SEEDS[:1] if given.smoke else SEEDS)]
     result: dict = {"learnt": seeds[0].pop("model")}
     for kind in ("boosting", "ridge"):
-        arms = {
-            name: {period: np.array([run[kind, name][period] for run in seeds]) for period in PERIODS}
-            for k, name in seeds[0]
-            if k == kind
-        }
-        result[kind] = _shared.summary(arms, "late")
+        result[kind] = _shared.summary(_shared.by_group(seeds, kind), "late")
         print(kind)
         _shared.shown(result[kind])
     if not given.smoke:

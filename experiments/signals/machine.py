@@ -152,12 +152,7 @@ def main() -> None:
     runs = [of_seed(data, seed, steps) for seed in seeds]
     result = {}
     for fault in FAULTS:
-        arms = {
-            training: {figure: np.array([run[name, training][figure] for run in runs]) for figure in figures}
-            for (name, training), figures in runs[0].items()
-            if name == fault
-        }
-        result[fault] = _shared.summary(arms, "mean")
+        result[fault] = _shared.summary(_shared.by_group(runs, fault), "mean")
         print(fault)
         _shared.shown(result[fault])
     if not given.smoke:

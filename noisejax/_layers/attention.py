@@ -5,8 +5,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from noisejax import _checks
+from noisejax._calls.arguments import arithmetic_amount
 from noisejax._contract import Amount
 from noisejax._noises.masking import dropout
 from noisejax.fused._attention.call import attend_by_blocks
@@ -60,6 +62,17 @@ def _flat(x: Any, batch: tuple[int, ...], size: int) -> Any:
 def drop(key, weights: jax.Array, rate: Amount, broadcast: bool) -> jax.Array:
     """Dropout on attention probabilities (..., heads, queries, keys); `broadcast` shares one draw, as in Flax."""
     return dropout(key, weights, rate, broadcast_dims=tuple(range(weights.ndim - 2)) if broadcast else ())
+
+
+def rate_of(function: str, rate: Any, rng: Any, deterministic: bool) -> tuple[jax.Array | np.ndarray, bool]:
+    """The checked rate, and whether nothing is dropped. Dropping needs a key."""
+    rate = arithmetic_amount(function, "dropout_rate", rate, _checks.rate)
+    silent = deterministic or (not isinstance(rate, jax.Array) and bool(np.all(rate == 0)))
+    if not silent:
+        if rng is None:
+            raise ValueError(f"{function}: dropout needs a key. Give dropout_rng, or deterministic=True.")
+        _checks.key(function, rng)
+    return rate, silent
 
 
 def check(function: str, query: Any, key: Any, value: Any, bias: Any, mask: Any, **flags: Any) -> None:

@@ -47,6 +47,17 @@ def unit(dtype) -> int:
     return int(jnp.iinfo(dtype).max) if jnp.issubdtype(dtype, jnp.integer) else 1
 
 
+def per_picture(name: str, argument: str, value: Any) -> jax.Array:
+    """An amount in float32: a scalar, or one for each example, of shape (B, 1, 1, 1)."""
+    value = jnp.asarray(value, jnp.float32)
+    if value.ndim and value.shape[-3:] != (1, 1, 1):
+        raise ValueError(
+            f"{name}: {argument} must be one number, or one per example, of shape (B, 1, 1, 1), got {value.shape}. "
+            f"Reshape it: {argument}.reshape(-1, 1, 1, 1)."
+        )
+    return value
+
+
 def each_picture(
     function: Callable,
     x: jax.Array,

@@ -4,12 +4,10 @@ from typing import Any
 
 import flax.linen as nn
 import jax
-import numpy as np
 from flax.linen.attention import dot_product_attention_weights
 from flax.linen.dtypes import promote_dtype
 
 from noisejax import _checks
-from noisejax._calls.arguments import arithmetic_amount
 from noisejax._contract import Amount
 from noisejax._layers import attention
 from noisejax.linen._layer import NoiseModule
@@ -58,12 +56,7 @@ def dot_product_attention(
     """
     flags = {"broadcast_dropout": broadcast_dropout, "deterministic": deterministic}
     attention.check("dot_product_attention", query, key, value, bias, mask, **flags)
-    rate = arithmetic_amount("dot_product_attention", "dropout_rate", dropout_rate, _checks.rate)
-    silent = deterministic or (not isinstance(rate, jax.Array) and bool(np.all(rate == 0)))
-    if not silent:
-        if dropout_rng is None:
-            raise ValueError("dot_product_attention: dropout needs a key. Give dropout_rng, or deterministic=True.")
-        _checks.key("dot_product_attention", dropout_rng)
+    rate, silent = attention.rate_of("dot_product_attention", dropout_rate, dropout_rng, deterministic)
     query, key, value = promote_dtype(query, key, value, dtype=dtype)
     if module is None and rate.ndim == 0:
         return attention.fused(

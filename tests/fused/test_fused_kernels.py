@@ -106,7 +106,9 @@ def test_noisy_dense_that_cannot_run_says_why(key):
 
 
 @pytest.mark.parametrize("norm", ["rms", pytest.param("layer", marks=pytest.mark.slow)])
-def test_dropout_residual_norm_agrees_with_its_plain_form(norm, key):
+@pytest.mark.parametrize("gpu", [True, pytest.param(False, marks=pytest.mark.slow)], ids=["whole rows", "in parts"])
+def test_dropout_residual_norm_agrees_with_its_plain_form(gpu, norm, key, monkeypatch):
+    monkeypatch.setattr("noisejax.fused._kernels.norm.WIDTH", 128)
     x, residual, scale, shift = normals((2, 8, 256), (2, 8, 256), (256,), (256,))
     static = (norm, 1e-6)
 
@@ -114,7 +116,7 @@ def test_dropout_residual_norm_agrees_with_its_plain_form(norm, key):
         out, pullback = jax.vjp(lambda *given: function(*given, jnp.float32(0.3), key), x, residual, scale, shift)
         return out, pullback(out)
 
-    how = (("interpret", True), ("gpu", False))
+    how = (("interpret", True), ("gpu", gpu))
     plain = run(lambda *given: _norm._compiled(static, *given))
     agree(run(lambda *given: _norm._by_kernel(static, how, *given)), plain, 2e-6)
 

@@ -73,12 +73,11 @@ def _forward(plan: Plan, how: tuple, q, k, v, rate, words):
 
 def _forward_kernel(plan: Plan, heads: int, q_ref, k_ref, v_ref, rate_ref, k0_ref, k1_ref, out_ref, lse_ref):
     head, i = pl.program_id(0), pl.program_id(1)
-    q = q_ref[0]
 
     def step(j, carry):
         m, total, acc = carry
         keys = pl.ds(j * BLOCK, BLOCK)
-        s = _scores(plan, q, k_ref[0, keys, :], i, j)
+        s = _scores(plan, q_ref[0], k_ref[0, keys, :], i, j)
         top = jnp.maximum(m, s.max(1, keepdims=True))
         shift = jnp.where(top == -jnp.inf, 0.0, top)
         p, fade = jnp.exp(s - shift), jnp.exp(m - shift)
@@ -154,10 +153,9 @@ attend.defvjp(_forward, _backward)
 def _query_kernel(plan: Plan, heads: int, *refs):
     q_ref, k_ref, v_ref, given_ref, lse_ref, delta_ref, rate_ref, k0_ref, k1_ref, dq_ref = refs
     head, i = pl.program_id(0), pl.program_id(1)
-    q, given = q_ref[0], given_ref[0]
-    lse, delta = lse_ref[0], delta_ref[0]
 
     def step(j, dq):
+        q, given, lse, delta = q_ref[0], given_ref[0], lse_ref[0], delta_ref[0]
         keys = k_ref[0, pl.ds(j * BLOCK, BLOCK), :]
         p = jnp.exp(_scores(plan, q, keys, i, j) - lse)
         dp = jnp.dot(given, v_ref[0, pl.ds(j * BLOCK, BLOCK), :].T, preferred_element_type=jnp.float32)
@@ -165,16 +163,18 @@ def _query_kernel(plan: Plan, heads: int, *refs):
         ds = (p * (dp - delta) * jnp.float32(plan.scale)).astype(keys.dtype)
         return dq + jnp.dot(ds, keys, preferred_element_type=jnp.float32)
 
-    dq_ref[0] = lax.fori_loop(*_range(plan, i, False), step, jnp.zeros(q.shape, jnp.float32)).astype(dq_ref.dtype)
+    dq_ref[0] = lax.fori_loop(*_range(plan, i, False), step, jnp.zeros(dq_ref.shape[1:], jnp.float32)).astype(
+        dq_ref.dtype
+    )
 
 
 def _key_kernel(plan: Plan, heads: int, *refs):
     q_ref, k_ref, v_ref, given_ref, lse_ref, delta_ref, rate_ref, k0_ref, k1_ref, dk_ref, dv_ref = refs
     head, j = pl.program_id(0), pl.program_id(1)
-    keys, values = k_ref[0], v_ref[0]
 
     def step(i, carry):
         dk, dv = carry
+        keys, values = k_ref[0], v_ref[0]
         rows = pl.ds(i * BLOCK, BLOCK)
         q, given = q_ref[0, rows, :], given_ref[0, rows, :]
         lse, delta = lse_ref[0, rows, :], delta_ref[0, rows, :]
@@ -187,7 +187,7 @@ def _key_kernel(plan: Plan, heads: int, *refs):
         dk = dk + jnp.dot(ds.T, q, preferred_element_type=jnp.float32)
         return dk, dv + jnp.dot(kept.T, given, preferred_element_type=jnp.float32)
 
-    start = jnp.zeros(keys.shape, jnp.float32), jnp.zeros(values.shape, jnp.float32)
+    start = jnp.zeros(dk_ref.shape[1:], jnp.float32), jnp.zeros(dv_ref.shape[1:], jnp.float32)
     dk_ref[0], dv_ref[0] = lax.fori_loop(*_range(plan, j, True), step, start)
 
 

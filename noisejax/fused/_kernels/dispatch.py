@@ -37,7 +37,7 @@ def kernel(function: str, implementation: str | None, reason: str | None) -> dic
 
 def parameters(how: dict[str, Any], warps: int, stages: int = 2) -> dict[str, Any]:
     """The arguments of `pallas_call` that say how it is compiled."""
-    if not how["gpu"]:
+    if how["interpret"] or not how["gpu"]:
         return {"interpret": how["interpret"]}
     from jax.experimental.pallas import triton  # pyright: ignore[reportMissingImports] only where a GPU is meant
 

@@ -13,7 +13,7 @@ from noisejax._random import sample
 from noisejax._random.stream import words
 from noisejax._sharding import automatic
 from noisejax.image._corruptions.severity import of_examples
-from noisejax.image._geometry.draws import FINITE, each_picture, moved_by, settings
+from noisejax.image._geometry.draws import flat_amount, moved_by, settings
 from noisejax.image._geometry.places import Places, centred, inverse, matrix_of
 
 _EXACT = lax.Precision.HIGHEST
@@ -58,7 +58,7 @@ def perspective(
       >>> y[:, 4, 4].tolist(), bool((y[:, 0, 0] < 1).all())  # the corners have moved inwards
       ([[1.0], [1.0]], True)
     """
-    amount = jnp.clip(each_picture("perspective", "amount", amount), 0, 1)
+    amount = jnp.clip(flat_amount("perspective", "amount", amount), 0, 1)
     drawn = sample.uniform(words(key, "image.perspective", **of_examples(x, 4, 2, 1)))[..., 0]
     inwards = amount[..., None, None] * drawn if amount.ndim else amount * drawn
     # The corners of the square [-1, 1], around: top left, top right, bottom right, bottom left.
@@ -81,7 +81,7 @@ def perspective(
     return moved_by(Places(inverse(matrix_of(pixels))), x, value, where, order, fill)
 
 
-@array_noise(_checks.numbers, **settings("elastic", alpha=FINITE, sigma=_checks.nonnegative))
+@array_noise(_checks.numbers, **settings("elastic", alpha=_checks.nonnegative, sigma=_checks.nonnegative))
 def elastic(
     key: jax.Array,
     x: jax.Array,
@@ -104,8 +104,8 @@ def elastic(
     Args:
       key: a JAX key.
       x: pictures, as in `translate`.
-      alpha: the factor of the displacements, in pixels; one number, or one per example, of shape (B, 1, 1, 1). 0 is the
-        identity.
+      alpha: the factor of the displacements, in pixels, at least 0; one number, or one per example, of shape
+        (B, 1, 1, 1). 0 is the identity.
       sigma: the standard deviation of the blur in pixels, at least 0; one number, or one per example.
       value: what lies beyond the edges with ``fill="constant"``, a value of x's dtype.
       order, fill: the interpolation, and what lies beyond the edges, as in `translate`. Static.
@@ -126,7 +126,7 @@ def elastic(
       >>> 1.0 < float(moved[:, 8:-8].std()) < 4.0  # 60 / (4 * sqrt(12 * pi)) is 2.4
       True
     """
-    alpha, sigma = each_picture("elastic", "alpha", alpha), each_picture("elastic", "sigma", sigma)
+    alpha, sigma = flat_amount("elastic", "alpha", alpha), flat_amount("elastic", "sigma", sigma)
     height, width = x.shape[-3:-1]
     field = sample.symmetric_uniform(words(key, "image.elastic", **of_examples(x, 2, height, width)))
     vertical = _blur(height, sigma)
@@ -200,7 +200,7 @@ def thin_plate(
       >>> 1.5 < float(moved[:, 15:17, 15:17].std()) < 2.5
       True
     """
-    std = each_picture("thin_plate", "std", std)
+    std = flat_amount("thin_plate", "std", std)
     drawn = sample.normal(words(key, "image.thin_plate", **of_examples(x, knots * knots, 2, 1)))[..., 0]
     drawn = (std[..., None, None] if std.ndim else std) * drawn
     size = (x.shape[-3], x.shape[-2])

@@ -14,6 +14,7 @@ from noisejax._random.stream import words
 from noisejax.image._corruptions.severity import mean_of, of_examples
 from noisejax.image._geometry.places import Places, displacements
 from noisejax.image._geometry.resampling import FILLS, ORDERS, resampled
+from noisejax.image._pictures import per_picture
 
 KINDS = ("uniform", "sign", "exact")
 ALONG = ("both", "height", "width")
@@ -63,14 +64,9 @@ def check_order(name: str, x: Any, order: int) -> None:
         )
 
 
-def each_picture(name: str, argument: str, value: Any) -> jax.Array:
+def flat_amount(name: str, argument: str, value: Any) -> jax.Array:
     """An amount in float32 without the axes of pictures: a scalar, or one for each example."""
-    value = jnp.asarray(value, jnp.float32)
-    if value.ndim and value.shape[-3:] != (1, 1, 1):
-        raise ValueError(
-            f"{name}: {argument} must be one number, or one per example, of shape (B, 1, 1, 1), got {value.shape}. "
-            f"Reshape it: {argument}.reshape(-1, 1, 1, 1)."
-        )
+    value = per_picture(name, argument, value)
     return value.reshape(value.shape[:-3])
 
 

@@ -8,7 +8,7 @@ from noisejax._contract import Amount, Mask, Moved, array_noise
 from noisejax._random import sample
 from noisejax._random.stream import words
 from noisejax.image._corruptions.severity import of_examples
-from noisejax.image._geometry.draws import each_picture, moved_by, settings
+from noisejax.image._geometry.draws import flat_amount, moved_by, settings
 from noisejax.image._geometry.places import Places, matrix_of
 
 
@@ -46,6 +46,6 @@ def flip(
       [3, 2, 1, 0]
     """
     w = words(key, "image.flip", **of_examples(x))[..., 0, 0, 0]
-    sign = jnp.where(sample.bernoulli(w, each_picture("flip", "rate", rate)), -1, 1).astype(jnp.float32)
+    sign = jnp.where(sample.bernoulli(w, flat_amount("flip", "rate", rate)), -1, 1).astype(jnp.float32)
     across, down = (sign if along in ("both", axis) else 1 for axis in ("width", "height"))
     return moved_by(Places(matrix_of([[across, 0, 0], [0, down, 0], [0, 0, 1]])), x, value, where, 0, "nearest")

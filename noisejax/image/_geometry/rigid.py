@@ -9,7 +9,7 @@ from noisejax._contract import Amount, Mask, Moved, array_noise
 from noisejax._random import sample
 from noisejax._random.stream import words
 from noisejax.image._corruptions.severity import of_examples
-from noisejax.image._geometry.draws import FINITE, both_axes, each_picture, moved_by, settings, share
+from noisejax.image._geometry.draws import FINITE, both_axes, flat_amount, moved_by, settings, share
 from noisejax.image._geometry.places import Places, matrix_of
 
 _PIXELS = _checks.Range("at least 0 and below 2**20", lambda v: (v >= 0) & (v < 2**20), "0 is the identity.")
@@ -59,7 +59,7 @@ def pixel_shift(
       >>> nj.image.pixel_shift(jax.random.key(0), x, 2, along="width", fill="wrap").ravel().tolist()
       [2, 3, 4, 0, 1]
     """
-    most = jnp.clip(jnp.floor(each_picture("pixel_shift", "pixels", pixels)), 0, 2**20)
+    most = jnp.clip(jnp.floor(flat_amount("pixel_shift", "pixels", pixels)), 0, 2**20)
     drawn = []
     for axis in ("width", "height"):
         draw = of_examples(x)
@@ -116,7 +116,7 @@ def translate(
       >>> nj.image.translate(jax.random.key(0), x, 0.25, along="width", kind="exact").ravel().tolist()
       [0.0, 0.0, 6.0, 2.0, 0.0]
     """
-    amount = each_picture("translate", "pixels", pixels)
+    amount = flat_amount("translate", "pixels", pixels)
     right, down = both_axes(key, "translate", x, amount, kind, along)
     return moved_by(Places(matrix_of([[1, 0, -right], [0, 1, -down], [0, 0, 1]])), x, value, where, order, fill)
 
@@ -159,7 +159,7 @@ def rotate(
       >>> nj.image.rotate(jax.random.key(0), x, 90, kind="exact", order=0)[0, ..., 0].tolist()
       [[2, 4], [1, 3]]
     """
-    angle = each_picture("rotate", "degrees", degrees) * share(key, "rotate", x, kind)
+    angle = flat_amount("rotate", "degrees", degrees) * share(key, "rotate", x, kind)
     cosine, sine = _direction(angle)
     matrix = matrix_of([[cosine, -sine, 0], [sine, cosine, 0], [0, 0, 1]])
     return moved_by(Places(matrix), x, value, where, order, fill)
@@ -221,7 +221,7 @@ def shear(
       >>> y[0, ..., 0].tolist()  # lower rows move to the left
       [[0, 1, 0], [0, 1, 0], [0, 1, 0]]
     """
-    limit = jnp.clip(each_picture("shear", "degrees", degrees), -89.9, 89.9)
+    limit = jnp.clip(flat_amount("shear", "degrees", degrees), -89.9, 89.9)
     across, down = both_axes(key, "shear", x, limit, kind, along)
     a, b = (jnp.tan(angle * np.float32(np.pi / 180)) for angle in (across, down))
     return moved_by(Places(matrix_of([[1 + a * b, a, 0], [b, 1, 0], [0, 0, 1]])), x, value, where, order, fill)
@@ -279,7 +279,7 @@ def scale(
       >>> nj.image.scale(jax.random.key(0), x, 2, kind="exact", along="width", order=0).ravel().tolist()
       [2, 2, 2]
     """
-    factor = 1 + each_picture("scale", "amount", amount) * share(key, "scale", x, kind)
+    factor = 1 + flat_amount("scale", "amount", amount) * share(key, "scale", x, kind)
     shrunk = 1 / jnp.maximum(factor, _SMALLEST)
     across, down = (shrunk if along in ("both", axis) else 1 for axis in ("width", "height"))
     return moved_by(Places(matrix_of([[across, 0, 0], [0, down, 0], [0, 0, 1]])), x, value, where, order, fill)

@@ -13,7 +13,7 @@ from noisejax._contract import saturate
 from noisejax._random import sample
 from noisejax._random.stream import words
 from noisejax.image._corruptions.severity import mean_of
-from noisejax.image._pictures import check_shape, check_unit, each_picture, of_examples, unit
+from noisejax.image._pictures import check_shape, check_unit, each_picture, of_examples, per_picture, unit
 
 
 def settings(name: str, more: Callable | None = None, **ranges: Callable) -> dict[str, Any]:
@@ -30,16 +30,6 @@ def settings(name: str, more: Callable | None = None, **ranges: Callable) -> dic
         check_unit(name, x, where)
 
     return {"options": options, "host": host, "ranges": {**ranges, "rate": _checks.rate}, "widen": False}
-
-
-def per_picture(name: str, argument: str, value: Amount) -> jax.Array:
-    value = jnp.asarray(value, jnp.float32)
-    if value.ndim and value.shape[-3:] != (1, 1, 1):
-        raise ValueError(
-            f"{name}: {argument} must be one number, or one per example, of shape (B, 1, 1, 1), got {value.shape}. "
-            f"Reshape it: {argument}.reshape(-1, 1, 1, 1)."
-        )
-    return value
 
 
 def uniform(key: jax.Array, tag: str, x: jax.Array, *shape: int) -> jax.Array:
