@@ -101,7 +101,8 @@ def text(entries: list[Entry], missing: list[str], made: list[str]) -> str:
     return f"""# Really dirty data
 
 Does training with noise help on rows whose errors are real? Models train on clean rows, with and without noise, and are
-judged on really dirty ones, beside the simple answer that needs no noise and beside training on dirty rows.
+judged on really dirty ones. They are compared with the simple answer that needs no noise, and with training on dirty
+rows.
 
 ![{ALT}](../assets/{PICTURE.name})
 
