@@ -1,4 +1,4 @@
-"""What `experiments.text_training` lacks: rivals, and a choice on validation rows, for its seeds and halves. The protocol is in `__main__`."""
+"""Rivals and choices that `experiments.text_training` lacks, for its seeds and halves. Protocol: `__main__`."""
 
 import functools
 import re
