@@ -2,8 +2,9 @@
 
     python examples/image_corruptions.py [folder]
 
-It writes one picture per family: noise, blur, weather, digital, and the four for validation. The first column is the
-photograph. Frost is procedural here, since the published photographs of frost are not part of the library.
+It writes one picture per family: noise, blur, weather, digital, the four for validation, and six of C-bar. The first
+column is the photograph. Frost is procedural here, since the published photographs of frost are not part of the
+library. Ripples have the table of CIFAR-10-C-bar, the only one that was published for them.
 """
 
 import os
@@ -33,9 +34,10 @@ FAMILIES = {
     "weather": ["frost_like" if name == "frost" else name for name in names[7:11]],
     "digital": names[11:],
     "validation": [noise.__name__ for noise in nj.image.VALIDATION],
+    "bar": [noise.__name__ for noise in nj.image.C_BAR],
 }
 if QUICK:
-    FAMILIES = {family: members[:1] for family, members in FAMILIES.items()}
+    FAMILIES = {family: members[:1] for family, members in FAMILIES.items() if family != "bar"}
 
 
 def photograph(size: int) -> jax.Array:
@@ -56,13 +58,14 @@ def page(members: list[str], x: jax.Array, key: jax.Array) -> PIL.Image.Image:
     canvas = PIL.Image.new("RGB", ((len(SEVERITIES) + 1) * SHOWN, len(members) * (SHOWN + TITLE)), "white")
     for row, name in enumerate(members):
         noise = jax.jit(getattr(nj.image, name), static_argnames="table")  # one program for all severities
-        pictures = [x, *(noise(key, x, float(severity), table=TABLE) for severity in SEVERITIES)]
+        table = "cifar" if name == "ripple" else TABLE
+        pictures = [x, *(noise(key, x, float(severity), table=table) for severity in SEVERITIES)]
         strip = np.concatenate([small(picture) for picture in pictures], axis=1)
         top = row * (SHOWN + TITLE)
         PIL.ImageDraw.Draw(canvas).text((2, top + 1), name, fill="black")
         canvas.paste(PIL.Image.fromarray(strip), (0, top + TITLE))
         change = [float(jnp.abs(picture.astype(jnp.float32) - x.astype(jnp.float32)).mean()) for picture in pictures]
-        print(f"{name:18}" + "".join(f"{c:7.1f}" for c in change[1:]))
+        print(f"{name:27}" + "".join(f"{c:7.1f}" for c in change[1:]))
     return canvas
 
 

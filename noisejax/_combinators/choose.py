@@ -22,7 +22,7 @@ def choose(*noises: Callable, weights: Sequence[float] | jax.Array | None = None
 
     Args:
       *noises: the noises to choose from.
-      weights: one nonnegative number per noise, normalised to sum to 1; None for equal weights. They may be
+      weights: one nonnegative number per noise, normalized to sum to 1; None for equal weights. They may be
         traced, or `scheduled`.
       mode: `'example'` chooses for each example along the leading axis: every noise runs, and the results are
         selected. `'batch'` chooses once and runs only the chosen noise.

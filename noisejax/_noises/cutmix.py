@@ -85,13 +85,13 @@ def cutmix(
 
     centres = [centre(k, size) for k, size in enumerate(extents)]
     bounds, area = _box(jax.lax.stop_gradient(lam), centres, extents)
-    realised = 1 - area / jnp.float32(math.prod(extents) or 1)
+    realized = 1 - area / jnp.float32(math.prod(extents) or 1)
 
     def mixed(name, leaf):
         factor = factors[name]
         if factor is None:
             leaf = _batch.soft("cutmix", name, leaf, num_classes)
-            return _batch.mix(leaf, realised, _batch.take(leaf, partner, shards))
+            return _batch.mix(leaf, realized, _batch.take(leaf, partner, shards))
         inside = jnp.ones((1,) * leaf.ndim, bool)
         for axis, (low, high) in zip(axes, bounds, strict=True):
             shape = [1] * leaf.ndim

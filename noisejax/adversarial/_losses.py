@@ -1,4 +1,4 @@
-"""Losses for attacks to maximise, one number per example: functions of logits, and wrappers for models."""
+"""Losses for attacks to maximize, one number per example: functions of logits, and wrappers for models."""
 
 import inspect
 from collections.abc import Callable
@@ -172,7 +172,7 @@ def untargeted(predict: Callable, loss: Callable | None = None) -> Callable:
       predict: ``predict(x) -> logits``, or ``predict(key, x)`` for attacks with eot.
       loss: a function of logits and the attack's args, of shape (B,): `cross_entropy`, `log_odds`, `margin`, `dlr`,
         `targeted_dlr` (labels, targets), `kl` (clean logits), or a custom function. None for `cross_entropy`, which
-        `apgd`, `pgd` and similar attacks (except `adam_pgd`) then maximise in the form of `log_odds`, as long as they
+        `apgd`, `pgd` and similar attacks (except `adam_pgd`) then maximize in the form of `log_odds`, as long as they
         need no eot: the same maxima and steepest directions, without gradients that vanish.
 
     Example:

@@ -2,9 +2,18 @@
 
 `CORRUPTIONS` are the fifteen common corruptions in the order of the published tables, and `VALIDATION` the four for
 choosing methods and amounts, so that the fifteen stay unseen. `TABLES` has the published
-parameters of each, at severities 1 to 5, for ``table="imagenet"``, ``"tiny"`` and ``"cifar"``.
+parameters of each, at severities 1 to 5, for ``table="imagenet"``, ``"tiny"`` and ``"cifar"``. `C_BAR` are six of the
+corruptions of ImageNet-C-bar and CIFAR-10-C-bar, which show whether a method only learnt what resembles the fifteen.
 """
 
+from noisejax.image._corruptions.bar import (
+    brownish_noise as brownish_noise,
+    checkerboard_cutout as checkerboard_cutout,
+    cocentric_sine_waves as cocentric_sine_waves,
+    plasma_noise as plasma_noise,
+    ripple as ripple,
+    single_frequency_greyscale as single_frequency_greyscale,
+)
 from noisejax.image._corruptions.blurs import (
     defocus_blur as defocus_blur,
     gaussian_blur as gaussian_blur,
@@ -28,7 +37,7 @@ from noisejax.image._corruptions.noises import (
     shot_noise as shot_noise,
     speckle_noise as speckle_noise,
 )
-from noisejax.image._corruptions.sets import CORRUPTIONS as CORRUPTIONS, VALIDATION as VALIDATION
+from noisejax.image._corruptions.sets import C_BAR as C_BAR, CORRUPTIONS as CORRUPTIONS, VALIDATION as VALIDATION
 from noisejax.image._corruptions.spatters import spatter as spatter
 from noisejax.image._corruptions.tables import TABLES as TABLES
 from noisejax.image._corruptions.weather import (
@@ -84,6 +93,7 @@ from noisejax.image._raw import raw_sensor as raw_sensor
 
 __all__ = [
     "CORRUPTIONS",
+    "C_BAR",
     "TABLES",
     "VALIDATION",
     "Placed",
@@ -95,8 +105,11 @@ __all__ = [
     "autocontrast",
     "blur",
     "brightness",
+    "brownish_noise",
     "channel_dropout",
+    "checkerboard_cutout",
     "coarse_dropout",
+    "cocentric_sine_waves",
     "color",
     "contrast",
     "cutout",
@@ -128,10 +141,12 @@ __all__ = [
     "pixel_shift",
     "pixelate",
     "pixelate_to",
+    "plasma_noise",
     "posterize",
     "rand_augment",
     "random_erasing",
     "raw_sensor",
+    "ripple",
     "rotate",
     "saturate",
     "scale",
@@ -139,6 +154,7 @@ __all__ = [
     "sharpness",
     "shear",
     "shot_noise",
+    "single_frequency_greyscale",
     "snow",
     "solarize",
     "spatter",

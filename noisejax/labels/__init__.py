@@ -2,7 +2,7 @@
 
 Each function except `smooth` is an array noise, ``f(key, x, amount)``, on integer labels x of any shape and dtype. It
 works with `nj.bind`, `nj.on_entries`, `nj.chain` and every other combinator. ``nj.changed(x, y).mean()`` gives the
-realised rate of a draw. ``nj.hits(noise)(key, x)`` gives the mask, for noises that draw one.
+realized rate of a draw. ``nj.hits(noise)(key, x)`` gives the mask, for noises that draw one.
 
 NumPy labels outside [0, num_classes) raise. On a device or under jit the host cannot read labels: those outside are
 unchanged and never hit, so the -1 of a missing label survives. In NumPy, mark them with ``where=labels >= 0``, and in

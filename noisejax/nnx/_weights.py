@@ -85,7 +85,7 @@ class WeightNoise(BoundNoiseLayer):
 class PerExampleWeightNoise(NoiseLayer):
     """A `Linear`, `LinearGeneral`, `Einsum` or `Conv` whose weight has different noise for every example.
 
-    The noisy weights are never materialised per example: the cost is one vector per example instead of one matrix.
+    The noisy weights are never materialized per example: the cost is one vector per example instead of one matrix.
 
     Args:
       layer: an nnx layer. It keeps its clean weights, which receive the gradient. Its bias gets no noise.

@@ -30,7 +30,7 @@ def plot(
       faint: the names of models that are drawn thin and grey, without a band.
       percent: whether levels are fractions, to be shown as percentages.
       confidence: the confidence level of the bands.
-      axes: the matplotlib axes to draw into, one for each family; None makes a new figure.
+      axes: the matplotlib axes to draw into, one for each family; None makes a new figure with a legend.
 
     Returns:
       The matplotlib figure.
@@ -58,10 +58,9 @@ def plot(
     families = next(iter(reports.values()))._ordered()
     if not families:
         raise ValueError("plot: reports must have a family whose levels are amounts. sensitivity() has columns.")
-    if axes is None:
-        _, axes = pyplot.subplots(
-            1, len(families), figsize=(1 + 3.2 * len(families), 3.2), sharey=True, squeeze=False, layout="constrained"
-        )
+    if own := axes is None:
+        size = (1 + 3.2 * len(families), 3.2)
+        _, axes = pyplot.subplots(1, len(families), figsize=size, sharey=True, squeeze=False, layout="constrained")
     axes = np.asarray(axes, object).reshape(-1)
     if len(axes) != len(families):
         raise ValueError(f"plot: axes must hold one for each of the families {families}, got {len(axes)}.")
@@ -85,7 +84,10 @@ def plot(
         ax.margins(x=0)
         ax.spines[["top", "right"]].set_visible(False)
     axes[0].set_ylabel(next(iter(reports.values())).metric)
-    return axes[0].figure
+    figure, (handles, labels) = axes[0].figure, axes[0].get_legend_handles_labels()
+    if own and labels:
+        figure.legend(handles, labels, loc="outside upper center", ncols=min(len(labels), 4), frameon=False)
+    return figure
 
 
 def plot_features(before: Any, after: Any, names: Sequence[str], *, bins: int = 40, axes: Any = None) -> Any:

@@ -12,7 +12,7 @@ CASES = [case for family in FAMILIES for case in family.CASES]
 
 
 # Faults of images and signals are many, and their programs take seconds to compile. The laws that need programs of
-# their own run over some of each kind, and in the slow tests over more; the others run over all rows.
+# their own run over some of each kind, and in the slow tests over all rows.
 CHOSEN = {
     "gaussian_noise",
     "fog",
@@ -29,7 +29,8 @@ CHOSEN = {
 LARGE = ("noisejax.image._corruptions", "noisejax.image._geometry", "noisejax.image._policies", "noisejax.signal._")
 SIGNALS = {"colored", "freq_mask", "gaussian_snr", "time_mask"}
 BANKS = {"mix", "reverb"}  # an amount is a bank of recordings, which `per_example` would take for one of each example
-GEOMETRY = {"pixel_shift", "perspective", "rotate-labels", "thin_plate"}  # also in the slow tests
+# Their form is that of single_frequency_greyscale, so all their laws are slow tests.
+LIKE_OTHERS = {"cocentric_sine_waves", "plasma_noise", "checkerboard_cutout", "brownish_noise"}
 
 
 def chosen(case) -> bool:
@@ -46,10 +47,6 @@ def over(slow, cases=CASES):
 # one or two of them, those that most laws can share, and the slow tests the rest.
 every = over(
     lambda case: case.heavy or bool(case.note) or not chosen(case),
-    [
-        case
-        for case in CASES
-        if chosen(case) or (case in signal.CASES and case.name not in BANKS) or case.name in GEOMETRY
-    ],
+    [case for case in CASES if chosen(case) or (case in (*signal.CASES, *image.CASES) and case.name not in BANKS)],
 )
-every_even_heavy = over(lambda case: bool(case.note))
+every_even_heavy = over(lambda case: bool(case.note) or case.name in LIKE_OTHERS)

@@ -49,6 +49,12 @@ CASES = [
     corruption(nj.image.elastic_transform, "severity", heavy=True),
     corruption(nj.image.pixelate, "severity", draws=False, heavy=True, measures=True),
     corruption(nj.image.jpeg_compression, "severity", draws=False, heavy=True, measures=True),
+    corruption(nj.image.single_frequency_greyscale, "severity"),
+    corruption(nj.image.cocentric_sine_waves, "severity", heavy=True),
+    corruption(nj.image.plasma_noise, "severity", heavy=True, close=2e-4),  # sines of sines: rounding grows
+    corruption(nj.image.checkerboard_cutout, "severity", heavy=True),
+    corruption(nj.image.ripple, "severity", heavy=True),
+    corruption(nj.image.brownish_noise, "severity", heavy=True),
     geometric(nj.image.pixel_shift, "pixels", pixels=(3.0, 0.0, 5.0), integers=True),
     geometric(nj.image.translate, "pixels", pixels=(2.5, 0.0, 1.2)),
     geometric(nj.image.rotate, "degrees", degrees=(30.0, 0.0, 12.0)),

@@ -28,6 +28,7 @@ def test_severities_beyond_the_tables_are_refused(severity):
         (nj.image.contrast, np.concatenate([X, X[..., :1]], -1), "alpha"),
         (nj.image.pixelate, X[:, :3], "at least 4"),
         (functools.partial(nj.image.fog, table="mnist"), X, "imagenet.*tiny.*cifar"),
+        (functools.partial(nj.image.ripple, table="imagenet"), X, "ripple: table must be one of 'cifar'"),
     ],
 )
 def test_wrong_pictures_and_tables_are_refused(noise, x, match):

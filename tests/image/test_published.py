@@ -21,9 +21,11 @@ def picture(size: int) -> np.ndarray:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("table", fidelity.SIZES)
-@pytest.mark.parametrize("name", fidelity.TOLERANCES)
+@pytest.mark.parametrize(("name", "table"), [(n, t) for n in fidelity.TOLERANCES for t in fidelity.tables(n)])
 def test_is_the_published_corruption(name, table):
     size = {"imagenet": 96}.get(table, fidelity.SIZES[table])
-    found = [fidelity.difference(name, table, level, picture(size)) for level in range(1, 6)]
+    x = picture(size)
+    if name in fidelity.BAR:  # defined for square pictures
+        x = np.pad(x, ((0, 4), (0, 0), (0, 0)), mode="symmetric")
+    found = [fidelity.difference(name, table, level, x) for level in range(1, 6)]
     assert max(found) <= fidelity.TOLERANCES[name], found

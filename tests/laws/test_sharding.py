@@ -43,7 +43,7 @@ def holds(case, axis_type, spec, key):
         result, _ = compiled(noise, key, sharded)
     found = [name for name in COLLECTIVES if name in compiled.as_text()]
     assert not found, f"{spec}: {found}"
-    np.testing.assert_allclose(np.asarray(result), alone, rtol=2e-6, atol=2e-6)
+    np.testing.assert_allclose(np.asarray(result), alone, rtol=case.close, atol=case.close)
 
 
 GATHERS = "it may communicate; tests/noises/test_mixing_sharded.py holds its local form, which does not"

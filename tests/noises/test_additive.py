@@ -25,7 +25,7 @@ ADDITIVE = {
 every = pytest.mark.parametrize("name", ADDITIVE)
 
 
-def realised(noise, x):
+def realized(noise, x):
     return np.asarray(jax.jit(noise)(jax.random.key(31), x), np.float64)
 
 
@@ -36,7 +36,7 @@ def decibels(signal, noise):
 @every
 def test_distribution(name):
     noise, reference = ADDITIVE[name]
-    assert stats.kstest(realised(noise, jnp.zeros((8, N // 8))).ravel(), reference.cdf).pvalue > ALPHA
+    assert stats.kstest(realized(noise, jnp.zeros((8, N // 8))).ravel(), reference.cdf).pvalue > ALPHA
 
 
 @every
@@ -94,25 +94,25 @@ def test_snr_is_realised_for_each_example(shape):
     x = (10.0 ** np.arange(-3, 3)).reshape(-1, *[1] * (len(shape) - 1)) * (rng.standard_normal(shape) + 0.5)
     x = x.astype(np.float32)
     level = np.array([-10.0, 0.0, 3.0, 10.0, 20.0, 40.0], np.float32).reshape(-1, *[1] * (len(shape) - 1))
-    y = realised(nj.bind(nj.signal.gaussian_snr, snr_db=level), x)
+    y = realized(nj.bind(nj.signal.gaussian_snr, snr_db=level), x)
     np.testing.assert_allclose(decibels(x.reshape(6, -1), (y - x).reshape(6, -1)), level.ravel(), atol=0.25)
 
 
 @pytest.mark.parametrize("scale", [1e-30, 1e-21, 1e25])
 def test_snr_of_data_whose_square_leaves_the_range_of_float32(scale):
     x = (scale * np.random.default_rng(0).standard_normal((2, 2**14))).astype(np.float32)
-    y = realised(nj.bind(nj.signal.gaussian_snr, snr_db=10.0), x)
+    y = realized(nj.bind(nj.signal.gaussian_snr, snr_db=10.0), x)
     np.testing.assert_allclose(decibels(x / scale, (y - x) / scale), 10, atol=0.25)
 
 
 def test_snr_axes_choose_what_is_measured():
     x = np.random.default_rng(0).standard_normal((2, 2**14, 2)).astype(np.float32) * np.array([1, 100], np.float32)
-    y = realised(nj.bind(nj.signal.gaussian_snr, snr_db=20.0, axes=(1,)), x)
+    y = realized(nj.bind(nj.signal.gaussian_snr, snr_db=20.0, axes=(1,)), x)
     np.testing.assert_allclose(decibels(np.moveaxis(x, 1, -1), np.moveaxis(y - x, 1, -1)), 20, atol=0.25)
-    y = realised(nj.bind(nj.signal.gaussian_snr, snr_db=20.0), x)
+    y = realized(nj.bind(nj.signal.gaussian_snr, snr_db=20.0), x)
     np.testing.assert_allclose(np.std(y - x, axis=1), 10 / np.sqrt(2), rtol=0.03)
     signal = x[0, :, 0]
-    y = realised(nj.bind(nj.signal.gaussian_snr, snr_db=20.0), signal)
+    y = realized(nj.bind(nj.signal.gaussian_snr, snr_db=20.0), signal)
     np.testing.assert_allclose(decibels(signal, y - signal), 20, atol=0.25)
     with pytest.raises(ValueError, match="axes"):
         nj.signal.gaussian_snr(jax.random.key(0), x, 20.0, axes=(3,))
@@ -168,7 +168,7 @@ def test_shot_counts_are_poisson(mean):
     x = np.float32(0.25)
     photons = np.float32(mean / 0.25)
     n = 2**17
-    counts = realised(nj.bind(nj.shot, photons=photons), np.full(n, x)) * photons
+    counts = realized(nj.bind(nj.shot, photons=photons), np.full(n, x)) * photons
     np.testing.assert_allclose(counts, np.round(counts), rtol=1e-6, atol=1e-3)
     reference = stats.poisson(mean)
     edges = np.unique(reference.ppf(np.linspace(0, 1, 101)[1:-1]))
@@ -236,7 +236,7 @@ def test_smooth_lengths():
 @pytest.mark.parametrize("n", [500, 625])  # even and odd, both a full period
 def test_colored_has_the_spectrum(n, exponent):
     """The mean periodogram of 512 series: each frequency is a gamma variate of known mean; and so the slope."""
-    y = realised(nj.bind(nj.signal.colored, std=3.0, exponent=exponent), jnp.zeros((512, n)))
+    y = realized(nj.bind(nj.signal.colored, std=3.0, exponent=exponent), jnp.zeros((512, n)))
     power = np.mean(np.abs(np.fft.rfft(y)) ** 2, axis=0) / n**2
     f = np.arange(n // 2 + 1)
     expected = np.maximum(f, 1.0) ** -exponent
@@ -255,7 +255,7 @@ def test_colored_has_the_spectrum(n, exponent):
 def test_colored_has_the_standard_deviation_and_covariance_at_any_length(n, exponent):
     """Covariances with the first sample over 2**15 series, in standard errors (of 1 / sqrt(2**15) at most 1.5)."""
     series = 2**15 if n < 100 else 2**12
-    y = realised(nj.bind(nj.signal.colored, std=1.0, exponent=exponent), jnp.zeros((series, n)))
+    y = realized(nj.bind(nj.signal.colored, std=1.0, exponent=exponent), jnp.zeros((series, n)))
     period = smooth(n)
     f = np.arange(period // 2 + 1)
     power = np.maximum(f, 1.0) ** -exponent * np.where((f == 0) | (2 * f == period), 1, 2)
@@ -267,7 +267,7 @@ def test_colored_has_the_standard_deviation_and_covariance_at_any_length(n, expo
 @pytest.mark.parametrize("axis", [None, 0, 1, 2, -1])
 def test_colored_axis(axis):
     x = jnp.zeros((24, 20, 18))
-    y = realised(nj.bind(nj.signal.colored, std=1.0, exponent=4.0, axis=axis), x)
+    y = realized(nj.bind(nj.signal.colored, std=1.0, exponent=4.0, axis=axis), x)
     rough = [np.mean(np.diff(y, axis=a) ** 2) for a in range(3)]
     assert int(np.argmin(rough)) == (1 if axis is None else axis % 3)
     assert sorted(rough)[1] > 1.5  # independent along the others

@@ -22,7 +22,7 @@ def many(key, targets, bandwidth, n=20_000, **options):
 
 
 def rates(targets, bandwidth):
-    """The odds of each pair as in the authors' code: one kernel density for each example, normalised over the batch."""
+    """The odds of each pair as in the authors' code: one kernel density for each example, normalized over the batch."""
     density = pytest.importorskip("sklearn.neighbors").KernelDensity
     rows = np.asarray(targets, np.float64).reshape(len(targets), -1)
     found = np.exp([density(kernel="gaussian", bandwidth=bandwidth).fit(row[None]).score_samples(rows) for row in rows])

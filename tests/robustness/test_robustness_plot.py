@@ -30,9 +30,11 @@ def test_plot(pyplot):
         assert set(lines) == {"a", "b", "others", "threshold", "chance"} and len(ax.collections) == 2  # two bands
         np.testing.assert_allclose(lines["a"].get_ydata(), reports["a"].interval(family).mean)
         np.testing.assert_allclose(lines["a"].get_xdata(), 100 * np.array(levels))
+    assert {text.get_text() for text in figure.legends[0].get_texts()} == set(lines)
     figure.canvas.draw()
     alone, axes = pyplot.subplots(1, 2)
-    assert robustness.plot(reports["a"], axes=axes) is alone
+    assert robustness.plot(reports["a"], axes=axes) is alone and not alone.legends
+    assert not robustness.plot({"": reports["a"]}).legends  # nothing to tell apart
     with pytest.raises(ValueError, match="axes"):
         robustness.plot(reports, axes=axes[:1])
 

@@ -1,4 +1,4 @@
-"""Where faults hit: realised rates, what the probability depends on, and exact counts."""
+"""Where faults hit: realized rates, what the probability depends on, and exact counts."""
 
 import functools
 

@@ -136,6 +136,19 @@ def test_unseen_words_become_what_sounds_alike_or_are_mistyped(key):
 
 
 @pytest.mark.slow
+def test_a_word_lies_between_two_segments_that_are_hit(key):
+    calm = ["river", "garden", "summer"]
+    clean = [f"{a} {word} {b}" for a in calm for b in calm for word in ("red", "blue")] * 10
+    changed = [string.replace("red", "green apple").replace("blue", "sky") for string in clean]
+    noisy = [b if n // 18 % 2 else a for n, (a, b) in enumerate(zip(clean, changed, strict=True))]
+    model = nj.text.fit_edits(clean, noisy)
+    # At a strength of 50 every word of them is hit that may be.
+    assert set(drawn(["red blue red blue red"] * 50, key, model, 50.0)) == {"green apple blue " * 2 + "green apple"}
+    model = nj.text.fit_edits(clean, changed)  # what always happens also happens to neighbours
+    assert drawn(["red blue red"], key, model) == ["green apple sky green apple"]
+
+
+@pytest.mark.slow
 def test_strength_0_is_the_identity_and_strengths_differ_from_text_to_text(model, key):
     strings = ["", " ", "stone", "  stone \n window\xa0", "stone " * 30, "Stone, paper! 日本 😀"]
     assert drawn(strings, key, model, 0.0) == strings

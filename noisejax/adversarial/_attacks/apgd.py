@@ -73,7 +73,7 @@ def apgd(
 
     Args:
       key: a JAX key.
-      loss: ``loss(x, *args) -> (B,)``, which is maximised; with eot, ``loss(key, x, *args)``. For a model, use
+      loss: ``loss(x, *args) -> (B,)``, which is maximized; with eot, ``loss(key, x, *args)``. For a model, use
         ``untargeted(predict)``, ``untargeted(predict, dlr)`` (APGD-DLR), or for targets
         ``untargeted(predict, targeted_dlr)`` with (labels, targets) as args. ``untargeted(predict, cross_entropy)`` is
         APGD-CE as published, which fails where the cross-entropy saturates.

@@ -1,4 +1,4 @@
-"""The driver of gradient attacks: an optax transform maximises the loss of a perturbation inside a threat."""
+"""The driver of gradient attacks: an optax transform maximizes the loss of a perturbation inside a threat."""
 
 from collections.abc import Callable, Iterator
 from typing import Any, Literal, NamedTuple
@@ -50,10 +50,10 @@ def attack(
     unroll: int | None = None,
     limit: int | jax.Array | None = None,
 ) -> jax.Array:
-    """Maximises the loss of each example inside a threat, with any optax transform.
+    """Maximizes the loss of each example inside a threat, with any optax transform.
 
     This is the driver behind `pgd` and similar attacks. The perturbation plays the role of the parameters. In each
-    step the transform receives the gradient of -loss (optax minimises), and the updated perturbation is projected. The
+    step the transform receives the gradient of -loss (optax minimizes), and the updated perturbation is projected. The
     whole attack is a scan. Call it inside `jax.jit`; eps, step sizes and args may be traced. Outside jit it is traced
     again in every call.
 
@@ -65,7 +65,7 @@ def attack(
       key: a JAX key.
       tx: an optax transform of the perturbation, an array of x's shape. It receives the extra arguments ``value``
         (-loss of each example, of shape (B,)), ``x`` (the clean examples) and ``threat``.
-      loss: ``loss(x, *args) -> (B,)``, the loss of each example, which is maximised; with eot, ``loss(key, x, *args)``.
+      loss: ``loss(x, *args) -> (B,)``, the loss of each example, which is maximized; with eot, ``loss(key, x, *args)``.
       x: the clean examples, floats of shape (B, ...), inside the threat's bounds.
       threat: the perturbations that are allowed.
       args: arrays with x's leading axis, such as labels.

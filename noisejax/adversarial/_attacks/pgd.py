@@ -35,7 +35,7 @@ def fgsm(
 
     Args:
       key: a JAX key. Without a random start and eot nothing is drawn from it.
-      loss: ``loss(x, *args) -> (B,)``, which is maximised; with eot, ``loss(key, x, *args)``.
+      loss: ``loss(x, *args) -> (B,)``, which is maximized; with eot, ``loss(key, x, *args)``.
       x: floats of shape (B, ...), inside the bounds.
       threat: the allowed perturbations, such as ``Linf(8 / 255, bounds=(0, 1))``.
       step_size: a scalar, one value per example (B,), or an array of x's rank; None for eps.
@@ -122,7 +122,7 @@ def pgd(
 
     Args:
       key: a JAX key.
-      loss: ``loss(x, *args) -> (B,)``, which is maximised. For a model, use ``untargeted(predict)``, or
+      loss: ``loss(x, *args) -> (B,)``, which is maximized. For a model, use ``untargeted(predict)``, or
         ``targeted(predict)`` with the targets as args. With eot, ``loss(key, x, *args)``.
       x: floats of shape (B, ...), inside the bounds.
       threat: the allowed perturbations, such as ``Linf(8 / 255, bounds=(0, 1))``.

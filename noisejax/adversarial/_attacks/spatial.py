@@ -40,7 +40,7 @@ def spatial(
 
     Args:
       key: a JAX key.
-      loss: ``loss(x, *args) -> (B,)``, which is maximised. Gradients are not needed.
+      loss: ``loss(x, *args) -> (B,)``, which is maximized. Gradients are not needed.
       x: images, floats of shape (B, H, W, C) or (B, H, W).
       angle: the range of rotations, from -angle to angle, in degrees: a scalar, or one value per image (B,). 0 for
         none.

@@ -1,6 +1,6 @@
 """Transforms for attacks as `optax` chains. The perturbation plays the role of the parameters.
 
-`attack` passes every transform the gradient of -loss, since optax minimises, and the extra arguments ``value`` (-loss
+`attack` passes every transform the gradient of -loss, since optax minimizes, and the extra arguments ``value`` (-loss
 of each example, of shape (B,)), ``x`` (the clean examples) and ``threat``.
 """
 

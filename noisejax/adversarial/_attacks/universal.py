@@ -41,7 +41,7 @@ def universal(
 
     Args:
       key: a JAX key, which shuffles the data set.
-      loss: ``loss(x, *args) -> (batch,)``, whose mean is maximised, such as ``untargeted(predict)``.
+      loss: ``loss(x, *args) -> (batch,)``, whose mean is maximized, such as ``untargeted(predict)``.
       x: the examples, floats of shape (N, ...), inside the bounds.
       threat: `Linf`, `L2` or `L1`, with one eps for all examples.
       step_size: the step size of the default transform, a scalar; None for eps / 10.

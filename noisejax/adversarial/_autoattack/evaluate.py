@@ -85,7 +85,7 @@ def evaluate(
       tx: an optax transform of the perturbation, as for `attack`. It must not close over arrays with an axis of
         examples, which it receives as the extra arguments ``x`` and ``threat``. `scale_by_reach` takes steps relative
         to the eps of each example.
-      loss: ``loss(x, *args) -> (slots,)``, maximised; with eot ``loss(key, x, *args)``.
+      loss: ``loss(x, *args) -> (slots,)``, maximized; with eot ``loss(key, x, *args)``.
       x: the clean examples, floats of shape (N, ...), inside the threat's bounds.
       threat: the perturbations that are allowed.
       args: arrays with x's leading axis, such as labels.

@@ -54,10 +54,10 @@ def of_logits(logits: np.ndarray) -> Iterator[str]:
 def of_classes(classes: int, attacks: tuple[str, ...], targets: int) -> Iterator[str]:
     """Warns if an attack changes because the model has few classes."""
     if classes < 3 and "apgd-dlr" in attacks:
-        yield f"the DLR loss needs 3 classes and the model has {classes}: apgd-dlr maximises the margin instead."
+        yield f"the DLR loss needs 3 classes and the model has {classes}: apgd-dlr maximizes the margin instead."
     if classes < 4 and "apgd-t" in attacks:
         yield (
-            f"the targeted DLR loss needs 4 classes and the model has {classes}: apgd-t maximises the difference of "
+            f"the targeted DLR loss needs 4 classes and the model has {classes}: apgd-t maximizes the difference of "
             "the two logits instead."
         )
     if classes - 1 < targets and {"apgd-t", "fab-t"} & set(attacks):

@@ -54,7 +54,7 @@ def trades(
     ids: jax.Array | None = None,
     **options: Unpack[TrainingOptions],
 ) -> jax.Array:
-    """TRADES: ``CE(f(x), y) + beta * KL(f(x) || f(x'))``, where x' maximises the KL inside the threat.
+    """TRADES: ``CE(f(x), y) + beta * KL(f(x) || f(x'))``, where x' maximizes the KL inside the threat.
 
     The attack starts from ``x + std * N(0, 1)``. Gradients flow through both terms and both arguments of the KL. The
     clean logits that the attack compares with are computed once.
@@ -129,7 +129,7 @@ def mart(
     """MART: a boosted cross-entropy of x', and a KL with the largest weight where the clean example is misclassified.
 
     With the probabilities p at x and q at x' it is
-    ``-log q_y - log(1 - max_{j != y} q_j) + beta * KL(p || q) * (1 - p_y)``. x' maximises the cross-entropy, starting
+    ``-log q_y - log(1 - max_{j != y} q_j) + beta * KL(p || q) * (1 - p_y)``. x' maximizes the cross-entropy, starting
     from ``x + std * N(0, 1)``. Gradients flow through all terms.
 
     Args:
@@ -182,10 +182,10 @@ def alp(
     """Adversarial logit pairing: ``CE(f(x'), y) + weight * |f(x) - f(x')|**2``, for comparison with other work.
 
     Its robustness fails under strong attacks (Engstrom, Ilyas and Athalye, 2018), because the pairing flattens the loss
-    that PGD maximises. Evaluate such models with many steps and restarts, or train with `trades`.
+    that PGD maximizes. Evaluate such models with many steps and restarts, or train with `trades`.
 
     Args:
-      key, predict, x, labels, threat, step_size, attacked, attack, **options: as in `trades`. The attack maximises the
+      key, predict, x, labels, threat, step_size, attacked, attack, **options: as in `trades`. The attack maximizes the
         cross-entropy, from its default start.
       weight: the weight of the pairing: a scalar, or one value per example (B,). 0 gives PGD training.
 

@@ -1,5 +1,13 @@
-"""The two sets of corruptions: those that the benchmarks report, and those for validation."""
+"""The sets of corruptions: those that the benchmarks report, those for validation, and those of C-bar."""
 
+from noisejax.image._corruptions.bar import (
+    brownish_noise,
+    checkerboard_cutout,
+    cocentric_sine_waves,
+    plasma_noise,
+    ripple,
+    single_frequency_greyscale,
+)
 from noisejax.image._corruptions.blurs import defocus_blur, gaussian_blur, glass_blur, motion_blur, zoom_blur
 from noisejax.image._corruptions.colours import brightness, contrast, saturate
 from noisejax.image._corruptions.digital import elastic_transform, jpeg_compression, pixelate
@@ -17,3 +25,9 @@ CORRUPTIONS = (
 
 # For the choice of methods and amounts, so that the reported ones stay unseen.
 VALIDATION = (speckle_noise, gaussian_blur, spatter, saturate)
+
+# Six of the thirteen of ImageNet-C-bar and CIFAR-10-C-bar, which were chosen to be far from the common ones.
+C_BAR = (
+    *(single_frequency_greyscale, cocentric_sine_waves, plasma_noise),
+    *(checkerboard_cutout, ripple, brownish_noise),
+)

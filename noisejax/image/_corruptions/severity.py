@@ -35,7 +35,7 @@ def settings(name: str, colour: bool = False, least: Callable[[str], int] | None
     """Arguments of `array_noise` for one corruption: its checks, all at trace time or of NumPy pictures."""
 
     def options(x, table, **_) -> None:
-        _checks.one_of(name, "table", table, NAMES)
+        _checks.one_of(name, "table", table, tuple(t for t in NAMES if name in TABLES[t]) or NAMES)
         check_shape(name, x, (3,) if colour else (1, 3))
         smallest = 1 if least is None else least(table)
         if min(x.shape[-3:-1]) < smallest:

@@ -1,7 +1,8 @@
-"""The published parameters of the common corruptions at severities 1 to 5.
+"""The published parameters of the corruptions at severities 1 to 5.
 
 The columns are those of ImageNet-C, Tiny-ImageNet-C and CIFAR-10-C (Hendrycks and Dietterich, 2019). They belong to
-pictures of 224, 64 and 32 pixels. A table is named by the caller and never guessed from the size.
+pictures of 224, 64 and 32 pixels. A table is named by the caller and never guessed from the size. The corruptions of
+ImageNet-C-bar and CIFAR-10-C-bar (Mintun et al., 2021) are only in the tables that were published.
 """
 
 from collections.abc import Mapping
@@ -12,7 +13,7 @@ Row = tuple[Any, ...]  # a number or a tuple of numbers for each severity
 
 _small_zoom = (7, 12, 16, 21, 26)
 
-_BY_NAME: dict[str, tuple[Row, Row, Row]] = {
+_BY_NAME: dict[str, tuple[Row | None, Row | None, Row | None]] = {
     "gaussian_noise": (  # the standard deviation
         (0.08, 0.12, 0.18, 0.26, 0.38),
         (0.04, 0.08, 0.12, 0.15, 0.18),
@@ -144,9 +145,19 @@ _BY_NAME: dict[str, tuple[Row, Row, Row]] = {
         ((1.0, 0.3), (0.9, 0.4), (0.8, 0.45), (0.75, 0.5), (0.7, 0.55)),
         ((1.0, 0.2), (1.0, 0.3), (0.9, 0.4), (0.85, 0.4), (0.75, 0.45)),
     ),
+    # The rest is of C-bar. The published code has levels from 0 to 10, and each severity is one of them.
+    "single_frequency_greyscale": ((1.0, 1.5, 2.0, 4.5, 5.0), None, None),
+    "cocentric_sine_waves": ((3.0, 5.0, 8.0, 9.0, 10.0), None, None),
+    "plasma_noise": ((4.75, 7.0, 8.5, 9.25, 10.0), None, None),
+    "checkerboard_cutout": ((2.0, 3.0, 4.0, 5.0, 6.0), None, (1.0, 2.0, 3.0, 4.0, 5.0)),
+    "ripple": (None, None, (5.5, 6.0, 6.5, 7.5, 8.0)),
+    "brownish_noise": ((1.0, 2.0, 3.0, 4.0, 5.0), None, (2.5, 4.0, 5.5, 6.5, 7.0)),
 }
 
 NAMES = ("imagenet", "tiny", "cifar")
 TABLES: Mapping[str, Mapping[str, Row]] = MappingProxyType(
-    {table: MappingProxyType({name: rows[n] for name, rows in _BY_NAME.items()}) for n, table in enumerate(NAMES)}
+    {
+        table: MappingProxyType({name: row for name, rows in _BY_NAME.items() if (row := rows[n]) is not None})
+        for n, table in enumerate(NAMES)
+    }
 )

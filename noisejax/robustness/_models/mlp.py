@@ -165,9 +165,7 @@ def mlp_adaptive(
         amounts = (ceiling, tolerance, *others)
         return training.adaptive(plan, key, data, validation, noise_at, clean, amounts)
 
-    clean, (_, before) = run(
-        jnp.zeros(()), none
-    )  # at a ceiling of 0 the noise is the identity, and the program the same
+    clean, (_, before) = run(jnp.zeros(()), none)  # a ceiling of 0 is no noise, in the same program
     around = [before[:, max(0, n - 2) : n + 3].mean(1) for n in range(plan.epochs)]
     predict, (level, metric) = run(ceiling, jnp.stack(around, 1))
     return Adapted(predict, clean, level, metric, before)

@@ -53,9 +53,11 @@ def _is_model(model, strength=1.0) -> None:
 def edits(key: jax.Array, x: Padded, model: EditModel, strength: Amount = 1.0, *, lengths: Mask = None) -> Moved:
     """Edits that are learnt from the user's own pairs of texts: imitates the noisy texts to which the model was fitted.
 
-    Segments of one to four words become what they became in the pairs, at the rates of the pairs. A segment that the
-    pairs do not have becomes one that sounds alike or one of those that rare segments became, and its characters are
-    edited as in the pairs. A level is drawn for each text, because errors bunch: some texts have many, and others none.
+    Segments of one to four words become what they became in the pairs, at the rates of the pairs. Segments that touch
+    are one segment in the pairs, so a word lies between two that are hit, unless nearly every occurrence is. A segment
+    that the pairs do not have becomes one that sounds alike or one of those that rare segments became, and its
+    characters are edited as in the pairs. A level is drawn for each text, because errors bunch: some texts have many,
+    and others none.
 
     Args:
       key: a JAX key.
@@ -75,7 +77,7 @@ def edits(key: jax.Array, x: Padded, model: EditModel, strength: Amount = 1.0, *
 
     References:
       Brill and Moore, "An improved error model for noisy channel spelling correction", ACL 2000 (edits of segments);
-      Sagae et al., "Hallucinated n-best lists for discriminative language modeling", ICASSP 2012 (a recogniser of
+      Sagae et al., "Hallucinated n-best lists for discriminative language modeling", ICASSP 2012 (a recognizer of
       speech, imitated by segments of words).
 
     Example:
@@ -215,7 +217,8 @@ def _words_hit(key, text: _Text, model: EditModel, strength, level) -> tuple[_Ch
     heard_alike = other & sample.bernoulli(coin, pick(jnp.asarray(model.alike, jnp.float32), kind))
     picked = jnp.where(general, jnp.where(heard_alike, picks[1], picks[2]), picks[0])
     some = jnp.where(general, (ranges[1][2] > 0) | heard_alike, row >= 0)
-    length = jnp.where(_free(jnp.where(hit & some, n + 1, 0)), n + 1, 0)
+    touching = chosen(steady) & ~general
+    length = jnp.where(_free(jnp.where(hit & some, n + 1, 0), touching), n + 1, 0)
     return _Chosen(length, picked), share[0]
 
 
@@ -233,15 +236,21 @@ def _picked(model: EditModel, word: jax.Array, first: jax.Array, count: jax.Arra
     return pick(which, jnp.clip(first + number, 0, len(which) - 1))
 
 
-def _free(size: jax.Array) -> jax.Array:
-    """Of segments given by their sizes, 0 for none: those that no chosen one on the left overlaps, left to right."""
+def _free(size: jax.Array, touching: jax.Array | None = None) -> jax.Array:
+    """Of segments given by their sizes, 0 for none: those that no chosen one on the left overlaps, left to right.
 
-    def step(busy, size):
-        free = (busy == 0) & (size > 0)
-        return jnp.where(free, size, jnp.maximum(busy, 1)) - 1, free
+    With `touching`, something lies between two chosen ones, unless the second one is marked there.
+    """
+    gap = 0 if touching is None else 1
+    marks = jnp.zeros(size.shape, bool) if touching is None else touching
 
-    sizes = jnp.moveaxis(size, -1, 0)
-    return jnp.moveaxis(lax.scan(step, jnp.zeros_like(sizes[0]), sizes)[1], 0, -1)
+    def step(busy, this):
+        size, mark = this
+        free = (busy <= mark.astype(jnp.int32)) & (size > 0)
+        return jnp.where(free, size + gap, jnp.maximum(busy, 1)) - 1, free
+
+    sizes, marks = (jnp.moveaxis(values, -1, 0) for values in (size, marks))
+    return jnp.moveaxis(lax.scan(step, jnp.zeros_like(sizes[0]), (sizes, marks))[1], 0, -1)
 
 
 def _placed(text: _Text, model: EditModel, chosen: _Chosen) -> tuple[Emission, jax.Array]:

@@ -23,8 +23,8 @@ def fit_edits(clean: Sequence[str], noisy: Sequence[str]) -> EditModel:
     """Learns what people or machines do to texts from pairs of strings, clean and noisy, for the noise `edits`.
 
     The noise then imitates the noisy texts: for test sets, reports and tuning on realistic errors. It does not promise
-    a more accurate model: what a recogniser destroys, no noise in training brings back. Several hundred pairs are
-    enough for typing errors, and recognised speech needs thousands.
+    a more accurate model: what a recognizer destroys, no noise in training brings back. Several hundred pairs are
+    enough for typing errors, and recognized speech needs thousands.
 
     What is learnt: what segments of one to four words become, and how often; the same for classes of segments that the
     pairs do not have, by their length and by whether their words are known; which segments sound alike; edits of one or

@@ -137,7 +137,7 @@ def test_two_classes_have_other_losses(key):
             key, lambda x: (x - 0.5) @ jnp.asarray(w), X, y, L2(0.05, (0, 1)), version=("apgd-t", "apgd-dlr"), steps=20
         )
     assert [f"autoattack: {text}" for text in found.warnings] == [str(w.message) for w in caught]
-    for text in ("targeted DLR loss needs 4 classes", "maximises the margin instead", "there are 1 targets"):
+    for text in ("targeted DLR loss needs 4 classes", "maximizes the margin instead", "there are 1 targets"):
         assert any(text in warning for warning in found.warnings)
     gaps = np.abs((X - 0.5) @ (w[:, 0] - w[:, 1]))
     np.testing.assert_array_equal(found.robust, gaps > 0.05 * np.linalg.norm(w[:, 0] - w[:, 1]))
