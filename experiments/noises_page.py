@@ -59,9 +59,9 @@ def main() -> None:
     wins, losses = (sum(sign * m > h for m, h in found.values()) for sign in (1, -1))
     head = f"""# Which noise helps on tables
 
-Nine recipes of training noise on {len(stored)} of {len(noises.ALL)} sets (nine tables, two sets of pictures as pixels),
-against the same network trained without noise. Differences are in points of accuracy, or of 100 R². Bold intervals
-exclude 0.
+Nine recipes of training noise on {len(stored)} of {len(noises.ALL)} sets (nine tables, two sets of pictures as pixels,
+two of sensors), against the same network trained without noise. Differences are in points of accuracy, or of 100 R².
+Bold intervals exclude 0.
 
 Under faults that no amount was chosen for, the tuned mixture is better than the best single recipe on {wins} of the
 {len(stored)} measured sets, and worse on {losses}. No difference is shown on the others.
