@@ -50,6 +50,7 @@ def loaded(few: bool) -> dict:
         "digit": data["digit"][kept].astype(np.int32),
         "speaker": np.unique(data["speaker"], return_inverse=True)[1][kept],
         "known": data["take"][kept] < 5,
+        "late": data["take"][kept] >= 25,
     }
 
 

@@ -20,7 +20,7 @@ def kernel(function: str, implementation: str | None, reason: str | None) -> dic
       reason: why the kernel cannot take these arguments, or None if it can: a predicate's answer, since a lowering
         error comes too late to fall back from.
     """
-    if implementation not in ("interpret", "gpu", "tpu"):
+    if not (isinstance(implementation, str) and implementation in ("interpret", "gpu", "tpu")):
         _checks.one_of(function, "implementation", implementation, PUBLIC)
     if implementation in (None, "xla"):
         return None

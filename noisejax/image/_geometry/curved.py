@@ -13,7 +13,7 @@ from noisejax._random import sample
 from noisejax._random.stream import words
 from noisejax._sharding import automatic
 from noisejax.image._corruptions.severity import of_examples
-from noisejax.image._geometry.draws import FINITE, flat_amount, moved_by, settings
+from noisejax.image._geometry.draws import flat_amount, moved_by, settings
 from noisejax.image._geometry.places import Places, centred, inverse, matrix_of
 
 _EXACT = lax.Precision.HIGHEST
@@ -81,7 +81,7 @@ def perspective(
     return moved_by(Places(inverse(matrix_of(pixels))), x, value, where, order, fill)
 
 
-@array_noise(_checks.numbers, **settings("elastic", alpha=FINITE, sigma=_checks.nonnegative))
+@array_noise(_checks.numbers, **settings("elastic", alpha=_checks.nonnegative, sigma=_checks.nonnegative))
 def elastic(
     key: jax.Array,
     x: jax.Array,
@@ -104,8 +104,8 @@ def elastic(
     Args:
       key: a JAX key.
       x: pictures, as in `translate`.
-      alpha: the factor of the displacements, in pixels; one number, or one per example, of shape (B, 1, 1, 1). 0 is the
-        identity.
+      alpha: the factor of the displacements, in pixels, at least 0; one number, or one per example, of shape
+        (B, 1, 1, 1). 0 is the identity.
       sigma: the standard deviation of the blur in pixels, at least 0; one number, or one per example.
       value: what lies beyond the edges with ``fill="constant"``, a value of x's dtype.
       order, fill: the interpolation, and what lies beyond the edges, as in `translate`. Static.

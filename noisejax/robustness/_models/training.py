@@ -82,13 +82,14 @@ def _trained(plan: Plan, key: Any, data: Any, scales: Any, amounts: Any, noise_a
 def _noisy(plan: Plan, noise: Any, key: Any, batch: tuple[Any, Any]) -> tuple[Any, Any]:
     found: Any = noise(key, batch)
     size, columns = batch[0].shape
-    shapes = [jnp.shape(part) for part in found] if isinstance(found, (tuple, list)) else jnp.shape(found)
+    shapes = [getattr(part, "shape", None) for part in found] if isinstance(found, (tuple, list)) else None
     targets = [(size,), (size, plan.classes)] if plan.classes else [(size,)]
     if shapes not in [[(size, columns), target] for target in targets]:
+        got = f"({', '.join(map(_checks.shown, found))})" if isinstance(found, tuple) else _checks.shown(found)
         wanted = " or ".join(map(str, targets))
         raise ValueError(
-            f"mlp: noise must return (x, y) of shapes {(size, columns)} and {wanted}, got {shapes}. A noise of x alone "
-            "is written nj.on_entries((noise, None))."
+            f"mlp: noise must return (x, y) of shapes {(size, columns)} and {wanted}, got {got}. A "
+            "noise of x alone is written nj.on_entries((noise, None))."
         )
     return found[0], found[1]
 

@@ -9,7 +9,7 @@ from cases.padded import PADDED
 
 ADDRESSES = {id(function): address for address, function in PUBLIC.items()}
 SIGNED = ("fill", "low", "high", "origin", "value", "snr_db", "axis", "channel_axis", "exponent", "nu")
-SIGNED += ("position", "time", "shift", "delta", "offset", "scale", "beta", "degrees")
+SIGNED += ("position", "time", "shift", "delta", "offset", "scale", "beta", "degrees", "pixels")
 # A block that is longer than its axis covers it. A fill, an end or an origin is a value of x, and may be NaN.
 ANYTHING = ("fill", "low", "high", "value", "x", "block_size")
 MECHANISMS = ("at_random", "not_at_random", "block", "bursty", "copula")  # they head their own messages
@@ -21,6 +21,8 @@ def calls() -> list[Call]:
         x = case.x()
         arguments = {"key": KEY, "x": x, **case.amounts, **case.options}
         more: dict = {"noise": True, "expensive": case.heavy, "signed": SIGNED, "anything": ANYTHING}
+        if case.function is nj.image.scale:
+            more["signed"] = (*SIGNED, "amount")  # pictures shrink, with kind="exact"
         if isinstance(arguments.get("fill"), nj.Marginals):
             more["skip"] = {"fill": ("a number", "an array")}  # it is either
         if "mechanism" in arguments:
