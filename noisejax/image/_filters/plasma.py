@@ -7,8 +7,6 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-_COARSE = 16  # pixels: up to this size the levels are one matrix product
-
 
 def diamond_square(u: jax.Array, decay: jax.Array) -> jax.Array:
     """A fractal of u's size, a square whose side is a power of two, scaled to [0, 1].
@@ -16,10 +14,12 @@ def diamond_square(u: jax.Array, decay: jax.Array) -> jax.Array:
     ``u`` has a draw from U(-1, 1) for every pixel. The first pixel is 0. Each level halves the distance of the known
     pixels, and its draws are scaled by ``decay ** -2`` more.
     """
-    size, coarse = u.shape[0], min(u.shape[0], _COARSE)
+    size = u.shape[0]
+    # The first half of the levels is small and would take half of the time of compiling. So it is one product with a
+    # matrix, which is no larger than the fractal.
+    coarse = 2 ** ((size.bit_length() - 1) // 2)
     levels, matrix = _coarse(coarse)
     step, less = size // coarse, 1 / (decay * decay)
-    # Levels are small and many, so their programs would take most of the time of compiling.
     scaled = (less**levels * u[::step, ::step]).reshape(-1)
     known = jnp.matmul(matrix, scaled, precision=lax.Precision.HIGHEST).reshape(coarse, coarse)
     scale = less ** (coarse.bit_length() - 1)
