@@ -128,11 +128,9 @@ def _dense(plan: Plan, x: jax.Array, w: jax.Array, noise: Any, drawn: Stream) ->
 
 
 def _forward(plan: Plan, x, w, noise, drawn):
-    bits = as_bits(w)
-
     def block(j, out):
         first = (jnp.int32(0), jnp.int32(plan.columns.start(j)))
-        tile = from_bits(plan.columns.read(bits, j, 1), w.dtype)
+        tile = plan.columns.load(w, j)
         noisy = _noisy(noise, drawn, tile, w.shape, first)
         value = jnp.dot(x, noisy, preferred_element_type=_wide(x)).astype(x.dtype)
         return plan.columns.write(out, value, j, 1)
@@ -144,14 +142,14 @@ def _forward(plan: Plan, x, w, noise, drawn):
 
 def _backward(plan: Plan, residuals, upstream):
     x, w, noise, drawn = residuals
-    wide, bits, x_bits = _wide(x), as_bits(w), as_bits(x)
+    wide = _wide(x)
 
     def block(i, buffers):
         dx, dw, of_noise = buffers
         first = (jnp.int32(plan.rows.start(i)), jnp.int32(0))
-        tile = from_bits(plan.rows.read(bits, i, 0), w.dtype)
+        tile = plan.rows.load(w, i, 0)
         noisy, pullback = jax.vjp(lambda tile, noise: _noisy(noise, drawn, tile, w.shape, first), tile, noise)
-        rows = from_bits(plan.rows.read(x_bits, i, 1), x.dtype)
+        rows = plan.rows.load(x, i)
         of_rows = jnp.dot(upstream, noisy.T, preferred_element_type=wide).astype(x.dtype)
         of_noisy = jnp.dot(rows.T, upstream, preferred_element_type=wide).astype(w.dtype)
         new = plan.rows.new(i, 2, 0)

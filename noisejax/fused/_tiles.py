@@ -93,9 +93,11 @@ class Blocks(NamedTuple):
     def read(self, x: jax.Array, i, axis: int) -> jax.Array:
         return lax.dynamic_slice_in_dim(x, self.start(i), self.size, axis)
 
-    def load(self, bits: jax.Array, i, dtype) -> jax.Array:
-        """A block of the second axis of an array whose bits are given."""
-        return from_bits(self.read(bits, i, 1), dtype)
+    def load(self, x: jax.Array, i, axis: int = 1) -> jax.Array:
+        """A block of an array that a loop does not change."""
+        if _narrow(x.dtype):
+            x, i = lax.optimization_barrier((x, i))
+        return self.read(x, i, axis)
 
     def write(self, buffer: jax.Array, value: jax.Array, i, axis: int, keep: bool = False) -> jax.Array:
         """The buffer with a block written. With `keep` the elements of earlier blocks keep their values."""
@@ -109,8 +111,10 @@ class Blocks(NamedTuple):
         return lax.dynamic_update_slice_in_dim(buffer, self.read(buffer, i, axis) + value, self.start(i), axis)
 
 
-# XLA's CPU backend converts the whole of a 16-bit float buffer whenever a loop updates a part of it, and keeps a wider
-# copy of one that a loop reads. It does not convert integers, so the loops see the bits.
+# XLA's CPU backend has no slices of 16-bit floats: it converts the whole array. Of an array that a loop reads it makes
+# one converted copy before the loop, unless a barrier that depends on the step keeps the conversion in the loop, where
+# it is fused with the slice. An array that a loop updates would be converted at every step. Integers are not, so the
+# loops update the bits.
 
 
 def as_bits(x: jax.Array) -> jax.Array:

@@ -213,8 +213,9 @@ def test_memory_is_linear_in_the_length_and_a_hundredth_of_the_unfused(key):
 
     assert at(fused, 8192) <= 0.01 * at(unfused, 8192)
     assert at(fused, 65536) <= 8.5 * at(fused, 8192)
-    # XLA of jax 0.12 keeps converted copies of the inputs: 59 MB, where jax 0.10 needs less than float32 does.
-    assert at(fused, 8192, jnp.bfloat16) <= 3.5 * at(fused, 8192)
+    # 32 MB with jax 0.12. Of these 16 MB are float32 sums of the gradient of q, and 8 MB the bits of another one: in
+    # float32 both are results and no temporaries. Without barriers in the loops XLA kept copies of the inputs: 59 MB.
+    assert at(fused, 8192, jnp.bfloat16) <= 1.5 * at(fused, 8192)
 
 
 @pytest.mark.parametrize(

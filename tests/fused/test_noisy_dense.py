@@ -60,8 +60,9 @@ def test_bfloat16_is_no_worse_than_unfused(key):
     assert np.abs(np.asarray(got, np.float64) - exact).max() <= 2**-7 * np.abs(exact).max()
 
 
-def test_temporaries_are_a_fraction_of_the_weights(key):
-    x, w = jax.ShapeDtypeStruct((512, 4096), jnp.float32), jax.ShapeDtypeStruct((4096, 4096), jnp.float32)
+@pytest.mark.parametrize("dtype", [jnp.float32, pytest.param(jnp.bfloat16, marks=pytest.mark.slow)])
+def test_temporaries_are_a_fraction_of_the_weights(dtype, key):
+    x, w = jax.ShapeDtypeStruct((512, 4096), dtype), jax.ShapeDtypeStruct((4096, 4096), dtype)
 
     def product(x, w):
         return nj.fused.noisy_dense(key, x, w, NOISES["gaussian"])
@@ -69,9 +70,13 @@ def test_temporaries_are_a_fraction_of_the_weights(key):
     def loss(x, w):
         return (product(x, w) ** 2).sum()
 
-    for function, share in ((product, 0.2), (jax.grad(loss, (0, 1)), 0.5)):
+    # XLA cannot update a part of a bfloat16 array on CPUs: the gradient of w is filled as bits, and copied at the end.
+    bits = 1.0 if dtype == jnp.bfloat16 else 0.0
+    # Tiles, and gradients of x and of the result, are float32: twice the share of narrower weights.
+    both = 0.7 if dtype == jnp.bfloat16 else 0.5
+    for function, share in ((product, 0.2), (jax.grad(loss, (0, 1)), both + bits)):
         found = jax.jit(function).lower(x, w).compile().memory_analysis().temp_size_in_bytes
-        assert found <= share * 4096**2 * 4
+        assert found <= share * w.size * dtype.dtype.itemsize
 
 
 @pytest.mark.slow

@@ -32,23 +32,23 @@ def attend(plan: Plan, q, k, v, bias, rate, operands: Operands) -> jax.Array:
 
 
 def _forward(plan: Plan, q, k, v, bias, rate, operands):
-    wide, bits = accumulator(q.dtype), [as_bits(x) for x in (q, k, v)]
+    wide = accumulator(q.dtype)
 
     def block(i, buffers):
         out, lse = buffers
-        queries = plan.queries.load(bits[0], i, q.dtype)
+        queries = plan.queries.load(q, i)
 
         def step(j, carry):
             m, total, acc = carry
-            s = scores(plan, queries, plan.keys.load(bits[1], j, k.dtype), bias, operands, i, j, ("keys",))
+            s = scores(plan, queries, plan.keys.load(k, j), bias, operands, i, j, ("keys",))
             top = jnp.maximum(m, s.max(-1))
             shift = _finite(top)
             p, fade = jnp.exp(s - shift[..., None]), jnp.exp(m - shift)
             total = total * fade + p.sum(-1)
             hit = dropped(plan, rate, operands, s, i, j)
             kept = (p if hit is None else jnp.where(hit, 0, p)).astype(v.dtype)
-            values = plan.keys.load(bits[2], j, v.dtype)
-            acc = acc * fade[..., None] + _product(plan, "bkgqs,bskv->bkgqv", kept, values, wide)
+            values = plan.keys.load(v, j)
+            acc = acc * fade[..., None] + _product(plan, "bskv,bkgqs->bkgqv", values, kept, wide)
             return top, total, acc
 
         zeros = jnp.zeros_like(_heads_first(queries[..., :1]), dtype=wide)
@@ -80,18 +80,17 @@ def _attend_backward(plan: Plan, residuals, upstream):
     # The mean of a row's upstream gradient under its probabilities (FlashAttention's D), (B, K, G, T).
     delta = _heads_first((upstream.astype(wide) * out.astype(wide)).sum(-1, keepdims=True))[..., 0]
     scale = keep_scale(rate).astype(wide)
-    bits = [as_bits(x) for x in (q, k, v, upstream)]
 
     def block(j, buffers):
         dq, dk, dv, dbias = buffers
-        keys, values = plan.keys.load(bits[1], j, k.dtype), plan.keys.load(bits[2], j, v.dtype)
+        keys, values = plan.keys.load(k, j), plan.keys.load(v, j)
 
         def step(i, carry):
             dq, dbias, dk, dv = carry
-            queries, given = plan.queries.load(bits[0], i, q.dtype), plan.queries.load(bits[3], i, q.dtype)
+            queries, given = plan.queries.load(q, i), plan.queries.load(upstream, i)
             s = scores(plan, queries, keys, bias, operands, i, j, ("queries", "keys"))
             p = jnp.exp(s - plan.queries.read(lse, i, 3)[..., None])
-            dp = _product(plan, "bqkgv,bskv->bkgqs", given, values, wide)
+            dp = _product(plan, "bskv,bqkgv->bkgqs", values, given, wide)
             kept, hit = p, dropped(plan, rate, operands, s, i, j)
             if hit is not None:
                 kept, dp = jnp.where(hit, 0, p * scale), jnp.where(hit, 0, dp * scale)
@@ -99,9 +98,9 @@ def _attend_backward(plan: Plan, residuals, upstream):
             if dbias is not None:
                 dbias = _add_part(plan, dbias, ds, i, j)
             ds = (ds * jnp.asarray(plan.scale, wide)).astype(q.dtype)
-            dv = dv + _product(plan, "bkgqs,bqkgv->bskv", kept.astype(v.dtype), given, wide)
-            dk = dk + _product(plan, "bkgqs,bqkgh->bskh", ds, queries, wide)
-            dq = plan.queries.add(dq, _product(plan, "bkgqs,bskh->bqkgh", ds, keys, wide), i, 1)
+            dv = dv + _product(plan, "bqkgv,bkgqs->bskv", given, kept.astype(v.dtype), wide)
+            dk = dk + _product(plan, "bqkgh,bkgqs->bskh", queries, ds, wide)
+            dq = plan.queries.add(dq, _product(plan, "bskh,bkgqs->bqkgh", keys, ds, wide), i, 1)
             return dq, dbias, dk, dv
 
         start = dq, dbias, jnp.zeros_like(keys, dtype=wide), jnp.zeros_like(values, dtype=wide)

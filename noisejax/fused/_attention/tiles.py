@@ -70,7 +70,8 @@ def scores(plan: Plan, q, k, bias, operands: Operands, i, j, new) -> jax.Array:
     `new` is "keys" or "queries" or both: of these the elements that earlier blocks have are hidden as well.
     """
     wide = accumulator(q.dtype)
-    s = jnp.einsum("bqkgh,bskh->bkgqs", q, k, precision=plan.precision, preferred_element_type=wide)
+    # An einsum puts the axes of its second operand first. In this order no result of a product is transposed.
+    s = jnp.einsum("bskh,bqkgh->bkgqs", k, q, precision=plan.precision, preferred_element_type=wide)
     s = s * jnp.asarray(plan.scale, wide)
     if bias is not None:
         s = s + part_of(plan, bias, i, j).astype(wide)

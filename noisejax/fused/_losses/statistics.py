@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from noisejax._random.stream import positions
-from noisejax.fused._tiles import Blocks, as_bits, from_bits
+from noisejax.fused._tiles import Blocks
 
 
 class Statistics(NamedTuple):
@@ -65,7 +65,7 @@ _BLOCK = 1024
 
 def _blockwise_sums(logits, where) -> tuple[jax.Array, jax.Array, jax.Array]:
     """The same in one pass over blocks of classes: XLA's CPU backend would store a wider copy of all logits."""
-    blocks, axis, bits = Blocks(logits.shape[-1], _BLOCK), logits.ndim - 1, as_bits(logits)
+    blocks, axis = Blocks(logits.shape[-1], _BLOCK), logits.ndim - 1
     row = jnp.zeros_like(logits[..., 0], dtype=jnp.float32)
 
     def step(n, carry):
@@ -74,7 +74,7 @@ def _blockwise_sums(logits, where) -> tuple[jax.Array, jax.Array, jax.Array]:
         if where is not None:
             part = blocks.read(where, n, axis) if where.shape[-1] > 1 else where
             seen = part if seen is None else seen & part
-        more_top, more, more_plain = _sums(from_bits(blocks.read(bits, n, axis), logits.dtype), seen)
+        more_top, more, more_plain = _sums(blocks.load(logits, n, axis), seen)
         larger = jnp.maximum(top, more_top)
         total = total * jnp.exp(top - _finite(larger)) + more * jnp.exp(more_top - _finite(larger))
         return larger, total, plain + more_plain
