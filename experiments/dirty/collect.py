@@ -99,8 +99,8 @@ def own(name: str, runs: dict) -> list[Entry]:
 
 
 NOTES = {
-    "spoken_digits": "The intervals are over seeds, for these six speakers. Speakers differ more than trainings do, so they "
-    "do\nnot say that a seventh would gain ([over speakers](signal-faults.md)).",
+    "spoken_digits": """The intervals are over seeds, for these six speakers. Speakers differ more than trainings do, so
+they do not say that a seventh would gain ([over speakers](signal-faults.md))."""
 }
 
 
