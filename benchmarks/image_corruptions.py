@@ -231,7 +231,7 @@ def page(found: dict[str, Any]) -> str:
     columns = ("ours", "ours_uint8", "imagecorruptions", "albumentations", "torchvision")
     about = (
         f"Pictures of 224 by 224 per second and core, at severity {found['level']} in batches of {found['batch']}, "
-        f"with jax {found['jax']} on CPUs. The ratio is that of float32 to imagecorruptions, and the bar was set before. "
+        f"with jax {found['jax']} on CPUs. The ratio is that of float32 to imagecorruptions. The bars were set before. "
         "albumentations and torchvision have other definitions under similar names. Where OpenCV works on bytes with "
         "look-up tables, it wins. Made by `python -m benchmarks.image_corruptions`."
     )
