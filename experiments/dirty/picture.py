@@ -6,7 +6,12 @@ import numpy as np
 
 from experiments.dirty.collect import DIRTY, FITTED, GENERIC, NONE, RIVAL, Entry
 
-ARMS = {GENERIC: "best generic noise", FITTED: "fitted noise", RIVAL: "simple rival, no noise", DIRTY: "dirty rows"}
+ARMS = {
+    GENERIC: "best generic noise",
+    FITTED: "fitted noise",
+    RIVAL: "simple rival, no noise",
+    DIRTY: "trained on dirty rows",
+}
 COLORS = {GENERIC: "#2563eb", FITTED: "#0f766e", RIVAL: "#b45309", DIRTY: "#6b7280"}
 TITLES = {
     "flights": "flights: minutes of error",
@@ -58,6 +63,7 @@ def draw(entries: list[Entry], path: Path) -> None:
         axis.set_ylim(-len(ARMS) + 0.4, 0.6)
         axis.set_title(f"{TITLES[entry.title]} ({entry.model})", fontsize=9, loc="left")
         axis.tick_params(labelsize=8, length=0)
+        axis.locator_params(axis="x", nbins=5)
         axis.grid(axis="x", color="#e5e7eb", lw=0.6)
         axis.set_axisbelow(True)
         for side in ("top", "right", "left"):

@@ -1,14 +1,16 @@
-"""The simple rivals of `experiments.text_training`, for its seeds, halves and models. The protocol is in `__main__`."""
+"""Rivals and choices that `experiments.text_training` lacks, for its seeds and halves. Protocol: `__main__`."""
 
 import functools
 import re
 
 import numpy as np
 
+import noisejax as nj
 from experiments import _dirty, text_training
 
 SPEECH = "rival: 's joined, unknown words dropped"
 FREE = "rival: small letters, no punctuation"
+GENERIC = {"typos .05": 0.05, "typos .15": 0.15}
 
 
 def joined(text: str) -> str:
@@ -52,12 +54,18 @@ def region_midwest(seed: int, smoke: bool = False) -> dict:
     names, count = np.unique(words, return_counts=True)
     usual = np.isin(words, names[count >= 20])
     first = np.random.default_rng(seed).random(len(words)) < 0.5
-    train, rest, common = first & usual, ~first & ~usual, ~first & usual
-    arms = {}
-    for name, change in (("none", lambda text: text), (FREE, plain)):
-        score = text_training.fitted("characters", [change(w) for w in words[train].tolist()], regions[train].tolist())
-        arms[name] = {
-            part: score([change(w) for w in words[rows].tolist()], regions[rows].tolist())
-            for part, rows in (("clean", common), ("dirty", rest))
+    parts = {"clean": ~first & usual, "dirty": ~first & ~usual, "validation": first & ~usual}
+    texts, labels = words[first & usual].tolist(), regions[first & usual].tolist()
+
+    def figures(noise=None, change=lambda text: text) -> dict[str, float]:
+        given = text_training.with_noise(noise, [change(text) for text in texts], labels, seed)
+        score = text_training.fitted("characters", *given)
+        return {
+            part: score([change(text) for text in words[rows].tolist()], regions[rows].tolist())
+            for part, rows in parts.items()
         }
-    return {"characters": {"arms": arms}}
+
+    tried = {name: figures(nj.bind(nj.text.typos, rate=rate)) for name, rate in GENERIC.items()}
+    best = max(tried, key=lambda name: tried[name]["validation"])
+    arms = {"none": figures(), "best generic": tried[best], FREE: figures(change=plain)}
+    return {"characters": {"arms": arms, "chosen": best, "tried": tried}}

@@ -107,5 +107,6 @@ def _linear(values: list[jax.Array], part: jax.Array) -> jax.Array:
 
 def _cubic(values: list[jax.Array], part: jax.Array) -> jax.Array:
     before, here, after, later = values
-    slope, bend = after - before, 2 * before - 5 * here + 4 * after - later
+    # Differences alone: a constant picture stays as it is, and large values do not overflow in their multiples.
+    slope, bend = after - before, 2 * (before - here) + 3 * (after - here) + (after - later)
     return here + part * (slope + part * (bend + part * (3 * (here - after) + later - before))) / 2
