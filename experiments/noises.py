@@ -10,6 +10,8 @@ Protocol, fixed before the runs that are stored:
   looked at when this protocol and all code were final, except that a smoke run read 300 rows of Phoneme.
 - Two sets of pictures as rows of pixels (`experiments/_pictures.py`), added when the tables were measured. Nothing else
   was changed for them, but the faults that nothing was chosen for are *blur*, *contrast* and *shift*.
+- Two sets of sensors (`experiments/_sensors.py`), added with them. Here, *offset* is a bias of each sensor, and a lost
+  column is a dead one.
 - Five seeds. A seed draws its own 2,000 training, 1,000 validation and up to 1,500 test rows, its own weights and order
   of rows. All recipes of a seed share them, so differences are paired.
 - The model is `robustness.mlp` with two hidden layers of 64 units and 30 epochs. The metric is accuracy, or R².
@@ -48,7 +50,7 @@ import numpy as np
 from scipy import stats
 
 import noisejax as nj
-from experiments import _pictures, measured
+from experiments import _pictures, _sensors, measured
 from experiments._tables import MORE, SOURCES, load
 from noisejax import robustness
 
@@ -65,7 +67,7 @@ SINGLE = {
     "adversarial": {"fgsm": (0.01, 0.3, "log")},
 }
 MIXTURE = {"gaussian": (0.01, 0.6, "log"), "mask": (0.005, 0.4, "log"), "swap": (0.005, 0.4, "log")}
-ALL = (*SOURCES, *MORE, *_pictures.NAMES)
+ALL = (*SOURCES, *MORE, *_pictures.NAMES, *_sensors.NAMES)
 INSIDE = ("dropout", "adversarial")  # recipes that act inside the network
 
 
@@ -138,7 +140,7 @@ def each(predictors, x):
 
 def measure(name, *, seeds=SEEDS, sizes=SIZES, epochs=EPOCHS, each_=EACH):
     """Numbers of every recipe by seed."""
-    table = _pictures.load(name) if name in _pictures.NAMES else load(name)
+    table = next((kind.load(name) for kind in (_pictures, _sensors) if name in kind.NAMES), None) or load(name)
     if isinstance(table, str):
         return table
     test = min(sizes[2], len(table.frame) - sum(sizes[:2]))

@@ -74,6 +74,7 @@ class Spec(NamedTuple):
     sees: str  # the part of x on which one element of the result depends: 'element', 'example' or 'batch'
     replays: Mapping[str, Callable]  # by the name of a `Replay`: a function (key, x, **arguments)
     moves: bool | None = None  # whether values change places; None where the noise does not say
+    banks: tuple[str, ...] = ()  # amounts that all examples share: each draws one of the entries
 
 
 class Parameters:
@@ -141,6 +142,7 @@ def array_noise(
     like_x: tuple[str, ...] = (),
     values: tuple[str, ...] = (),
     tables: tuple[str, ...] = (),
+    banks: tuple[str, ...] = (),
     options: Callable | None = None,
     amounts: Callable | None = None,
     host: Callable | None = None,
@@ -163,6 +165,7 @@ def array_noise(
       like_x: amounts that are values of x, such as a fill, and have its dtype instead of float32.
       values: amounts that are values of x as well, but in which the mathematics calculates, in float32.
       tables: amounts with a shape of their own (a transition matrix), in float32.
+      banks: tables of which each example draws an entry, so that `per_example` shares them.
       options: a function of x and the options. It is called at trace time, and raises if they do not fit together.
       amounts: a function of the amounts, host values as NumPy arrays, and the options. It is called on the host, and
         raises if they do not fit together.
@@ -173,6 +176,8 @@ def array_noise(
         True otherwise. Pictures have their own places except where it is True.
       moved: the name of the replay that a body which returns a `Moved` has.
     """
+
+    tables = tables + banks
 
     def decorate(body: Callable) -> Any:
         parameters = Parameters(body, ranges, like_x=like_x, tables=tables, values=values)
@@ -256,7 +261,7 @@ def array_noise(
         replays: dict[str, Callable] = {name: replay(name) for name in ("hits", moved)}
         if not (sees != "element" if moves is None else moves):
             replays[ALIGNMENT.name] = in_place
-        spec = Spec("array", parameters.amounts, ranges, like_x, sees, replays, moves)
+        spec = Spec("array", parameters.amounts, ranges, like_x, sees, replays, moves, banks)
         return published(noise, parameters, spec, jax.Array)
 
     return decorate

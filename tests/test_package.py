@@ -67,7 +67,7 @@ def test_the_first_screen_is_short_and_says_what_it_is():
     assert len(words) < 300
     sentence = SCREEN.split("\n\n")[1]
     assert sentence.startswith("Noise injection for JAX") and sentence.count(".") == 1
-    for wanted in ("pip install .", "```python", "docs/assets/demo.png", "make demo", "make test"):
+    for wanted in ("pip install .", "```python", "docs/assets/dirty.png", "make demo", "make test"):
         assert wanted in SCREEN
     assert SCREEN.count("\n- **") == 4
     assert len(SCREEN.split("```python\n")[1].split("```")[0].splitlines()) <= 8

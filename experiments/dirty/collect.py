@@ -91,11 +91,17 @@ def own(name: str, runs: dict) -> list[Entry]:
             for arm in first[model]["arms"]
         }
         roles = {role: [arm for arm in arms if arm.partition(":")[0] == role] for role in ORDER}
-        made = entry(name, model, figure, arms, roles, digits=digits, sign=sign)
+        made = entry(name, model, figure, arms, roles, digits=digits, sign=sign, note=NOTES.get(name, ""))
         made.names[GENERIC] = counts([run[model]["chosen"] for run in runs.values()])
         made.names |= {FITTED: FITS[name]} if FITTED in made.arms else {}
         found.append(made)
     return found
+
+
+NOTES = {
+    "spoken_digits": """The intervals are over seeds, for these six speakers. Speakers differ more than trainings do, so
+they do not say that a seventh would gain ([over speakers](signal-faults.md))."""
+}
 
 
 def counts(chosen: list) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 from noisejax import _checks, _noise
 from noisejax._calls.fitted import is_fitted
 from noisejax._checks.texts import address
-from noisejax._noise import Combinator, Noise, Run, combinator
+from noisejax._noise import Combinator, Noise, Run, combinator, is_noise
 from noisejax._padded import first_array, padding, values_of
 from noisejax._random.stream import examples, fold, one_example, stage
 from noisejax._sharding import computed_once, like_examples, own_loop_on_cpus
@@ -186,8 +186,9 @@ def per_example(noise: Callable, ids: jax.Array | np.ndarray | None = None) -> N
 
     If ids are the global numbers of the records, draws are the same under gradient accumulation, for a different split
     into batches, and in the host pipeline or on the device. Amounts of shape (B,) or (B, ...) hold one value per
-    example. Scalars, and amounts whose leading axis has length 1, are shared. The noise sees each example as a batch
-    of one, so a noise that reads other examples, such as `mixup`, raises.
+    example. Shared are scalars, amounts whose leading axis has length 1, and recordings or textures of which each
+    example draws one. The noise sees each example as a batch of one, so a noise that reads other examples, such as
+    `mixup`, raises.
 
     Args:
       noise: the noise to apply to each example.
@@ -230,7 +231,17 @@ def _per_example(run: Run, key, x, noises, ids=None):
             )
         return 0
 
-    in_axes = jax.tree.map(axis, (noises[0], run.where), is_leaf=is_fitted)
+    def axes(tree):
+        if not is_noise(tree):
+            return jax.tree.map(
+                lambda v: axes(v) if is_noise(v) else axis(v), tree, is_leaf=lambda v: is_fitted(v) or is_noise(v)
+            )
+        spec = getattr(tree.function, "__noise__", None)
+        shared = () if spec is None else spec.banks
+        amounts = {name: None if name in shared else axes(value) for name, value in tree.amounts.items()}
+        return Noise(tree.function, amounts, tree.options, tree.learn)
+
+    in_axes = axes(noises[0]), axes(run.where)
     like = first_array(x)
     mapped = jax.tree.map(
         lambda along, leaf: leaf if along is None else like_examples(leaf, like),

@@ -1,6 +1,7 @@
 """Fourier sums that a sharded batch shares out, for fields with a given spectrum and for convolutions.
 
-`jnp.fft` is not used because jax 0.10 does not partition it: it gathers a sharded batch on every device.
+jax 0.10 does not partition `jnp.fft`: it gathers a sharded batch on every device. So where there are several devices
+the sums are products of matrices. A single device takes `jnp.fft`, which is ten times as fast on CPUs.
 """
 
 import functools
@@ -26,6 +27,8 @@ def smooth(n: int) -> int:
 
 def fourier(z: jax.Array) -> jax.Array:
     """``sum_k z[k] exp(2 pi i k t / n)`` over the last axis."""
+    if _alone():
+        return jnp.fft.ifft(z, norm="forward")
     first = jnp.moveaxis(z, -1, 0)
     real, imaginary = _sums(jnp.stack([first.real, first.imag]))
     return jnp.moveaxis(lax.complex(real, imaginary), 0, -1)
@@ -37,6 +40,10 @@ def waves(real: jax.Array, imaginary: jax.Array, n: int) -> jax.Array:
     An even n has a sum of half as many terms: its real part has the even times, and its imaginary part the odd ones.
     """
     column = (-1,) + (1,) * (real.ndim - 1)
+    if _alone():
+        index = np.arange(real.shape[0])
+        once = np.where((index == 0) | (2 * index == n), 1, 0.5).astype(np.float32).reshape(column)
+        return jnp.fft.irfft(lax.complex(real * once, imaginary * once), n, axis=0, norm="forward")
     if n % 2:
         pads = [(0, 0), (0, n - real.shape[0])] + [(0, 0)] * (real.ndim - 1)
         return _sums(jnp.pad(jnp.stack([real, imaginary]), pads))[0]
@@ -60,6 +67,9 @@ def spectrum(x: jax.Array) -> tuple[jax.Array, jax.Array]:
     n is even.
     """
     n, column = x.shape[0], (-1,) + (1,) * (x.ndim - 1)
+    if _alone():
+        found = jnp.fft.rfft(x, axis=0)
+        return found.real, -found.imag
     half = n // 2
     a, b = _sums(jnp.moveaxis(x.reshape(half, 2, *x.shape[1:]), 1, 0))
     a, b = (jnp.concatenate([v, v[:1]]) for v in (a, b))
@@ -67,6 +77,10 @@ def spectrum(x: jax.Array) -> tuple[jax.Array, jax.Array]:
     cosine, sine = _turns(np.arange(half + 1), n, column)
     even_a, even_b, odd_a, odd_b = a + back_a, b - back_b, b + back_b, back_a - a
     return (even_a + odd_a * cosine - odd_b * sine) / 2, (even_b + odd_a * sine + odd_b * cosine) / 2
+
+
+def _alone() -> bool:
+    return jax.device_count() == 1
 
 
 def _turns(k: np.ndarray, n: int, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:

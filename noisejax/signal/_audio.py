@@ -1,5 +1,6 @@
 """Faults of recordings: hum of the mains, other sounds mixed in, a limited band."""
 
+import functools
 import math
 from typing import Any
 
@@ -117,7 +118,18 @@ def hum(
     return x + _scaled(x, total.astype(x.dtype), snr_db, where)
 
 
-@array_noise(tables=("noises",), ranges={"snr_db": decibels, "noises": _checks.real})
+def _slices(steps: int, axis: int, like: jax.Array, first: jax.Array, flat: jax.Array) -> jax.Array:
+    """The steps from the first ones on, along the axis."""
+    sizes = (steps, *flat.shape[1:])
+    offsets = tuple(range(first.ndim, first.ndim + flat.ndim))
+    numbers = lax.GatherDimensionNumbers(offset_dims=offsets, collapsed_slice_dims=(), start_index_map=(0,))
+    found = lax.gather(flat, first[..., None], numbers, sizes, mode="clip")
+    if flat.ndim == 2:  # channels are behind the time, and their axis in front has one element
+        return lax.squeeze(found, (axis, axis + 1))
+    return jnp.moveaxis(lax.squeeze(found, (axis,)), -1, axis)
+
+
+@array_noise(banks=("noises",), ranges={"snr_db": decibels, "noises": _checks.real})
 def mix(
     key: jax.Array,
     x: jax.Array,
@@ -185,13 +197,15 @@ def mix(
     which = sample.integers(first, low, count)
     # A long recording is cut, and a short one repeats.
     begin = sample.integers(start, start_low, size if size < steps else size - steps + 1)
-    place = (begin + positions(x, axis)) % size + which * size
     flat = table.reshape((count * size, *table.shape[2:]))
-    if table.ndim == 2:
-        noise = automatic(lambda place, flat: jnp.take(flat, place, axis=0, mode="clip"), place, flat)
+    time = positions(x, axis)
+    like = time + begin if table.ndim == 2 else x
+    if size < steps:
+        place = (begin + time) % size + which * size
+        place = place if table.ndim == 2 else lax.squeeze(place, channels)
+        noise = automatic(lambda _, place, flat: jnp.take(flat, place, axis=0, mode="clip"), like, place, flat)
     else:
-        rows = lax.squeeze(place, channels)
-        noise = automatic(lambda x, rows, flat: jnp.take(flat, rows, axis=0, mode="clip"), x, rows, flat)
+        noise = automatic(functools.partial(_slices, steps, axis), like, begin + which * size, flat)
     return x + _scaled(x, noise.astype(x.dtype), snr_db, where)
 
 

@@ -18,7 +18,7 @@ from noisejax._sharding import automatic
 from noisejax.signal._axes import one_each, time_axis
 
 
-@array_noise(tables=("responses",), ranges={"responses": _checks.real, "wet": _checks.nonnegative})
+@array_noise(banks=("responses",), ranges={"responses": _checks.real, "wet": _checks.nonnegative})
 def reverb(
     key: jax.Array,
     x: jax.Array,

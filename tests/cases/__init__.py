@@ -28,7 +28,6 @@ CHOSEN = {
 }
 LARGE = ("noisejax.image._corruptions", "noisejax.image._geometry", "noisejax.image._policies", "noisejax.signal._")
 SIGNALS = {"colored", "freq_mask", "gaussian_snr", "time_mask"}
-BANKS = {"mix", "reverb"}  # an amount is a bank of recordings, which `per_example` would take for one of each example
 # Their form is that of single_frequency_greyscale, so all their laws are slow tests.
 LIKE_OTHERS = {"cocentric_sine_waves", "plasma_noise", "checkerboard_cutout", "brownish_noise"}
 
@@ -47,6 +46,6 @@ def over(slow, cases=CASES):
 # one or two of them, those that most laws can share, and the slow tests the rest.
 every = over(
     lambda case: case.heavy or bool(case.note) or not chosen(case),
-    [case for case in CASES if chosen(case) or (case in (*signal.CASES, *image.CASES) and case.name not in BANKS)],
+    [case for case in CASES if chosen(case) or case in (*signal.CASES, *image.CASES)],
 )
 every_even_heavy = over(lambda case: bool(case.note) or case.name in LIKE_OTHERS)

@@ -64,6 +64,18 @@ def test_the_page_of_results_has_every_measured_set():
             assert all(page.detail(e) in text for e in collect.own(name, here[name]))
 
 
+def test_the_readme_says_what_the_results_say():
+    entries, missing = collect.collected()
+    if missing:
+        pytest.skip("not all sets have results")
+    real = [e for e in entries if not e.made]
+    gains = {e.title for e, _, found in page.verdicts(real) if found in (page.GAIN, page.ALL)}
+    assert gains == {"flights", "spoken_digits", "region_midwest"} and len({e.title for e in real}) == 9
+    for e in entries:
+        over = e.gain("fitted", "best generic")
+        assert over is None or over["mean"] <= over["half"], e.title
+
+
 PROGRAM = """
 import hashlib, sys, time
 from pathlib import Path

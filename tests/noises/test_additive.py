@@ -205,23 +205,29 @@ def test_shot_of_a_uint8_image_saturates():
 # --- colored
 
 
+@pytest.fixture(params=[False, True], ids=["several devices", "one device"])
+def devices(request, monkeypatch):
+    """Sums as they are with several devices, and with one."""
+    monkeypatch.setattr("noisejax._random.fourier._alone", lambda: request.param)
+
+
 @pytest.mark.parametrize("n", [1, 2, 3, 7, 30, 31, 64, 210, 1000, 1024, 2**14])
-def test_fourier_is_the_inverse_transform(n):
+def test_fourier_is_the_inverse_transform(n, devices):
     n = smooth(n)
     rng = np.random.default_rng(n)
     z = rng.standard_normal((2, n)) + 1j * rng.standard_normal((2, n))
     expected = np.fft.ifft(z) * n
-    error = np.abs(np.asarray(jax.jit(fourier)(z.astype(np.complex64))) - expected)
+    error = np.abs(np.asarray(jax.jit(lambda z: fourier(z))(z.astype(np.complex64))) - expected)
     assert error.max() < 3e-6 * np.sqrt(n) * np.log2(n + 1)
 
 
 @pytest.mark.parametrize("n", [2, 4, 30, 210, 625, 1000, 2**13])
-def test_sums_of_real_series_are_those_of_numpy(n):
+def test_sums_of_real_series_are_those_of_numpy(n, devices):
     rng = np.random.default_rng(n)
     x = rng.standard_normal((n, 3)).astype(np.float32)
     bound = 3e-6 * np.sqrt(n) * np.log2(n + 1)
     if n % 2 == 0:
-        real, imaginary = jax.jit(spectrum)(x)
+        real, imaginary = jax.jit(lambda x: spectrum(x))(x)
         np.testing.assert_allclose(np.asarray(real) - 1j * np.asarray(imaginary), np.fft.rfft(x, axis=0), atol=bound)
     a, b = rng.standard_normal((2, n // 2 + 1, 3)).astype(np.float32)
     expected = np.real(np.fft.ifft(np.pad(a + 1j * b, [(0, n - n // 2 - 1), (0, 0)]), axis=0)) * n

@@ -1,5 +1,7 @@
 """Hum, mixed noise, reverberation and limited bands against SciPy and measured ratios."""
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy import signal as reference
@@ -161,3 +163,20 @@ def test_wrong_calls_say_what_is_wrong(call, match, key):
 def test_a_chain_of_them_is_one_noise(key):
     noise = nj.chain(nj.bind(signal.reverb, responses=NOISES[:2, :50]), nj.bind(signal.mix, snr_db=10.0, noises=NOISES))
     assert np.isfinite(noise(key, X)).all()
+
+
+@pytest.mark.parametrize("name", ["mix", "reverb"])
+def test_examples_share_a_bank_of_recordings_however_many_it_has(name, key):
+    bank = np.random.default_rng(2).normal(size=(3, 20)).astype(np.float32)
+    noise = {
+        "mix": nj.bind(nj.signal.mix, snr_db=jnp.array([[0.0], [5.0], [10.0], [3.0]]), noises=bank),
+        "reverb": nj.bind(nj.signal.reverb, responses=bank),
+    }[name]
+    x = jnp.asarray(np.random.default_rng(3).normal(size=(4, 16)), jnp.float32)
+    every = nj.per_example(nj.chain(noise, nj.bind(nj.signal.gain, std=jnp.full((4, 1), 0.1))))(key, x)
+    last = nj.chain(
+        jax.tree.map(lambda v: v[3:] if v.shape[:1] == (4,) else v, noise), nj.bind(nj.signal.gain, std=0.1)
+    )
+    alone = nj.per_example(last, np.array([3]))(key, x[3:])
+    np.testing.assert_allclose(every[3:], alone, atol=1e-5)
+    assert len(np.unique(np.round(every, 3), axis=0)) == 4

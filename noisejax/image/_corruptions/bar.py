@@ -243,7 +243,7 @@ def checkerboard_cutout(
 
 def board(shape: tuple[int, ...]) -> int:
     """How many fields a board needs along each axis, on both sides of the first pixel."""
-    return 2 * int(np.hypot(*shape) / max(0.1 * max(shape), 1)) + 3
+    return 2 * int(np.hypot(shape[0], shape[1]) / max(0.1 * max(shape), 1)) + 3
 
 
 @array_noise(_checks.images, moves=True, **settings("ripple"))

@@ -24,7 +24,17 @@ from noisejax.image._corruptions.severity import (
     settings,
 )
 from noisejax.image._filters.shuffling import offsets, shuffled
-from noisejax.image._filters.smoothing import Reach, along_path, by_disk, columns_by, gaussian, gaussian_matrix, rows_by
+from noisejax.image._filters.smoothing import (
+    Reach,
+    along_path,
+    by_disk,
+    columns_by,
+    disk_edge,
+    gaussian,
+    gaussian_matrix,
+    mirrored,
+    rows_by,
+)
 from noisejax.image._filters.zooming import mean_of_enlargements
 
 
@@ -101,10 +111,15 @@ def defocus_blur(
       29
     """
     seen = pictures("defocus_blur", x, severity, where)
-    levels = [functools.partial(by_disk, radius=float(r), alias=float(a)) for r, a in row("defocus_blur", table)]
+    disks = [(float(r), float(a)) for r, a in row("defocus_blur", table)]
+    edge = max(disk_edge(radius) for radius, _ in disks)
+    levels = [
+        functools.partial(by_disk, shape=x.shape[-3:], edge=edge, radius=radius, alias=alias) for radius, alias in disks
+    ]
 
     def blurred(image, severity):
-        return mixed(image, severity, lambda level: branches(levels, level, image))
+        wider = mirrored(image, edge)
+        return mixed(image, severity, lambda level: branches(levels, level, wider))
 
     return seen.finish(each(blurred, seen))
 

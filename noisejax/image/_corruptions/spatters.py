@@ -1,7 +1,5 @@
 """The corruption of a splashed lens: drops of water, and mud."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -26,7 +24,8 @@ def spatter(
 
     Both grow from smoothed normal noise above a threshold. The relief of the drops is found as the published code finds
     it: edges of Canny, the distance to them, histogram equalization and a small filter. Between the levels, the two
-    neighbouring results are mixed. With one channel, the colours become grey.
+    neighbouring results are mixed. With one channel, the colours become grey. Edges grow until none grows any more, so
+    where the batch is sharded, devices agree on one bit after each of these steps.
 
     Args:
       key: a JAX key.
@@ -52,24 +51,31 @@ def spatter(
     levels = pairs("spatter", table)
     z = sample.normal(words(key, "image.spatter", **of_examples(x, *x.shape[-3:-1], 1)))
     most = int(4 * max(level[2] for level in levels) + 0.5)
-    most_mud = int(4 * max(level[4] for level in levels) + 0.5)
+    most_mud = int(4 * max(level[4] for level in levels if level[5]) + 0.5)
 
-    def splashed(mean, std, blur, cut, strength, mud, image, z):
-        layer = gaussian(mean + std * z, jnp.float32(blur), most)
-        colour = _MUD if mud else _WATER
+    numbers, mud = np.array([level[:5] for level in levels], np.float32), [level[5] for level in levels]
+
+    def coloured(colour, image):
         colour = (LUMA * colour).sum(keepdims=True) if image.shape[-1] == 1 else colour
-        if mud:
-            mask = gaussian((layer > cut).astype(jnp.float32), jnp.float32(strength), most_mud)
-            mask = jnp.where(mask < 0.8, 0, mask)
-            return jnp.clip(image * (1 - mask) + colour.reshape(1, 1, -1) * mask, 0, 1)
+        return colour.reshape(1, 1, -1)
+
+    def muddy(layer, cut, strength, image):
+        mask = gaussian((layer > cut).astype(jnp.float32), strength, most_mud)
+        mask = jnp.where(mask < 0.8, 0, mask)
+        return jnp.clip(image * (1 - mask) + coloured(_MUD, image) * mask, 0, 1)
+
+    def watery(layer, cut, strength, image):
         grey = jnp.floor(jnp.where(layer < cut, 0, layer) * 255).astype(jnp.int32) % 256
         mask = (grey * drops(grey[..., 0])[..., None]).astype(jnp.float32)
-        mask = mask * (np.float32(strength) / jnp.maximum(mask.max(), 1))
-        return jnp.clip(image + colour.reshape(1, 1, -1) * mask, 0, 1)
+        mask = mask * (strength / jnp.maximum(mask.max(), 1))
+        return jnp.clip(image + coloured(_WATER, image) * mask, 0, 1)
 
-    layers = [functools.partial(splashed, *level) for level in levels]
+    def at(level, image, z):
+        mean, std, blur, cut, strength = (jnp.asarray(column)[level - 1] for column in numbers.T)
+        layer = gaussian(mean + std * z, blur, most)
+        return branches([muddy if m else watery for m in mud], level, layer, cut, strength, image)
 
     def wet(image, severity, z):
-        return mixed(image, severity, lambda level: branches(layers, level, image, z))
+        return mixed(image, severity, lambda level: at(level, image, z))
 
     return seen.finish(each(wet, seen, z))

@@ -77,7 +77,7 @@ def fog(
     return seen.finish(each(foggy, seen, u))
 
 
-@array_noise(_checks.images, **settings("frost"), tables=("textures",))
+@array_noise(_checks.images, **settings("frost"), banks=("textures",))
 def frost(
     key: jax.Array,
     x: jax.Array,
@@ -134,7 +134,7 @@ def frost(
     def frosted(image, severity, u, textures):
         ends = (textures.shape[0], textures.shape[1] - height, textures.shape[2] - width)
         which, top, left = ((u[n, 0, 0] * max(end, 1)).astype(jnp.int32) for n, end in enumerate(ends))
-        piece = lax.dynamic_slice(textures, (which, top, left, 0), (1, height, width, 3))[0]
+        piece = lax.dynamic_slice(textures, (which, top, left, jnp.int32(0)), (1, height, width, 3))[0]
         if channels == 1:
             piece = (piece * _GREY.reshape(1, 1, 3)).sum(-1, keepdims=True)
         return between(severity, levels[:, 0], 1) * image + between(severity, levels[:, 1], 0) * piece

@@ -1,5 +1,6 @@
 """Edges of a grey picture and the distance to them, in the whole numbers in which OpenCV computes them."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -49,45 +50,51 @@ def canny(grey: jax.Array, low: int, high: int) -> jax.Array:
 def distance(edges: jax.Array) -> jax.Array:
     """The chamfer distance of each pixel (H, W) to the nearest edge, by steps to 16 neighbours, in units of 2**-16.
 
-    Steps have the lengths 1, 1.4 and 2.1969 (Borgefors, 1986). A shortest path never turns back, so one sweep of the
-    rows downwards finds the edges above each pixel, and one upwards those below it.
+    Steps have the lengths 1, 1.4 and 2.1969 (Borgefors, 1986). A shortest path never turns back, and its steps may come
+    in any order. So a sweep to the right and one to the left take the steps along the rows, and then one downwards and
+    one upwards all others.
     """
+    width = edges.shape[1]
+    # Made of the edges, so that inside shard_map it varies over the mesh as they do.
+    far = jnp.where(edges, _FAR, _FAR)
 
-    def sweep(rows: jax.Array) -> jax.Array:
-        width = rows.shape[1]
-        place = np.arange(width, dtype=np.int32) * _ACROSS
+    def beside(last, column):
+        found = jnp.where(column, 0, jnp.minimum(last + _ACROSS, _FAR))
+        return found, found
 
-        def step(state, row):
-            last, before = state  # the two rows above
-            wide, wider = jnp.pad(last, 2, constant_values=_FAR), jnp.pad(before, 1, constant_values=_FAR)
-            found = jnp.where(row, 0, last + _ACROSS)
-            for shift, length in ((1, _DIAGONAL), (3, _DIAGONAL), (0, _KNIGHT), (4, _KNIGHT)):
-                found = jnp.minimum(found, wide[shift : shift + width] + length)
-            for shift in (0, 2):
-                found = jnp.minimum(found, wider[shift : shift + width] + _KNIGHT)
-            right = lax.cummin(found - place) + place
-            found = jnp.minimum(right, lax.cummin(found + place, reverse=True) - place)
-            found = jnp.minimum(found, _FAR)
-            return (found, last), found
+    def below(state, row):
+        last, before = state  # the two rows above
+        wide, wider = (jnp.pad(v, ((0, 0), (n, n)), constant_values=_FAR) for v, n in ((last, 2), (before, 1)))
+        found = jnp.minimum(row, last + _ACROSS)
+        for shift, length in ((1, _DIAGONAL), (3, _DIAGONAL), (0, _KNIGHT), (4, _KNIGHT)):
+            found = jnp.minimum(found, wide[:, shift : shift + width] + length)
+        for shift in (0, 2):
+            found = jnp.minimum(found, wider[:, shift : shift + width] + _KNIGHT)
+        return (found, last), found
 
-        nothing = jnp.full(width, _FAR, jnp.int32)
-        return lax.scan(step, (nothing, nothing), rows)[1]
+    across = _both_ways(beside, jnp.stack([far[:, 0]] * 2), edges.T).T
+    return _both_ways(below, (jnp.stack([far[0]] * 2),) * 2, across)
 
-    return jnp.minimum(sweep(edges), sweep(edges[::-1])[::-1])
+
+def _both_ways(step: Callable, start: Any, lines: jax.Array) -> jax.Array:
+    """The smaller results of a scan over the lines and of one from the last line to the first, which run at once."""
+    found = lax.scan(step, start, jnp.stack([lines, lines[::-1]], 1))[1]
+    return jnp.minimum(found[:, 0], found[::-1, 1])
 
 
 def equalized(level: jax.Array, most: int) -> jax.Array:
     """Histogram equalization to 0 ... 255 of whole numbers from 0 to `most`."""
-    counts = jnp.stack([(level == n).sum() for n in range(most + 1)]).astype(jnp.float32)
+
+    def count(n):  # first of columns, which is a vectorized sum
+        return (level == n).sum(0, dtype=jnp.int32).sum(dtype=jnp.int32)
+
+    counts = lax.map(count, jnp.arange(most + 1)).astype(jnp.float32)
     first = jnp.argmax(counts > 0)
     total, start = counts.sum(), counts[first]
     sums = jnp.cumsum(counts) - start
     table = jnp.round(sums * (255 / jnp.maximum(total - start, 1)))
     table = jnp.where(total > start, jnp.clip(table, 0, 255), first.astype(jnp.float32)).astype(jnp.int32)
-    found = jnp.zeros_like(level)
-    for n in range(most + 1):
-        found = jnp.where(level == n, table[n], found)
-    return found
+    return table.at[level].get(mode="promise_in_bounds")
 
 
 def drops(grey: jax.Array) -> jax.Array:

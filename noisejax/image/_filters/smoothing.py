@@ -70,45 +70,89 @@ def along_path(x: jax.Array, weights: jax.Array, rows: jax.Array, columns: jax.A
     padded = jnp.pad(x, ((reach.above, reach.below), (reach.left, reach.right), (0, 0)), mode="edge")
     flat = padded.reshape(padded.shape[0], -1)
 
-    def add(total, tap):
-        weight, row, column = tap
-        start = (reach.above + row, (reach.left + column) * channels)
-        return total + weight * lax.dynamic_slice(flat, start, (height, width * channels)), None
+    def add(total, taps):
+        for weight, row, column in zip(*taps, strict=True):
+            start = (reach.above + row, (reach.left + column) * channels)
+            total = total + weight * lax.dynamic_slice(flat, start, (height, width * channels))
+        return total, None
 
+    # Several taps at once, so that the sum is read and written less often. The last ones may have no weight.
+    least = -len(weights) % _TAPS
+    weights = jnp.concatenate([weights, jnp.zeros_like(weights[:1]).repeat(least)])
+    rows, columns = (jnp.concatenate([place, place[-1:].repeat(least)]) for place in (rows, columns))
+    taps = tuple(v.reshape(-1, _TAPS) for v in (weights, rows, columns))
     # Zeros of x rather than of its shape: inside shard_map they vary over the mesh as x does.
     total = jnp.zeros_like(x).reshape(height, width * channels)
-    return lax.scan(add, total, (weights, rows, columns))[0].reshape(x.shape)
+    return lax.scan(add, total, taps)[0].reshape(x.shape)
 
 
-def by_disk(x: jax.Array, radius: float, alias: float) -> jax.Array:
-    """The blur of one picture (H, W, C) by a disk with a soft edge; the picture is mirrored about its border pixels.
+_TAPS = 4
+
+
+class Mirrored(NamedTuple):
+    """A picture (H, W, C) with `edge` pixels more on each side, mirrored about its border pixels, as blurs read it."""
+
+    lines: jax.Array  # (H + 2 edge, (W + 2 edge) C)
+    sums: jax.Array  # of all lines above each, one more than lines
+
+    def part(self, row, column, shape: tuple[int, ...]) -> jax.Array:
+        return self._cut(self.lines, row, column, shape)
+
+    def column(self, first, last, column, shape: tuple[int, ...]) -> jax.Array:
+        """The sum of the lines from the first one to that before the last one."""
+        return self._cut(self.sums, last, column, shape) - self._cut(self.sums, first, column, shape)
+
+    @staticmethod
+    def _cut(lines: jax.Array, row, column, shape: tuple[int, ...]) -> jax.Array:
+        height, width, channels = shape
+        return lax.dynamic_slice(lines, (row, column * channels), (height, width * channels))
+
+
+def mirrored(x: jax.Array, edge: int) -> Mirrored:
+    lines = jnp.pad(x, ((edge, edge), (edge, edge), (0, 0)), mode="reflect")
+    lines = lines.reshape(lines.shape[0], -1)
+
+    def up_to(total, line):
+        return total + line, total + line
+
+    def scanned(lines):  # on a CPU, jnp.cumsum takes twice as long
+        lines = jnp.concatenate([jnp.zeros_like(lines[:1]), lines])
+        return lax.scan(up_to, lines[0], lines)[1]
+
+    def summed(lines):
+        return jnp.pad(jnp.cumsum(lines, 0), ((1, 0), (0, 0)))
+
+    return Mirrored(lines, lax.platform_dependent(lines, cpu=scanned, default=summed))
+
+
+def disk_edge(radius: float) -> int:
+    return int(radius) + (1 if radius <= 8 else 2)
+
+
+def by_disk(seen: Mirrored, shape: tuple[int, ...], edge: int, radius: float, alias: float) -> jax.Array:
+    """The blur of one picture of a shape (H, W, C) by a disk with a soft edge.
 
     The disk is a difference of two prefix sums along each of its columns. Its softening mirrors the grid on which the
-    disk is defined, so a few pixels at its ends have weights of their own.
+    disk is defined, so a few pixels at its ends have weights of their own. `edge` is that of the mirrored picture.
     """
-    size = 3 if radius <= 8 else 5
-    half, pad = int(radius), size // 2
-    height, width, channels = x.shape
-    edge = half + pad
-    padded = jnp.pad(x, ((edge, edge), (edge, edge), (0, 0)), mode="reflect")
+    size, half = (3 if radius <= 8 else 5), int(radius)
     soft = small_gaussian(size, alias)
     offsets = np.arange(-half, half + 1)
     tops = np.floor(np.sqrt(radius**2 - offsets**2)).astype(np.int32)
     area = int((2 * tops + 1).sum())
     weights = (soft / np.sqrt(area)).astype(np.float32)
-    disk = _over_columns(padded, jnp.asarray(tops), weights)
+    disk = _over_columns(seen, shape, edge, jnp.asarray(tops), weights)
 
     rest = _at_the_ends(radius, soft, edge)
     if not len(rest):
         return disk
-    flat = padded.reshape(height + 2 * edge, -1)
 
     def correct(total, tap):
         row, column, weight = tap
-        return total + weight * lax.dynamic_slice(flat, (row, column * channels), (height, width * channels)), None
+        return total + weight * seen.part(row, column, shape), None
 
     taps = (*jnp.asarray(rest[:, :2].astype(np.int32)).T, jnp.asarray(rest[:, 2].astype(np.float32)))
-    return lax.scan(correct, disk.reshape(height, -1), taps)[0].reshape(x.shape)
+    return lax.scan(correct, disk.reshape(shape[0], -1), taps)[0].reshape(shape)
 
 
 def soft_disk(x: jax.Array, radius: jax.Array, alias: jax.Array, largest: int) -> jax.Array:
@@ -117,7 +161,7 @@ def soft_disk(x: jax.Array, radius: jax.Array, alias: jax.Array, largest: int) -
     The Gaussian has three taps along each axis, or five above a radius of 8.
     """
     edge = largest + 2
-    padded = jnp.pad(x, ((edge, edge), (edge, edge), (0, 0)), mode="reflect")
+    seen = mirrored(x, edge)
     squared = radius * radius - np.arange(-largest, largest + 1, dtype=np.float32) ** 2
     tops = jnp.floor(jnp.sqrt(jnp.maximum(squared, 0)) + np.float32(1e-4))
     tops = jnp.where(squared >= 0, tops, -1).astype(jnp.int32)
@@ -125,28 +169,29 @@ def soft_disk(x: jax.Array, radius: jax.Array, alias: jax.Array, largest: int) -
     distance = np.arange(-2, 3, dtype=np.float32)
     weights = jnp.exp(-0.5 * (distance / jnp.maximum(alias, np.float32(1e-3))) ** 2)
     weights = jnp.where((np.abs(distance) < 2) | (radius > 8), weights, 0)
-    return _over_columns(padded, tops, weights / (weights.sum() * jnp.sqrt(area)))
+    return _over_columns(seen, x.shape, edge, tops, weights / (weights.sum() * jnp.sqrt(area)))
 
 
-def _over_columns(padded: jax.Array, tops: jax.Array, weights: Any) -> jax.Array:
-    """Sums over columns of 2 tops + 1 pixels, an odd number of them, and then over a small separable kernel.
+def _over_columns(seen: Mirrored, shape: tuple[int, ...], edge: int, tops: jax.Array, weights: Any) -> jax.Array:
+    """Sums over columns of 2 tops + 1 pixels, the same to both sides, and then over a small separable kernel.
 
-    No column is counted whose top is negative. The result is smaller than the padded picture by what it reads.
+    No column is counted whose top is negative, and the middle one has none.
     """
     half, pad = len(tops) // 2, len(weights) // 2
-    wide, tall = (n - 2 * half for n in (padded.shape[1], padded.shape[0]))
-    height, width, channels = tall - 2 * pad, wide - 2 * pad, padded.shape[2]
-    sums = jnp.pad(jnp.cumsum(padded.reshape(padded.shape[0], -1), 0), ((1, 0), (0, 0)))
+    height, width, channels = shape
+    larger = (height + 2 * pad, width + 2 * pad, channels)
 
-    def add(total, column):
-        across, top = column
-        after = lax.dynamic_slice(sums, (half + top + 1, across * channels), (tall, wide * channels))
-        before = lax.dynamic_slice(sums, (half - top, across * channels), (tall, wide * channels))
-        return total + jnp.where(top >= 0, after - before, 0), None
+    def column(away, top):
+        first = edge - pad
+        return seen.column(first - top, first + top + 1, first + away, larger)
 
-    columns = (jnp.arange(2 * half + 1, dtype=jnp.int32), tops)
-    zeros = jnp.zeros_like(padded[:tall, :wide]).reshape(tall, -1)
-    disk = lax.scan(add, zeros, columns)[0].reshape(tall, wide, channels)
+    def add(total, both):
+        away, top = both
+        return total + jnp.where(top >= 0, column(-away, top) + column(away, top), 0), None
+
+    tops = jnp.asarray(tops)[half:]
+    rest = (jnp.arange(1, half + 1, dtype=jnp.int32), tops[1:])
+    disk = lax.scan(add, column(0, tops[0]), rest)[0].reshape(larger)
     disk = jnp.asarray(sum(weights[n] * disk[n : n + height] for n in range(2 * pad + 1)))
     return jnp.asarray(sum(weights[n] * disk[:, n : n + width] for n in range(2 * pad + 1)))
 
