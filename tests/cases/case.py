@@ -55,6 +55,8 @@ class Case:
     unit: bool = False  # white is 1 for floats and 255 for uint8 images
     gathers: bool = False  # takes values of other examples, and so communicates where the batch is sharded
     measures: bool = False  # its draw depends on x, so that laws about x's dtype hold only roughly
+    flat: bool = False  # rounds x, so that its gradient in x is 0
+    votes: bool = False  # repeats a step until no example changes, and so asks all devices where the batch is sharded
     close: float = 2e-6  # how far its values in two programs may be apart: a few ulp, as compilers contract operations
     heavy: bool = False  # every program of it takes seconds to compile
     reference: Callable | None = None  # scipy's distribution of what it makes of 0, from the scale: ``scale=0.3``

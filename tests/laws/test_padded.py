@@ -72,7 +72,7 @@ def test_other_lengths_cost_no_trace_and_gradients_reach_the_values(case, key):
         np.testing.assert_allclose(through, direct, rtol=1e-5, atol=1e-5)
         padding = ~valid(x, lengths)
         np.testing.assert_array_equal(through[padding], 2 * np.asarray(x)[padding])
-        assert (through[~padding] != 0).any()
+        assert (through[~padding] != 0).any() != case.flat
     assert len(traces) == 1
 
 

@@ -41,7 +41,7 @@ def holds(case, axis_type, spec, key):
         sharded = jax.device_put(x, NamedSharding(mesh, spec))
         compiled = jax.jit(there_and_back).lower(noise, key, sharded).compile()
         result, _ = compiled(noise, key, sharded)
-    found = [name for name in COLLECTIVES if name in compiled.as_text()]
+    found = [name for name in COLLECTIVES if name in compiled.as_text() and not (case.votes and name == "all-reduce")]
     assert not found, f"{spec}: {found}"
     np.testing.assert_allclose(np.asarray(result), alone, rtol=case.close, atol=case.close)
 

@@ -24,7 +24,8 @@ def spatter(
 
     Both grow from smoothed normal noise above a threshold. The relief of the drops is found as the published code finds
     it: edges of Canny, the distance to them, histogram equalization and a small filter. Between the levels, the two
-    neighbouring results are mixed. With one channel, the colours become grey.
+    neighbouring results are mixed. With one channel, the colours become grey. Edges grow until none grows any more, so
+    where the batch is sharded, devices agree on one bit after each of these steps.
 
     Args:
       key: a JAX key.
