@@ -72,6 +72,24 @@ def samples(
     return times
 
 
+def costs(rivals: dict[str, Callable], rounds: int) -> dict[str, tuple[float, float]]:
+    """Seconds of the clock, and of all cores together, of a call of each rival: the least of some turns.
+
+    On a machine with other work the clock shows how many cores a rival got; the seconds of cores do not.
+    """
+    for rival in rivals.values():
+        wait(rival())
+    times: dict[str, list[tuple[float, float]]] = {name: [] for name in rivals}
+    order, shuffle = list(rivals), random.Random(0).shuffle
+    for _ in range(rounds):
+        shuffle(order)
+        for name in order:
+            clock, cores = time.perf_counter(), time.process_time()
+            wait(rivals[name]())
+            times[name].append((time.perf_counter() - clock, time.process_time() - cores))
+    return {name: (min(t for t, _ in taken), min(c for _, c in taken)) for name, taken in times.items()}
+
+
 def wait(out) -> None:
     """Until the device has made it, whosever array it is."""
     jax.block_until_ready(out)

@@ -4,6 +4,8 @@
 are missing are left out. tsaug takes all windows at once, and audiomentations one waveform after the other. The noises
 and responses of audiomentations are files, which it reads or keeps as it does by default; SciPy's convolution of
 arrays in memory is a second peer of reverberation.
+
+``python -m benchmarks.signals`` writes the table of docs/guides/signals.md from the result file.
 """
 
 import importlib.util
@@ -15,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import noisejax as nj
-from benchmarks import measure
+from benchmarks import measure, pages
 
 RATE_HZ = 16_000
 
@@ -28,17 +30,15 @@ def run(smoke: bool):
         for job, (noise, bar, peers) in jobs(given).items():
             x, program, key = jnp.asarray(given), jax.jit(noise), jax.random.key(0)
             ways = {"noisejax": lambda program=program, key=key, x=x: program(key, x)} | peers
-            seconds = measure.interleaved(ways, rounds=3 if smoke else 5, calls=1)
+            seconds = measure.costs(ways, 2 if smoke else 7)
             for peer in peers or {"none": None}:
-                yield {
-                    "fault": job,
-                    "shape": str(shape),
-                    "examples/s": len(given) / seconds["noisejax"],
-                    "peer": peer,
-                    "peer examples/s": len(given) / seconds[peer] if peers else None,
-                    "times as fast": seconds[peer] / seconds["noisejax"] if peers else None,
-                    "bar": bar if peers else None,
-                }
+                row: dict = {"fault": job, "shape": str(shape), "peer": peer, "bar": bar if peers else None}
+                for place, what in enumerate(("", ", cores")):
+                    ours, theirs = seconds["noisejax"][place], seconds[peer][place] if peers else None
+                    row[f"examples/s{what}"] = len(given) / ours
+                    row[f"peer examples/s{what}"] = len(given) / theirs if theirs else None
+                    row[f"times as fast{what}"] = theirs / ours if theirs else None
+                yield row
 
 
 def of_windows(x: np.ndarray) -> dict[str, tuple[nj.Noise, float | None, dict[str, Callable]]]:
@@ -125,3 +125,22 @@ def _written(name: str, arrays: np.ndarray) -> str:
     for n, array in enumerate(arrays):
         soundfile.write(f"{folder}/{n}.wav", array, RATE_HZ, subtype="FLOAT")
     return folder
+
+
+def page() -> None:
+    results = measure.load("signals")
+    assert results is not None, "run python -m benchmarks.run signals first"
+    body = [
+        [row["fault"], row["shape"], pages.number(row["examples/s, cores"]), row["peer"]]
+        + [pages.number(row["peer examples/s, cores"])]
+        + [f"{row['times as fast' + what]:.1f}" if row[f"times as fast{what}"] else "" for what in ("", ", cores")]
+        + [pages.number(row["bar"])]
+        for row in results["rows"]
+    ]
+    columns = ["fault", "shape", "examples per core second", "peer", "its", "times as fast", "per core", "bar"]
+    text = f"{pages.table(columns, body)}\n\n{pages.where(results)}"
+    pages.write(pages.GUIDES / "signals.md", "speed", "python -m benchmarks.signals", text)
+
+
+if __name__ == "__main__":
+    page()

@@ -2,12 +2,14 @@
 
     python -m benchmarks.sweeps                       10,000 rows; prints, and writes nothing
     python -m benchmarks.sweeps --write --rows 100000 one case into results/sweeps.json
-    python -m benchmarks.sweeps --page                writes docs/results/sweeps.md from all stored cases
+    python -m benchmarks.sweeps --memory              memory at 10,000 and 1,000,000 rows, into the same file
+    python -m benchmarks.sweeps --page                writes docs/results/sweeps.md from all that is stored
 
 Rows of 20 numbers and a network with two hidden layers of 64 units. NumPy draws with its own generator and applies the
 same network, one (family, level, draw) at a time, each as whole arrays. Times are of a fresh process, with all
 compilation, since that is what a user waits for. "Again" is a second sweep in the same process with the same families,
-a new key and a new model. Memory is how much the peak of the process grows in the first sweep, without the rows.
+a new key and a new model. Memory is how much the peak of the process grows in the first sweep, without the rows, with 2
+levels and 1 draw; without `swap`, too, which takes values from other rows and so acts on all rows at once.
 """
 
 import argparse
@@ -81,12 +83,12 @@ def family(name, levels):
     return robustness.Family(name, FAMILIES[name][0], levels)
 
 
-def in_jax(known, levels, draws, seed):
+def in_jax(known, levels, draws, seed, skipped=()):
     x, y, weights = known
-    families = [family(name, tuple(levels)) for name in FAMILIES]
+    families = [family(name, tuple(levels)) for name in FAMILIES if name not in skipped]
     predict = jax.tree_util.Partial(apply, [jnp.asarray(w) for w in weights])
     report = robustness.sweep(jax.random.key(seed), predict, (x, y), families, draws=draws)
-    return {name: float(report.interval(name).mean.mean()) for name in FAMILIES}
+    return {name: float(report.interval(name).mean.mean()) for name in FAMILIES if name not in skipped}
 
 
 def in_numpy(known, levels, draws, seed):
@@ -104,71 +106,90 @@ def in_numpy(known, levels, draws, seed):
     return found
 
 
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
 def one(how, rows, levels, draws):
     jnp.zeros(1).block_until_ready()  # starting JAX is not part of a sweep
-    run, known = {"noisejax": in_jax, "numpy": in_numpy}[how], data(rows)
-    at = np.linspace(0.05, 0.5, levels)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    known, at = data(rows), np.linspace(0.05, 0.5, levels)
+    if how.startswith("memory"):
+        before = peak()
+        in_jax(known, at, draws, 1, ("swap",) if how == "memory of rows" else ())
+        return peak() - before
+    run = {"noisejax": in_jax, "numpy": in_numpy}[how]
     started, cpu = time.perf_counter(), time.process_time()
     means = run(known, at, draws, 1)
     seconds, cpu = time.perf_counter() - started, time.process_time() - cpu
-    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     started = time.perf_counter()
     run(known, at, draws, 2)
-    again = time.perf_counter() - started
-    return {"seconds": seconds, "cpu": cpu, "again": again, "grown MB": grown / 1024, "means": means}
+    return {"seconds": seconds, "cpu": cpu, "again": time.perf_counter() - started, "means": means}
 
 
-def compared(rows, levels, draws):
-    """One case in both ways, each in a fresh process."""
-    found = {}
-    for how in ("noisejax", "numpy"):
-        case = [f"--{name}={value}" for name, value in (("rows", rows), ("levels", levels), ("draws", draws))]
-        command = [sys.executable, "-m", "benchmarks.sweeps", "--how", how, *case]
-        found[how] = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+def fresh(how, rows, levels, draws):
+    """One case in a process of its own."""
+    case = [f"--{name}={value}" for name, value in (("rows", rows), ("levels", levels), ("draws", draws))]
+    command = [sys.executable, "-m", "benchmarks.sweeps", "--how", how, *case]
+    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def compared(*case):
+    found = {how: fresh(how, *case) for how in ("noisejax", "numpy")}
     for name in FAMILIES:
         a, b = (found[how]["means"][name] for how in found)
         assert abs(a - b) < 0.01, f"{name} differs: {a} and {b}"
-    return {"rows": rows, "levels": levels, "draws": draws, "measured": measured(), **found}
+    return {**dict(zip(("rows", "levels", "draws"), case, strict=True)), "measured": measured(), **found}
 
 
 def stored():
-    return json.loads(RESULTS.read_text()) if RESULTS.exists() else []
+    return json.loads(RESULTS.read_text()) if RESULTS.exists() else {"times": [], "memory": {}}
+
+
+def write(found):
+    RESULTS.write_text(json.dumps(found, indent=1) + "\n")
+
+
+def times(cases):
+    if not cases:
+        return "Times have not been measured yet.\n"
+    cases, lines = sorted(cases, key=lambda case: case["rows"]), []
+    for case in cases:
+        ours, other = case["noisejax"], case["numpy"]
+        ratios = [f"{other[name] / ours[name]:.1f}" for name in ("seconds", "again")]
+        figures = " | ".join(f"{row[name]:.1f} s" for name in ("seconds", "again") for row in (ours, other))
+        lines.append(f"| {case['rows']:,} | {case['levels']} x {case['draws']} | {figures} | {' | '.join(ratios)} |")
+    first = cases[0]
+    bar = "met" if first["numpy"]["seconds"] >= 5 * first["noisejax"]["seconds"] else "**missed**"
+    head = "| rows | levels x draws | noisejax | NumPy | noisejax, again | NumPy, again | times as fast | again |"
+    return f"""{head}
+| --- | --- | --- | --- | --- | --- | --- | --- |
+{chr(10).join(lines)}
+
+The bar of 5 times as fast at {first["rows"]:,} rows in a fresh process is {bar}. A fresh process compiles each family,
+and with few rows that is most of the time.
+"""
 
 
 def page():
-    cases = sorted(stored(), key=lambda case: case["rows"])
-    lines = []
-    for case in cases:
-        ours, other = case["noisejax"], case["numpy"]
-        ratios = (other["seconds"] / ours["seconds"], other["again"] / ours["again"])
-        sizes = f"{case['rows']:,} | {case['levels']} x {case['draws']}"
-        times = " | ".join(f"{row[name]:.1f} s" for name in ("seconds", "again") for row in (ours, other))
-        grown = " | ".join(f"{row['grown MB']:.0f} MB" for row in (ours, other))
-        lines.append(f"| {sizes} | {times} | {ratios[0]:.1f}, {ratios[1]:.1f} | {grown} |")
-    full = [case for case in cases if case["levels"] * case["draws"] == 50]
-    best = max(full, key=lambda case: case["numpy"]["seconds"] / case["noisejax"]["seconds"])
-    first, again = (best["numpy"][name] / best["noisejax"][name] for name in ("seconds", "again"))
-    bar = "met" if full[0]["numpy"]["seconds"] >= 5 * full[0]["noisejax"]["seconds"] else "**missed**"
-    small, large = cases[0]["noisejax"]["grown MB"], cases[-1]["noisejax"]["grown MB"]
-    table = "\n".join(lines)
+    found = stored()
+    memory = found["memory"]
+    rows = [f"| {int(n):,} | {a:.0f} MB | {b:.0f} MB |" for n, (a, b) in memory["grown MB"].items()]
+    made = {case["measured"] for case in found["times"]} | {memory["measured"]}
     PAGE.write_text(f"""# Speed and memory of a sweep
 
 {len(FAMILIES)} families of noise on rows of {WIDTH} numbers and a small network, against the same sweep in batched
 NumPy. `python -m benchmarks.sweeps --page` writes this page; the program says what is measured.
 
-| rows | levels x draws | noisejax | NumPy | noisejax, again | NumPy, again | times as fast, again | memory | NumPy |
-| --- | --- | --- | --- | --- | --- | --- | --- | --- |
-{table}
+{times(found["times"])}
+Memory of a sweep in a fresh process, most of which is compilation:
 
-The bar of 5 times at {full[0]["rows"]:,} rows in a fresh process is {bar}. A fresh process compiles each family once,
-and for few rows that is most of the time. The best ratio here is {first:.1f} in a fresh process and {again:.1f} for a
-second sweep, at {best["rows"]:,} rows.
+| rows | noises of single rows | with `swap` |
+| --- | --- | --- |
+{chr(10).join(rows)}
 
-With {cases[-1]["rows"] // cases[0]["rows"]} times as many rows the memory of a sweep grows from {small:.0f} to
-{large:.0f} MB. Rows are worked through in chunks. What grows are the scores of the examples, which the report keeps.
+Rows are worked through in chunks. A noise that takes values from other rows acts on all of them at once.
 
-*{"; ".join(sorted({case["measured"] for case in cases}))}*
+*{"; ".join(sorted(made))}*
 """)
 
 
@@ -179,23 +200,27 @@ def main():
     parser.add_argument("--draws", type=int, default=5)
     parser.add_argument("--write", action="store_true", help="store the case")
     parser.add_argument("--page", action="store_true", help="write the page from the stored cases")
-    parser.add_argument("--how", choices=("noisejax", "numpy"), help="measure in this process, and print JSON")
+    parser.add_argument("--memory", action="store_true", help="measure and store memory")
+    parser.add_argument("--how", help="measure in this process, and print JSON")
     given = parser.parse_args()
     case = (given.rows, given.levels, given.draws)
     if given.page:
         page()
     elif given.how:
         print(json.dumps(one(given.how, *case)))
+    elif given.memory:
+        kinds = ("memory of rows", "memory of all")
+        grown = {rows: [fresh(kind, rows, 2, 1) for kind in kinds] for rows in (10_000, 1_000_000)}
+        write({**stored(), "memory": {"measured": measured(), "grown MB": grown}})
     else:
         found = compared(*case)
         for how in ("noisejax", "numpy"):
             row = found[how]
-            print(f"{how}: {row['seconds']:.2f} s, again {row['again']:.2f} s, {row['cpu']:.2f} s of processor time, "
-                  f"memory grew {row['grown MB']:.0f} MB")  # fmt: skip
+            print(f"{how}: {row['seconds']:.2f} s, again {row['again']:.2f} s, {row['cpu']:.2f} s of processor time")
         print(f"noisejax is {found['numpy']['seconds'] / found['noisejax']['seconds']:.1f} times as fast")
         if given.write:
-            rest = [c for c in stored() if (c["rows"], c["levels"], c["draws"]) != case]
-            RESULTS.write_text(json.dumps([*rest, found], indent=1) + "\n")
+            rest = [c for c in stored()["times"] if (c["rows"], c["levels"], c["draws"]) != case]
+            write({**stored(), "times": [*rest, found]})
 
 
 if __name__ == "__main__":

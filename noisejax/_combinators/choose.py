@@ -131,8 +131,9 @@ def _examples(function: str, x: Any) -> dict:
 
 
 def _select(function: str, drawn: jax.Array, y: Any, x: Any) -> Any:
-    if not all(isinstance(leaf, (jax.Array, np.ndarray, np.generic)) for leaf in jax.tree.leaves(y)):
-        raise TypeError(f"{function}: the noises must return arrays, got {_checks.shown(y)}.")
+    for result in (x, y):
+        if not all(isinstance(leaf, (jax.Array, np.ndarray, np.generic)) for leaf in jax.tree.leaves(result)):
+            raise TypeError(f"{function}: the noises must return arrays, got {_checks.shown(result)}.")
     if jax.tree.structure(x) != jax.tree.structure(y) or any(
         a.shape != b.shape for a, b in zip(jax.tree.leaves(x), jax.tree.leaves(y), strict=True)
     ):

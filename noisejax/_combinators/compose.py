@@ -92,7 +92,7 @@ def _on_entries(run: Run, key, x, noises, *, names, shared):
     for name, noise in zip(names, noises, strict=True):
         if not (name in x if isinstance(x, dict) else isinstance(name, int) and name < len(x)):
             has = list(x) if isinstance(x, dict) else f"{len(x)} entries"
-            raise KeyError(f"on_entries: the batch has no entry {name!r}; it has {has}.")
+            raise KeyError(f"on_entries: the batch has no entry {name!r}, which spec names; it has {has}.")
         if noise is not None:
             inside = run.masked(_entry(run.where, name))
             out[name], told[name] = inside(noise, stage(key, "shared" if shared else name), x[name])

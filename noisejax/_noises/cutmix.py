@@ -109,7 +109,7 @@ def _extents(leaf: jax.Array, axes: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _area(leaf: jax.Array, axes: tuple[int, ...]) -> int:
-    return math.prod(_extents(leaf, axes)) if axes and max(axes) < leaf.ndim else 0
+    return math.prod(_extents(leaf, axes)) if axes and min(axes) >= 1 and max(axes) < leaf.ndim else 0
 
 
 def _factor(name: str, leaf: jax.Array, axes: tuple[int, ...], image: jax.Array) -> int | None:

@@ -147,7 +147,7 @@ def _compared(targets: Any, n: int) -> Any:
 
 @functools.partial(jax.jit, static_argnums=(1, 3, 4, 5), inline=True)
 def _mixup_pairs(key, n, alpha, mode, pairing, shards, near):
-    return draw_pairs("mixup", key, jnp.zeros(n), alpha, mode, pairing, shards, near)
+    return draw_pairs("mixup", key, jnp.zeros(n), alpha, mode, pairing, shards, near, function="mixup_pairs")
 
 
 def blend(
@@ -225,20 +225,20 @@ def _existing(partner: Any, n: int, shards: int) -> Any:
 _weight = _checks.Range("in [0, 1]", lambda v: (v >= 0) & (v <= 1), "It is the weight of the example itself.")
 
 
-def draw_pairs(tag, key, leaf, alpha, mode, pairing, shards, near=None) -> tuple[jax.Array, jax.Array]:
+def draw_pairs(tag, key, leaf, alpha, mode, pairing, shards, near=None, function=None) -> tuple[jax.Array, jax.Array]:
     """Weights from Beta(alpha, alpha), sharded like the examples of leaf, and partners.
 
-    `near` is None, or for similar partners a bandwidth and a list of targets.
+    `near` is None, or for similar partners a bandwidth and a list of targets. `function` heads errors, None for `tag`.
     """
-    n = leaf.shape[0]
-    _check_pairs(tag, n, mode, pairing, shards, _PAIRINGS[: 3 if tag == "mixup" else 2])
+    n, function = leaf.shape[0], function or tag
+    _check_pairs(function, n, mode, pairing, shards, _PAIRINGS[: 3 if tag == "mixup" else 2])
     if pairing != "roll":
-        _known(tag, n)
+        _known(function, n)
     alpha = jnp.asarray(alpha, jnp.float32)
-    _per_batch(tag, "alpha", alpha.shape, n)
+    _per_batch(function, "alpha", alpha.shape, n)
     if mode == "batch" and alpha.size != 1:
         raise ValueError(
-            f"{tag}: alpha must be a scalar with mode='batch', which draws one weight, got shape {alpha.shape}."
+            f"{function}: alpha must be a scalar with mode='batch', which draws one weight, got shape {alpha.shape}."
         )
     alpha = alpha.reshape(()) if alpha.size == 1 else alpha
     w, w2 = (per_draw(key, f"{tag}.lam{part}", leaf, mode) for part in ("", ".angle"))
@@ -247,7 +247,7 @@ def draw_pairs(tag, key, leaf, alpha, mode, pairing, shards, near=None) -> tuple
     lam = jnp.where(alpha > 0, drawn, 1)
     if near is not None:
         bandwidth = jnp.asarray(near[0], jnp.float32)
-        _per_batch(tag, "bandwidth", bandwidth.shape, n)
+        _per_batch(function, "bandwidth", bandwidth.shape, n)
         partner = similar_partners(key, f"{tag}.similar", leaf, bandwidth, near[1], shards)
     elif pairing == "roll":
         own = jnp.arange(n, dtype=jnp.int32).reshape(shards, n // shards)

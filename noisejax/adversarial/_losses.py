@@ -271,6 +271,8 @@ def _composed(function: str, predict: Callable, loss: Callable, sign: int | None
     _checks.function(function, "predict", predict, "predict(x) -> logits")
     _checks.function(function, "loss", loss, "of logits and the attack's args, of shape (B,)")
     trailing = len(inspect.signature(loss).parameters) - 1
+    if trailing < 0:
+        raise TypeError(f"{function}: loss must take logits and the attack's args, got a function without parameters.")
     head = function if sign is None else getattr(loss, "__name__", "loss")
 
     def composed(*inputs):

@@ -13,7 +13,7 @@ from noisejax import _checks
 from noisejax._contract import Amount, Mask, array_noise
 from noisejax._random import sample
 from noisejax._random.stream import positions, words
-from noisejax._sharding import automatic
+from noisejax._sharding import automatic, computed_once
 from noisejax.signal._axes import channel_axes, chosen, one_each, same_at_all_times, same_in_all_channels, time_axis
 from noisejax.signal._spectral import decibels, rms
 
@@ -205,7 +205,9 @@ def mix(
         place = place if table.ndim == 2 else lax.squeeze(place, channels)
         noise = automatic(lambda _, place, flat: jnp.take(flat, place, axis=0, mode="clip"), like, place, flat)
     else:
-        noise = automatic(functools.partial(_slices, steps, axis), like, begin + which * size, flat)
+        first = computed_once(begin + which * size)  # or XLA draws it again for every element
+        noise = automatic(functools.partial(_slices, steps, axis), like, first, flat)
+    noise = computed_once(noise)  # its power is measured
     return x + _scaled(x, noise.astype(x.dtype), snr_db, where)
 
 

@@ -98,6 +98,9 @@ def _curve(key, function: str, x, std, axis: int, knots: int, mode: str, number:
     return 1 + jnp.asarray(std, jnp.float32) * spline(values, share, axis)
 
 
+_FASTEST = np.float32(1e20)  # a speed whose sums and products stay in the range of float32
+
+
 @array_noise(options=_knot_options("time_warp"), moves=True, ranges={"std": _checks.nonnegative})
 def time_warp(
     key: jax.Array,
@@ -146,7 +149,7 @@ def time_warp(
     number = extent(x, axis, where)
     curve = _curve(key, "time_warp", x, std, axis, knots, "example", number)
     # The sum is that of the differences from 1, so that a large number of steps costs no digits, and no warp is exact.
-    extra = jnp.where((place > 0) & (place < number), jnp.maximum(curve, 0.05) - 1, 0)
+    extra = jnp.where((place > 0) & (place < number), jnp.clip(curve, 0.05, _FASTEST) - 1, 0)
     gained = running(extra, 1.0, axis)
     whole = jnp.maximum(number - 1, 1).astype(jnp.float32)
     end = lax.slice_in_dim(gained, x.shape[axis] - 1, x.shape[axis], axis=axis)

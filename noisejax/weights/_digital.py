@@ -120,6 +120,8 @@ def quant_noise(
     if block_size == 1 or x.ndim == 0:
         return Hit(sample.bernoulli(words_like(key, "quant_noise", x), rate), value)
     (axis,) = _checks.axes("quant_noise", "axis", (-1 if x.ndim == 1 and axis == -2 else axis,), x.ndim)
+    if isinstance(x.shape[axis], int):
+        block_size = min(block_size, max(x.shape[axis], 1))
     word = _repeated(words(key, "quant_noise", **_with_blocks(x, axis, block_size)), axis, block_size, x.shape[axis])
     return Hit(sample.bernoulli(word, rate), value)
 

@@ -305,9 +305,14 @@ def scale_by_sparse_apgd(steps: int, top: float | None = None) -> optax.Gradient
     return optax.GradientTransformationExtraArgs(init, update)
 
 
+_MOST_STEPS = 2**24  # there is a number for each in a table
+
+
 def _check_steps(name: str, steps: Any) -> None:
-    if not isinstance(steps, (int, np.integer)) or isinstance(steps, bool) or steps < 0:
-        raise ValueError(f"{name}: steps must be an integer, at least 0, got {steps!r}. It is static.")
+    if not isinstance(steps, (int, np.integer)) or isinstance(steps, bool) or not 0 <= steps <= _MOST_STEPS:
+        raise ValueError(
+            f"{name}: steps must be an integer, at least 0 and at most {_MOST_STEPS}, got {steps!r}. It is static."
+        )
 
 
 def checkpoints(steps: int) -> tuple[int, ...]:

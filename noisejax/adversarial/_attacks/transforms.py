@@ -215,6 +215,7 @@ def project_onto(threat: Threat, x: jax.Array) -> optax.GradientTransformationEx
     if not isinstance(threat, Threat):
         raise TypeError(f"project_onto: threat must be a threat such as Linf(eps, bounds), got {threat!r}.")
     x = jnp.asarray(_checks.operand("project_onto", "x", x, integers=False))
+    x = x.astype(jnp.float32) if x.dtype.itemsize == 1 else x  # floats of 8 bits are not promoted
 
     def update(updates, params, _x, _threat):
         if params is None or params.shape != x.shape:

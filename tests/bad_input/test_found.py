@@ -1,0 +1,80 @@
+"""Faults that the generator found in long runs, each with the message or the right result."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import noisejax as nj
+from noisejax import adversarial
+
+KEY = jax.random.key(0)
+IMAGES = np.zeros((2, 8, 8, 1), np.float32)
+
+
+def gives_none(key, batch):
+    return None
+
+
+def an_update(threat, x):
+    transform = optax.chain(optax.sgd(1.0), adversarial.project_onto(threat, x))
+    delta = jnp.zeros(x.shape)
+    return transform.update(delta + 1, transform.init(delta), delta)[0]
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "words"),
+    [
+        (lambda: nj.image.elastic(KEY, IMAGES, -1.0), ValueError, "elastic: alpha"),
+        (lambda: nj.cutmix(KEY, IMAGES, 1.0, axes=(-100, 2)), ValueError, "cutmix: axes must be distinct axes"),
+        (lambda: nj.mixup_pairs(KEY, 4, np.ones((1, 1, 1))), ValueError, "mixup_pairs: alpha"),
+        (
+            lambda: nj.choose(lambda key, x: "a", lambda key, x: x)(KEY, jnp.ones((2, 3))),
+            TypeError,
+            "choose: the noises",
+        ),
+        (
+            lambda: nj.on_entries((None, None))(KEY, {"image": IMAGES}),
+            KeyError,
+            "on_entries: the batch has no entry 0, which spec names",
+        ),
+        (
+            lambda: nj.fused.dropout_residual_norm(
+                KEY, IMAGES[0, 0], IMAGES[0, 0], 0.1, np.ones(1), implementation=np.ones((2, 2))
+            ),
+            ValueError,
+            "dropout_residual_norm: implementation must be one of",
+        ),
+        (lambda: adversarial.targeted(lambda x: x, lambda: None), TypeError, "targeted: loss must take logits"),
+        (lambda: adversarial.scale_by_apgd(2**70), ValueError, "scale_by_apgd: steps"),
+        (
+            lambda: nj.robustness.mlp(KEY, (np.zeros((4, 2), np.float32), np.array([0, 1, 0, 1])), gives_none, seeds=1),
+            ValueError,
+            "mlp: noise must return",
+        ),
+    ],
+)
+def test_what_is_refused(call, error, words):
+    with pytest.raises(error, match=words):
+        call()
+
+
+@pytest.mark.slow
+def test_enormous_amounts_stay_finite():
+    x = np.linspace(0, 1, 20, dtype=np.float32)
+    assert np.isfinite(nj.signal.time_warp(KEY, x, 3e38, order="linear")).all()
+    large = np.full((1, 4, 4, 1), 3e38, np.float32)
+    np.testing.assert_array_equal(nj.image.rotate(KEY, large, 20.0, order=3), large)
+
+
+def test_a_block_longer_than_its_axis_covers_it():
+    w = np.linspace(-1, 1, 12, dtype=np.float32).reshape(6, 2)
+    for size in (6, 2**70):
+        hit = np.asarray(nj.hits(nj.bind(nj.weights.quant_noise, rate=0.5, bits=4, block_size=size))(KEY, w))
+        assert (hit == hit[:1]).all()
+
+
+def test_floats_of_eight_bits_are_examples_too():
+    x = jnp.full((1, 2), 0.5, jnp.float8_e5m2)
+    assert an_update(adversarial.Linf(0.25, bounds=(0, 1)), x).tolist() == [[-0.25, -0.25]]
