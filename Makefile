@@ -46,9 +46,9 @@ test-engines: $(VENV)/.ready-test $(VENV)/.ready-engines ## run the faults of da
 	$(BIN)/python -m pytest -n 1 tests/frame/test_engines.py tests/frame/test_encode.py $(ARGS)
 
 .PHONY: test-published
-test-published: $(VENV)/.ready-test $(VENV)/.ready-published ## compare the corruptions of images with their published definitions
+test-published: $(VENV)/.ready-test $(VENV)/.ready-published ## compare the corruptions of images with their published definitions (JSON=: file for the distances)
 	$(BIN)/python -m pytest -n $(WORKERS) tests/image/test_published.py tests/image/test_light.py $(ARGS)
-	PYTHONPATH=tests $(BIN)/python -m image.fidelity
+	PYTHONPATH=tests $(BIN)/python -m image.fidelity $(JSON)
 
 .PHONY: lint
 lint: $(VENV)/.ready-lint ## check style, formatting and types

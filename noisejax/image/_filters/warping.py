@@ -3,15 +3,18 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 
-def _mirrored(index: jax.Array, n: int, whole_edge: bool) -> jax.Array:
-    """An index beyond the picture, mirrored as often as needed."""
+def _mirrored(place: jax.Array, n: int, whole_edge: bool) -> jax.Array:
+    """Places along an axis of n pixels: those beyond the picture are mirrored as often as needed."""
     if n == 1:
-        return jnp.zeros_like(index)
-    period = 2 * n if whole_edge else 2 * n - 2
-    index = index % period
-    return jnp.minimum(index, period - int(whole_edge) - index)
+        return jnp.zeros_like(place)
+    first = np.float32(-0.5 if whole_edge else 0)  # where the mirror stands
+    length = np.float32(n if whole_edge else n - 1)
+    away = jnp.abs(place - first)
+    away = away - 2 * length * jnp.floor(away / (2 * length))
+    return jnp.where((place >= 0) & (place <= n - 1), place, first + jnp.minimum(away, 2 * length - away))
 
 
 def at_places(x: jax.Array, rows: jax.Array, columns: jax.Array, *, whole_edge: bool) -> jax.Array:
@@ -20,18 +23,20 @@ def at_places(x: jax.Array, rows: jax.Array, columns: jax.Array, *, whole_edge: 
     The mirror is the border of the picture with ``whole_edge``, which repeats the border pixels, and else their centre.
     """
     height, width, channels = x.shape
-    flat = x.reshape(-1, channels)
+    rows, columns = _mirrored(rows, height, whole_edge), _mirrored(columns, width, whole_edge)
     top, left = jnp.floor(rows), jnp.floor(columns)
     down, right = (rows - top)[..., None], (columns - left)[..., None]
-    top, left = (place.astype(jnp.int32) for place in (top, left))
-    lines = [_mirrored(top + n, height, whole_edge) * width for n in (0, 1)]
-    places = [_mirrored(left + n, width, whole_edge) for n in (0, 1)]
-    upper, lower = (
-        before + right * (after - before)
-        for before, after in (
-            [flat.at[line + place].get(mode="promise_in_bounds") for place in places] for line in lines
-        )
+    # One gather of all four neighbours is faster than four. The picture has a pixel more on each side for that.
+    corner = jnp.stack([top, left], -1).astype(jnp.int32) + 1
+    corner = jnp.clip(corner, 0, np.array([height, width], np.int32).reshape(1, 1, 2))
+    found = lax.gather(
+        jnp.pad(x, ((1, 1), (1, 1), (0, 0)), mode="edge"),
+        corner,
+        lax.GatherDimensionNumbers(offset_dims=(2, 3, 4), collapsed_slice_dims=(), start_index_map=(0, 1)),
+        (2, 2, channels),
+        mode="promise_in_bounds",
     )
+    upper, lower = (found[:, :, n, 0] + right * (found[:, :, n, 1] - found[:, :, n, 0]) for n in (0, 1))
     return upper + down * (lower - upper)
 
 
