@@ -125,8 +125,8 @@ def frost(
         or any(t < n for t, n in zip(textures.shape[1:], x.shape[-3:-1], strict=False))
     ):
         raise ValueError(
-            f"frost: textures must have shape (N, h, w, 3), be at least one, and be no smaller than x of shape {x.shape}, "
-            f"got shape {textures.shape}. Enlarge them, or choose the table of small pictures."
+            f"frost: textures must have shape (N, h, w, 3), at least one of them, and be no smaller than x of shape "
+            f"{x.shape}, got shape {textures.shape}. Enlarge them, or choose the table of small pictures."
         )
     levels = row("frost", table)
     height, width, channels = x.shape[-3:]
