@@ -205,7 +205,7 @@ def page() -> None:
     found = {part: measure.load(f"fused.{part}") for part in PARTS}
     rows = {part: results["rows"] for part, results in found.items() if results is not None}
     made = {"memory": _memory_table(rows["memory"]), "losses": _losses_table(rows["losses"])}
-    made["times"] = _times_table([*rows["attention"], *rows["long"], *rows["bfloat16"]])
+    made["times"] = _times_table([*rows["attention"], *rows.get("long", []), *rows["bfloat16"]])
     made["products"] = _products_table(rows["products"])
     parts = {"times": "attention"}
     for name, table in made.items():
@@ -215,7 +215,9 @@ def page() -> None:
 
 def _memory_table(rows: list[dict]) -> str:
     columns = ["fused MiB", "fused MiB, both", "unfused MiB", "unfused MiB, both", "Flax MiB", "Flax MiB, both"]
-    body = [[f"{row['attention, T']:,}", *(pages.number(row[c], 5) for c in columns)] for row in rows]
+    body = [
+        [f"{row['attention, T']:,}", *("" if row[c] is None else f"{row[c]:,.0f}" for c in columns)] for row in rows
+    ]
     return pages.table(["T", *(c.replace(" MiB", "") for c in columns)], body)
 
 

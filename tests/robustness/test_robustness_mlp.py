@@ -171,3 +171,14 @@ def _r2(predict, x, y):
 def test_wrong_calls(error, match, call):
     with pytest.raises(error, match=match):
         call()
+
+
+def test_a_constant_column_keeps_its_scale():
+    """Its deviation is about 2e-7 in float32, and noise that is divided by that is enormous."""
+    from noisejax.robustness._models import network
+
+    x = np.float32(np.stack([np.full(3000, -0.81443816), np.full(3000, np.nan), RNG.standard_normal(3000)], 1))
+    mean, std = network.scales(jnp.asarray(x))
+    assert float(std[0]) == float(std[1]) == 1 and abs(float(std[2]) - 1) < 0.1
+    assert abs(float(mean[0]) + 0.81443816) < 1e-5
+    assert np.isfinite(np.asarray(network.standardized(jnp.asarray(x), (mean, std)))).all()

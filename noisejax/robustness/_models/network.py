@@ -41,7 +41,9 @@ def scales(x: jax.Array) -> tuple[jax.Array, jax.Array]:
     mean = jnp.where(known, x, 0).sum(0) / count
     std = jnp.sqrt(jnp.where(known, jnp.square(x - mean[None]), 0).sum(0) / count)
     kept = jnp.all((x == 0) | (x == 1) | ~known, 0)
-    return jnp.where(kept, 0, mean), jnp.where(kept | (std == 0), 1, std)
+    # The deviation of a constant column is the rounding error of its mean, which would multiply noise by millions.
+    constant = jnp.where(known, x, -jnp.inf).max(0) <= jnp.where(known, x, jnp.inf).min(0)
+    return jnp.where(kept, 0, mean), jnp.where(kept | constant | (std == 0), 1, std)
 
 
 def standardized(x: jax.Array, scale: tuple[jax.Array, jax.Array]) -> jax.Array:
