@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from noisejax._sharding import computed_once
 from noisejax.image._filters.smoothing import EXACT
 
 # ITU-T T.81, Annex K, tables K.1 and K.2.
@@ -45,9 +46,12 @@ def compressed(x: jax.Array, quality: jax.Array, rounding: Callable = rounded) -
     grey = jnp.pad(rounding(x), ((0, -height % 16), (0, -width % 16), (0, 0)), mode="edge")
     if channels == 1:
         return jnp.clip(rounding(_blocks(grey[..., 0], _LUMINANCE, scale, rounding)), 0, 255)[:height, :width, None]
-    y, cb, cr = (sum(w * grey[..., c] for c, w in enumerate(row)) for row in _TO_YCC)
-    y = _blocks(rounding(y), _LUMINANCE, scale, rounding)[:height, :width]
-    cb, cr = (_chroma(rounding(plane), scale, rounding, (height, width)) for plane in (cb, cr))
+    # Each plane is computed once, before and after its coding, and not again for each of its readers.
+    y, cb, cr = (
+        computed_once(rounding(jnp.asarray(sum(w * grey[..., c] for c, w in enumerate(row))))) for row in _TO_YCC
+    )
+    y = computed_once(_blocks(y, _LUMINANCE, scale, rounding)[:height, :width])
+    cb, cr = (computed_once(_chroma(plane, scale, rounding, (height, width))) for plane in (cb, cr))
     planes = (y + 1.402 * cr, y - 0.344136286 * cb - 0.714136286 * cr, y + 1.772 * cb)
     return jnp.clip(jnp.stack([rounding(plane) for plane in planes], -1), 0, 255)
 
