@@ -43,7 +43,7 @@ ALSO_CALLED = {
     "rngs": "rngs|key",
     "dropout_rng": "dropout_rng|key",
     "after": "after|noisy",
-    "x": "x|inputs|values|embeddings",
+    "x": "x|inputs|values|embeddings|logits",  # the logits that a model makes of a wrong x
     "rate": "rate|dropout_rate",
 }
 SECONDS = 60
