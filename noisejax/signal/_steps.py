@@ -227,8 +227,8 @@ def _window(function: str, key: Any, state: Any, x: Any, axis: int | None) -> tu
     if not isinstance(state, State) or state.value.shape != one:
         got = f"arrays of shape {state.value.shape}" if isinstance(state, State) else f"a {type(state).__name__}"
         raise ValueError(
-            f"{function}: state must be that of signal.start(x), with arrays of shape {one} for x of shape {x.shape}, "
-            f"got {got}."
+            f"{function}: state must be that of signal.start(x, axis={axis}), with arrays of shape {one} for x of "
+            f"shape {x.shape}, got {got}."
         )
     return key, x, axis
 
