@@ -26,6 +26,7 @@ ALSO_CALLED = {
     "table": "table|fill",
     "values": "values|x",
     "integers": "integers|columns",
+    "columns": "columns|classes",  # what a dict of columns holds are their classes
     "function": "function|lambda|value",
     "noise": "noises?|bind|certificate",
     "logits": "logits|labels|model",
