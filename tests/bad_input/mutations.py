@@ -152,7 +152,7 @@ def _nothing(call, name: str, base: Any, kind: str) -> Iterator[Mutation]:
     tree = "open" if kind == "dict" else "wrong"  # an array is a tree of one leaf
     if kind not in ("array", "float", "key", "bool", "int"):
         yield Mutation("a number", 3, tree)
-    if kind not in ("array", "float", "tuple", "key", "int", "bool"):
+    if kind not in ("array", "float", "tuple", "key", "int", "bool", "Padded"):
         yield Mutation("an array", np.ones((2, 2), np.float32), tree)
 
 

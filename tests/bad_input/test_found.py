@@ -58,6 +58,7 @@ def an_update(threat, x):
         (lambda: nj.tabular.Column("a", high=[1.0]), ValueError, "Column: high of 'a' must be one number"),
         (lambda: nj.tabular.Schema({"a": np.ones((2, 2))}), TypeError, "Column: classes of 'a' must be hashable"),
         (lambda: jax.jit(nj.tabular.fit)(np.ones((3, 2))), TypeError, "fit: table must not be traced"),
+        (lambda: nj.robustness.Metric("", lambda o, y: y), ValueError, "Metric: name must not be blank"),
         (lambda: adversarial.scale_by_apgd(2**70), ValueError, "scale_by_apgd: steps"),
         (
             lambda: nj.robustness.mlp(KEY, (np.zeros((4, 2), np.float32), np.array([0, 1, 0, 1])), gives_none, seeds=1),

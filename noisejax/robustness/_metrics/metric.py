@@ -37,6 +37,8 @@ class Metric:
 
     def __post_init__(self):
         _checks.string("Metric", "name", self.name)
+        if not self.name.strip():
+            raise ValueError(f"Metric: name must not be blank, since reports show it, got {self.name!r}.")
         _checks.function("Metric", "function", self.function, "of (outputs, y)")
         _checks.one_of("Metric", "over", self.over, ("example", "set"))
         _checks.flag("Metric", "higher_is_better", self.higher_is_better)
