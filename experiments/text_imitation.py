@@ -1,11 +1,11 @@
-"""How well learnt edits of texts imitate a real recogniser of speech, and how easily they are told from it.
+"""How well learnt edits of texts imitate a real recognizer of speech, and how easily they are told from it.
 
     python -m experiments.text_imitation
 
 Protocol, fixed before the runs. Data: slurp_asr, 13,071 recordings of 2,973 sentences: what was meant, and what a
-recogniser wrote. For each of three seeds the sentences are split in two halves. `noisejax.text.fit_edits` learns from
+recognizer wrote. For each of three seeds the sentences are split in two halves. `noisejax.text.fit_edits` learns from
 the recordings of one half, and its noise, at strength 1, is drawn once for every recording of the other half. There it
-is compared with what the recogniser wrote:
+is compared with what the recognizer wrote:
 
 - the word error rate; the bar is 5 % of the real one.
 - the kinds of edits (words substituted, deleted, inserted), the lengths of segments (words before and after, up to 4),
@@ -39,7 +39,7 @@ Pairs = list[tuple[str, str]]
 
 
 def recordings() -> tuple[Pairs, np.ndarray]:
-    """Pairs of clean and recognised text, and the number of the sentence of each."""
+    """Pairs of clean and recognized text, and the number of the sentence of each."""
     table = _dirty.frame("slurp_asr/test.parquet")
     pairs = list(zip(table["clean_text"].tolist(), table["asr_text"].tolist(), strict=True))
     return pairs, np.unique(table["clean_text"], return_inverse=True)[1]

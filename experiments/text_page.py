@@ -55,11 +55,11 @@ def imitation() -> str:
     table = _dirty.table(["figure", "learnt edits", "compared with", "bar", ""], rows)
     others = _dirty.table(["generic noise", "AUC"], [[name, _dirty.cell(f)] for name, f in rivals.items()])
     return f"""
-## Imitation of a recogniser of speech
+## Imitation of a recognizer of speech
 
 {source(result)}
 `fit_edits` learns from the recordings of one half of the sentences of slurp_asr, and its noise on the sentences of the
-other half is compared with what the recogniser wrote there. Distances are total variations. "Real halves" is the same
+other half is compared with what the recognizer wrote there. Distances are total variations. "Real halves" is the same
 distance between two halves of the real data.
 
 {table}
@@ -98,7 +98,7 @@ def training() -> str:
             f"training; {found['changed words']:.0%} of the words of a test text are misspelt. Chosen on validation "
             f"texts: {amounts}. Accuracy without noise in training: {base}.\n\n{_dirty.table(head, rows)}\n"
         )
-    for name, found in result.get("recognised speech", {}).items():
+    for name, found in result.get("recognized speech", {}).items():
         rows = [[kind, _dirty.cell(figure["score"]), _dirty.cell(figure["gain"])] for kind, figure in found.items()]
         parts.append(f"\n### slurp_asr: {name}\n\n{_dirty.table(['training', 'accuracy', 'gain'], rows)}\n")
     if found := result.get("free text"):

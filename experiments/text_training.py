@@ -1,4 +1,4 @@
-"""Does noise in training help a classifier of texts? On misspelt words, recognised speech and free text.
+"""Does noise in training help a classifier of texts? On misspelt words, recognized speech and free text.
 
     python -m experiments.text_training
 
@@ -8,7 +8,7 @@ within words), with C = 0.3 and untuned. Training with noise means every text on
 
 What changed on the way: the first plan had logistic regressions (C = 10), 300 characters of a review and all commands.
 It took too long, so they were replaced as above, and the tests under `typos` and `ocr` were added. An interrupted run
-then gave three seeds of recognised speech; nothing was changed after it. The parts with learnt edits were run again
+then gave three seeds of recognized speech; nothing was changed after it. The parts with learnt edits were run again
 when `edits` had changed (see `text_imitation`); their other figures stayed the same.
 
 *Misspelt words*, two data sets: reviews of fine foods (is it the best score? first 200 characters), and 6,000 commands
@@ -19,10 +19,10 @@ words, `typos`, or `drop_words`. The amount of each is one of three, chosen on a
 model of words on the remaining 20 %, which are misspelt with the other half of the words. The same models are tested
 under `typos` at .1, and under `ocr` at .1 of the characters that a scanner confuses; the amounts stay.
 
-*Recognised speech*, slurp_asr: training on the 10,879 typed commands. The spoken sentences are split in halves: on one
-half learnt edits are fitted, and the other half is the test, as it was recognised and as it was meant. Noise: none;
+*Recognized speech*, slurp_asr: training on the 10,879 typed commands. The spoken sentences are split in halves: on one
+half learnt edits are fitted, and the other half is the test, as it was recognized and as it was meant. Noise: none;
 `drop_words` at .15; `typos` at .05; learnt edits. Controls: no noise, and the clean text of the first half with its
-labels; the same with the real recogniser's text. A gain of noise is claimed where the interval of the difference to
+labels; the same with the real recognizer's text. A gain of noise is claimed where the interval of the difference to
 training without noise excludes 0.
 
 *Free text*, region_midwest: the census region from what people call their region. Half of the rows train, of which only
@@ -160,7 +160,7 @@ def speech(smoke: bool) -> dict:
         train, test = train[:1000], test[:1500]
     texts, labels = train["text"].tolist(), train["scenario"].tolist()
     sentences, number = np.unique(test["clean_text"], return_inverse=True)
-    scores: dict[str, dict] = {f"{model}, {part}": {} for model in MODELS for part in ("clean", "recognised")}
+    scores: dict[str, dict] = {f"{model}, {part}": {} for model in MODELS for part in ("clean", "recognized")}
     for seed in SEEDS[:2] if smoke else SEEDS:
         order = np.random.default_rng(seed).permutation(len(sentences))
         first = np.isin(number, order[: len(order) // 2])
@@ -173,12 +173,12 @@ def speech(smoke: bool) -> dict:
             "typos": with_noise(nj.bind(nj.text.typos, rate=0.05), texts, labels, seed),
             "learnt edits": with_noise(nj.bind(nj.text.edits, model=known), texts, labels, seed),
             "more clean text": (texts + once["clean_text"].tolist(), labels + once["scenario"].tolist()),
-            "real recogniser text": (texts + here["asr_text"].tolist(), labels + here["scenario"].tolist()),
+            "real recognizer text": (texts + here["asr_text"].tolist(), labels + here["scenario"].tolist()),
         }
         for model in MODELS:
             for name, given in sets.items():
                 score = fitted(model, *given)
-                for part, column in (("clean", "clean_text"), ("recognised", "asr_text")):
+                for part, column in (("clean", "clean_text"), ("recognized", "asr_text")):
                     value = score(there[column].tolist(), there["scenario"].tolist())
                     scores[f"{model}, {part}"].setdefault(name, []).append(value)
         print(
@@ -223,7 +223,7 @@ def free_text(smoke: bool) -> dict:
 def main() -> None:
     given = _dirty.arguments(__doc__ or "")
     result = {}
-    for name, part in (("recognised speech", speech), ("free text", free_text), ("misspelt words", misspelt_words)):
+    for name, part in (("recognized speech", speech), ("free text", free_text), ("misspelt words", misspelt_words)):
         result[name] = part(given.smoke)
         _dirty.write("text_training", result, given.out)  # what is measured before an interruption is not lost
 

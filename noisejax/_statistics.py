@@ -12,7 +12,7 @@ from noisejax import _checks
 
 def check_alpha(function: str, alpha: Any) -> None:
     """An error rate is strictly between 0 and 1."""
-    if not isinstance(alpha, (float, int, np.number)) or not 0 < alpha < 1:
+    if not isinstance(alpha, (float, int, np.floating, np.integer)) or not 0 < alpha < 1:
         raise ValueError(f"{function}: alpha must be in (0, 1), got {alpha!r}. It is an error rate, such as 0.001.")
 
 

@@ -20,6 +20,8 @@ WORDS = {  # a pattern of whole words: what to write
     r"withst(?:and|ands|ood|anding)": "survives, stays correct",
     r"dearer": "more expensive",
     r"in the place of": "instead of",
+    # Titles of papers keep their spelling, so "generalise" and "regularise" are not listed.
+    r"(?:recogni|maximi|minimi|reali|normali|materiali|optimi|vectori|quanti)s(?:e|es|ed|ing|er|ers|ation)": "-ize",
 }
 PAGES = sorted(page for pattern in ("*.md", "docs/**/*.md", "benchmarks/**/*.md") for page in ROOT.glob(pattern))
 PROGRAMS = sorted(

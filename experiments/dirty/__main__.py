@@ -49,13 +49,13 @@ The sets:
   speakers; accuracy. Generic: all types and amounts there, chosen on the validation speaker, by the mean of the seeds.
   Nothing is fitted. Rival: mean subtraction. Room: takes from 25 of the new speaker, added.
 - *slurp_asr* and *region_midwest*: `experiments.text_training` has the noises and the references; rivals are added
-  here, for the same seeds, halves and models. Rival on recognised speech: "'s" is joined to its word and unknown words
+  here, for the same seeds, halves and models. Rival on recognized speech: "'s" is joined to its word and unknown words
   are dropped; on free text: small letters and no punctuation, in training and tests. The generic noise of free text,
   `text.typos` at .05 or .15, is chosen by seed on the rare spellings of the training half, with their labels. This
   choice was added when the figures had been seen: at first the amount was taken that is best on the test rows.
 
 The page adds the figures of `experiments.text_training`, `experiments.camera_noise`, `experiments.signals.machine` and
-`experiments.signals.airquality`. There, and on recognised speech, generic noises were fixed and not chosen, except in
+`experiments.signals.airquality`. There, and on recognized speech, generic noises were fixed and not chosen, except in
 *machine*; the page takes the one with the best mean on the test rows, which favours generic noise. The faults of
 sensors of *machine* are made.
 

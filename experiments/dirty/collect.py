@@ -160,7 +160,7 @@ def machine() -> list[Entry]:
 
 
 def texts() -> tuple[list[Entry], list[str]]:
-    """Recognised speech and free text, with the rivals of this experiment."""
+    """Recognized speech and free text, with the rivals of this experiment."""
     training, here = loaded("text_training"), loaded("dirty")
     found = []
 
@@ -172,7 +172,7 @@ def texts() -> tuple[list[Entry], list[str]]:
         return {arm: {part: [run[arm][part] for run in runs] for part in ("clean", "dirty")} for arm in which}
 
     for model in ("words", "characters"):
-        clean, dirty = (training["recognised speech"][f"{model}, {part}"] for part in ("clean", "recognised"))
+        clean, dirty = (training["recognized speech"][f"{model}, {part}"] for part in ("clean", "recognized"))
         arms = {n: {"clean": clean[n]["score"]["values"], "dirty": dirty[n]["score"]["values"]} for n in dirty}
         arms |= (rivals := rival("slurp_asr", model))
         roles = {
@@ -180,9 +180,9 @@ def texts() -> tuple[list[Entry], list[str]]:
             GENERIC: ["drop_words", "typos"],
             FITTED: ["learnt edits"],
             RIVAL: list(rivals),
-            DIRTY: ["real recogniser text"],
+            DIRTY: ["real recognizer text"],
         }
-        a, b = (np.array(arms[name]["dirty"]) for name in ("real recogniser text", "more clean text"))
+        a, b = (np.array(arms[name]["dirty"]) for name in ("real recognizer text", "more clean text"))
         control = _dirty.cell(_dirty.spread(a - b))
         note = (
             f"The dirty rows are further sentences. Against the clean text of the same sentences they gain {control}."

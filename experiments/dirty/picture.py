@@ -20,7 +20,7 @@ TITLES = {
     "bike_sharing": "bicycles: R2",
     "spoken_digits": "new speaker: accuracy",
     "polyu_camera_noise": "camera noise: accuracy",
-    "slurp_asr": "recognised speech: accuracy",
+    "slurp_asr": "recognized speech: accuracy",
     "region_midwest": "free text: accuracy",
     "airquality": "ageing sensors: R2",
 }
@@ -63,7 +63,7 @@ def draw(entries: list[Entry], path: Path) -> None:
         axis.set_ylim(-len(ARMS) + 0.4, 0.6)
         axis.set_title(f"{TITLES[entry.title]} ({entry.model})", fontsize=9, loc="left")
         axis.tick_params(labelsize=8, length=0)
-        axis.locator_params(axis="x", nbins=5)
+        axis.locator_params(axis="x", nbins=4)
         axis.grid(axis="x", color="#e5e7eb", lw=0.6)
         axis.set_axisbelow(True)
         for side in ("top", "right", "left"):

@@ -14,7 +14,7 @@ GENERIC = {"typos .05": 0.05, "typos .15": 0.15}
 
 
 def joined(text: str) -> str:
-    """The text of a recogniser in the conventions of typed commands."""
+    """The text of a recognizer in the conventions of typed commands."""
     return re.sub(r"\s+'s\b", "'s", re.sub(r"<\s*unk\s*>", " ", text)).strip()
 
 

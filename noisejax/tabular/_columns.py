@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from noisejax import _checks
 from noisejax._calls.fitted import Fitted
@@ -82,6 +83,8 @@ def fit(
       ([2.0, 0.5], [0.0, 0.33])
     """
     _checks.native("fit", "table", table)
+    if isinstance(table, Tracer):
+        raise TypeError("fit: table must not be traced, since it is fitted on the host. Fit it outside of jax.jit.")
     if isinstance(table, jax.Array) and not jnp.issubdtype(table.dtype, jnp.number):
         raise TypeError(f"fit: table must hold numbers, got {_checks.shown(table)}.")
     given = np.asarray(table)

@@ -67,6 +67,12 @@ class Column:
                 f"Column: {self.name!r} is of kind {self.kind!r}, which has no classes, got {classes!r}. For classes "
                 "write kind='category' or kind='ordinal'."
             )
+        try:
+            hash(classes)
+        except TypeError:
+            raise TypeError(
+                f"Column: classes of {self.name!r} must be hashable, such as strings, got {_checks.shown(classes[0])}."
+            ) from None
         if len(set(classes)) != len(classes):
             raise ValueError(f"Column: the classes of {self.name!r} must be different, got {classes!r}.")
         if self.kind == "flag" and len(classes) != 2:
@@ -74,6 +80,8 @@ class Column:
         for name in ("low", "high"):
             if (end := getattr(self, name)) is not None:
                 _checks.scalar("Column", name, end)  # a large integer stays one
+                if isinstance(end, (list, tuple)) or np.ndim(end):
+                    raise ValueError(f"Column: {name} of {self.name!r} must be one number, got {_checks.shown(end)}.")
         if self.low is not None and self.high is not None and not self.low <= self.high:
             raise ValueError(f"Column: low of {self.name!r} must be at most high, got {self.low!r} and {self.high!r}.")
         plain = tuple(label.item() if isinstance(label, np.generic) else label for label in classes)

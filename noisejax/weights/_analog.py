@@ -70,7 +70,7 @@ def relative_gaussian(
 
 
 def _first_read(x: jax.Array, first_read) -> None:
-    if not isinstance(first_read, (int, float, np.number)) or not 0 < first_read < np.inf:
+    if not isinstance(first_read, (int, float, np.floating, np.integer)) or not 0 < first_read < np.inf:
         raise ValueError(
             f"conductance_drift: first_read must be a number above 0 and finite, got {first_read!r}. It is in seconds."
         )

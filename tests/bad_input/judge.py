@@ -26,6 +26,7 @@ ALSO_CALLED = {
     "table": "table|fill",
     "values": "values|x",
     "integers": "integers|columns",
+    "columns": "columns|classes",  # what a dict of columns holds are their classes
     "function": "function|lambda|value",
     "noise": "noises?|bind|certificate",
     "logits": "logits|labels|model",
@@ -43,7 +44,7 @@ ALSO_CALLED = {
     "rngs": "rngs|key",
     "dropout_rng": "dropout_rng|key",
     "after": "after|noisy",
-    "x": "x|inputs|values|embeddings",
+    "x": "x|inputs|values|embeddings|logits",  # the logits that a model makes of a wrong x
     "rate": "rate|dropout_rate",
 }
 SECONDS = 60

@@ -47,6 +47,17 @@ def an_update(threat, x):
             "dropout_residual_norm: implementation must be one of",
         ),
         (lambda: adversarial.targeted(lambda x: x, lambda: None), TypeError, "targeted: loss must take logits"),
+        (lambda: nj.image.frost(KEY, IMAGES, 1.0, np.zeros((0, 8, 8, 3), np.float32)), ValueError, "frost: textures"),
+        (
+            lambda: adversarial.certify(
+                KEY, lambda x: x, IMAGES[0, :, :, 0], nj.bind(nj.gaussian, std=1.0), alpha=np.complex64(0.05)
+            ),
+            ValueError,
+            "certify: alpha",
+        ),
+        (lambda: nj.tabular.Column("a", high=[1.0]), ValueError, "Column: high of 'a' must be one number"),
+        (lambda: nj.tabular.Schema({"a": np.ones((2, 2))}), TypeError, "Column: classes of 'a' must be hashable"),
+        (lambda: jax.jit(nj.tabular.fit)(np.ones((3, 2))), TypeError, "fit: table must not be traced"),
         (lambda: adversarial.scale_by_apgd(2**70), ValueError, "scale_by_apgd: steps"),
         (
             lambda: nj.robustness.mlp(KEY, (np.zeros((4, 2), np.float32), np.array([0, 1, 0, 1])), gives_none, seeds=1),

@@ -73,6 +73,9 @@ def test_the_readme_says_what_the_results_say():
     for e in entries:
         over = e.gain("fitted", "best generic")
         assert over is None or over["mean"] <= over["half"], e.title
+    rows = (ROOT / "docs" / "results" / "noises.md").read_text().splitlines()
+    mixture = next(row for row in rows if row.startswith("| mixture | 13 |"))
+    assert mixture.split("|")[4:6] == [" 12 better, 0 worse ", " 9 better, 0 worse "] and "9 worse" in mixture
 
 
 PROGRAM = """

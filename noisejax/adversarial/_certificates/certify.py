@@ -186,7 +186,7 @@ def certify(
     for name, value in (("samples", samples), ("selection", selection)):
         check_samples("certify", name, value)
     check_examples("certify", x)
-    check_known("certify", key=key, predict=predict, x=x, noise=noise, ids=ids)
+    check_known("certify", key=key, predict=predict, x=x, noise=noise, ids=ids, num_classes=num_classes)
     promise = guarantee(noise, x.shape) if promise is None else promise
     count = make_counter("certify", key, predict, x, noise, num_classes, batch_size)
     first = np.asarray(count(x, noise, ids, 0, selection)).argmax(1)
@@ -257,7 +257,8 @@ def certify_at(
     check_samples("certify_at", "selection", selection)
     check_samples("certify_at", "batch_size", batch_size)
     check_examples("certify_at", x)
-    check_known("certify_at", key=key, predict=predict, x=x, noise=noise, ids=ids, radius=radius)
+    given = {"x": x, "noise": noise, "ids": ids, "radius": radius, "num_classes": num_classes}
+    check_known("certify_at", key=key, predict=predict, **given)
     if not isinstance(stages, (tuple, list, np.ndarray)):
         raise TypeError(f"certify_at: stages must be a tuple of numbers of samples, got {_checks.shown(stages)}.")
     stages = tuple(stages)

@@ -119,7 +119,8 @@ def smoothed_predict(
     check_alpha("smoothed_predict", alpha)
     check_samples("smoothed_predict", "samples", samples)
     check_examples("smoothed_predict", x)
-    check_known("smoothed_predict", key=key, predict=predict, x=x, noise=noise, ids=ids)
+    given = {"x": x, "noise": noise, "ids": ids, "num_classes": num_classes}
+    check_known("smoothed_predict", key=key, predict=predict, **given)
     count = make_counter("smoothed_predict", key, predict, x, noise, num_classes, batch_size)
     counts = np.asarray(count(x, noise, ids, 0, samples))
     order = np.argsort(-counts, axis=1, kind="stable")[:, :2]

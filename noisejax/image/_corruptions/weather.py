@@ -121,11 +121,12 @@ def frost(
     if (
         textures.ndim != 4
         or textures.shape[-1] != 3
+        or not textures.shape[0]
         or any(t < n for t, n in zip(textures.shape[1:], x.shape[-3:-1], strict=False))
     ):
         raise ValueError(
-            f"frost: textures must have shape (N, h, w, 3), and be no smaller than x of shape {x.shape}, got shape "
-            f"{textures.shape}. Enlarge them, or choose the table of small pictures."
+            f"frost: textures must have shape (N, h, w, 3), at least one of them, and be no smaller than x of shape "
+            f"{x.shape}, got shape {textures.shape}. Enlarge them, or choose the table of small pictures."
         )
     levels = row("frost", table)
     height, width, channels = x.shape[-3:]

@@ -5,6 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from noisejax import _checks
 from noisejax.tabular._learnt import components, latent
@@ -129,6 +130,8 @@ def fit_errors(
 
 def numbers(function: str, name: str, table: Any, schema: Schema) -> np.ndarray:
     """A table of numbers as float64, finite or NaN."""
+    if isinstance(table, Tracer):
+        raise TypeError(f"{function}: {name} must not be traced, since the model is fitted on the host. Fit it first.")
     given = np.asarray(_checks.operand(function, name, table))
     if not (np.issubdtype(given.dtype, np.number) or jnp.issubdtype(given.dtype, jnp.floating)) or np.iscomplexobj(
         given

@@ -68,7 +68,7 @@ def _mask_options(x, mask_id, vocab_size, special, random, keep, at_least_one) -
 def check_masking(function: str, x, mask_id, vocab_size, special, random, keep) -> None:
     _check_vocabulary(function, x, vocab_size, special, mask_id=mask_id)
     for name, share in (("random", random), ("keep", keep)):
-        if not isinstance(share, (int, float, np.number)) or not 0 <= share <= 1:
+        if not isinstance(share, (int, float, np.floating, np.integer)) or not 0 <= share <= 1:
             raise ValueError(f"{function}: {name} must be a share of the hit tokens, in [0, 1], got {share!r}.")
     if random + keep > 1:
         raise ValueError(f"{function}: random + keep must be at most 1, got {random} + {keep}.")
