@@ -1,23 +1,26 @@
-"""A pytest hook that frees compiled programs between files, so that a worker of the slow tests stays below some 4 GB.
+"""A pytest hook that frees compiled programs now and then, or a worker of the slow tests would end in a crash.
 
-JAX keeps every program that it has compiled. What a later file needs again comes from the cache on disk.
+JAX keeps every program that it has compiled, in several mappings of memory each. Linux allows a process 65,530 of them
+by default, and compilers crash where they get no more. What a later test needs again comes from the cache on disk.
 """
 
 import ctypes
 import gc
-import os
 import sys
 from pathlib import Path
 
 import jax
 
-MOST = 3 << 30  # bytes
+MOST = 20_000  # mappings
+EVERY = 20  # tests
+
+_count = 0
 
 
-def resident() -> int:
-    """Bytes of memory that this process occupies; 0 where the system does not say."""
-    status = Path("/proc/self/statm")
-    return int(status.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") if status.exists() else 0
+def mappings() -> int:
+    """How many this process has; 0 where the system does not say."""
+    maps = Path("/proc/self/maps")
+    return maps.read_bytes().count(b"\n") if maps.exists() else 0
 
 
 def free() -> None:
@@ -30,5 +33,7 @@ def free() -> None:
 
 
 def pytest_runtest_teardown(item, nextitem):
-    if nextitem is not None and nextitem.path != item.path and resident() > MOST:
+    global _count
+    _count += 1
+    if _count % EVERY == 0 and mappings() > MOST:
         free()
