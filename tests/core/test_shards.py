@@ -46,7 +46,7 @@ def test_every_noise_draws_its_part_or_refuses(case, key):
         with pytest.raises(ValueError, match="sees the whole batch, but x is sharded along axis 0"):
             in_shards(noise, spec, key, x)
         return
-    np.testing.assert_allclose(in_shards(noise, spec, key, x), alone, rtol=2e-6, atol=2e-6)
+    np.testing.assert_allclose(in_shards(noise, spec, key, x), alone, rtol=case.close, atol=case.close)
     if sees == "example":
         with pytest.raises(ValueError, match="sees a whole example, but x is sharded along axis"):
             in_shards(noise, both, key, x)

@@ -326,8 +326,8 @@ def brownish_noise(
     Example:
       >>> import jax, jax.numpy as jnp, noisejax as nj
       >>> y = nj.image.brownish_noise(jax.random.key(0), jnp.full((1, 64, 64, 3), 0.5), 1)
-      >>> (255 * y.std((1, 2))).round(1).tolist()
-      [[6.4, 6.4, 6.4]]
+      >>> [round(float(std), 1) for std in 255 * y.std((1, 2))[0]]
+      [6.4, 6.4, 6.4]
     """
     seen = pictures("brownish_noise", x, severity, where)
     height, width, channels = x.shape[-3:]

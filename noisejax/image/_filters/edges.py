@@ -88,7 +88,7 @@ def equalized(level: jax.Array, most: int) -> jax.Array:
     def count(n):  # first of columns, which is a vectorized sum
         return (level == n).sum(0, dtype=jnp.int32).sum(dtype=jnp.int32)
 
-    counts = lax.map(count, jnp.arange(most + 1)).astype(jnp.float32)
+    counts = lax.map(count, jnp.arange(most + 1, dtype=jnp.int32)).astype(jnp.float32)
     first = jnp.argmax(counts > 0)
     total, start = counts.sum(), counts[first]
     sums = jnp.cumsum(counts) - start

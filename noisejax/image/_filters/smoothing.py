@@ -105,7 +105,8 @@ class Mirrored(NamedTuple):
     @staticmethod
     def _cut(lines: jax.Array, row, column, shape: tuple[int, ...]) -> jax.Array:
         height, width, channels = shape
-        return lax.dynamic_slice(lines, (row, column * channels), (height, width * channels))
+        start = (jnp.asarray(row, jnp.int32), jnp.asarray(column * channels, jnp.int32))  # of one type under x64, too
+        return lax.dynamic_slice(lines, start, (height, width * channels))
 
 
 def mirrored(x: jax.Array, edge: int) -> Mirrored:
