@@ -9,7 +9,7 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 import jax
 import pytest
 
-pytest_plugins = ["slowest", "without_benchmarks", "without_caches"]
+pytest_plugins = ["slowest", "left_out", "without_caches"]
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")

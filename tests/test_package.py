@@ -12,9 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import left_out
 import noisejax as nj
 import slowest
-import without_benchmarks
 from noisejax import _checks
 from noisejax._contract import Amount, Mask, array_noise
 from noisejax._random import sample
@@ -162,7 +162,13 @@ def test_the_slowest_files_are_named():
     assert lines == ["slowest files", ["3.0", "s", "b.py"], ["1.5", "s", "a.py"]]
 
 
-def test_tests_of_benchmarks_are_known_by_their_imports(tmp_path):
-    for text, uses in (("from benchmarks import run\n", True), ("import os\n# from benchmarks import run\n", False)):
+def test_tests_of_absent_folders_are_known_by_their_imports(tmp_path):
+    texts = {
+        "from benchmarks import run\n": True,
+        "import experiments.dirty\n": True,
+        "import os\n# import benchmarks\n": False,
+    }
+    for text, uses in texts.items():
         (tmp_path / "test_a.py").write_text(text)
-        assert without_benchmarks.uses_benchmarks(tmp_path / "test_a.py") is uses
+        assert left_out.uses(tmp_path / "test_a.py") is uses
+    assert not left_out.uses(tmp_path / "test_a.py", ())

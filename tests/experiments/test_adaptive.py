@@ -8,8 +8,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-pytest.importorskip("experiments", reason="the sdist has no experiments")
-
 from experiments import _tables, adaptive_page, adaptive_simulation, adaptive_tables
 
 

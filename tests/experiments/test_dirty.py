@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("experiments", reason="the sdist has no experiments")
 pytest.importorskip("pandas")
 
 from experiments import _dirty

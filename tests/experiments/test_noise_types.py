@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from scipy import stats
 
-pytest.importorskip("experiments", reason="the sdist has no experiments")
 pytest.importorskip("sklearn")
 
 from experiments import noise_types, noise_types_page as pages

@@ -1,6 +1,5 @@
 """The experiments with signals: they skip in one line without their data, and the page is that of the results."""
 
-import importlib
 import os
 import subprocess
 import sys
@@ -8,10 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from experiments.signals import page
+
 ROOT = Path(__file__).resolve().parents[2]
-pytestmark = pytest.mark.skipif(
-    not (ROOT / "experiments").exists(), reason="the experiments are in the repository, not in the packages"
-)
 
 
 @pytest.mark.slow
@@ -27,5 +25,4 @@ def test_an_experiment_skips_with_one_line_without_its_data(name, tmp_path):
 
 
 def test_the_page_of_results_of_signals_is_that_of_the_results():
-    page = importlib.import_module("experiments.signals.page")
     assert page.PAGE.read_text() == page.text()

@@ -1,16 +1,13 @@
 """The page of results on texts is that of the stored results, and the bars that it reports as met are met."""
 
-import importlib
 import json
 from pathlib import Path
 
 import numpy as np
-import pytest
+
+from experiments import text_imitation as imitation, text_page
 
 ROOT = Path(__file__).resolve().parents[2]
-pytestmark = pytest.mark.skipif(
-    not (ROOT / "experiments").exists(), reason="the experiments are in the repository, not in the packages"
-)
 
 
 def stored(name: str) -> dict:
@@ -18,8 +15,7 @@ def stored(name: str) -> dict:
 
 
 def test_the_page_is_that_of_the_results():
-    page = importlib.import_module("experiments.text_page")
-    assert page.PAGE.read_text() == page.page()
+    assert text_page.PAGE.read_text() == text_page.page()
 
 
 def test_learnt_edits_imitate_a_recogniser_better_than_generic_noise():
@@ -31,7 +27,6 @@ def test_learnt_edits_imitate_a_recogniser_better_than_generic_noise():
 
 
 def test_statistics_of_pairs():
-    imitation = importlib.import_module("experiments.text_imitation")
     found = imitation.Statistics([("turn it on", "turn on"), ("a b c d", "a x y d"), ("a", "a b")])
     assert found.kinds == {"delete": 1, "replace": 2, "insert": 1}
     assert found.lengths == {(1, 0): 1, (2, 2): 1, (0, 1): 1}

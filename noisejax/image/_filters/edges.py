@@ -58,7 +58,7 @@ def distance(edges: jax.Array) -> jax.Array:
     # Made of the edges, so that inside shard_map it varies over the mesh as they do.
     far = jnp.where(edges, _FAR, _FAR)
 
-    def beside(last, column):
+    def sideways(last, column):
         found = jnp.where(column, 0, jnp.minimum(last + _ACROSS, _FAR))
         return found, found
 
@@ -72,7 +72,7 @@ def distance(edges: jax.Array) -> jax.Array:
             found = jnp.minimum(found, wider[:, shift : shift + width] + _KNIGHT)
         return (found, last), found
 
-    across = _both_ways(beside, jnp.stack([far[:, 0]] * 2), edges.T).T
+    across = _both_ways(sideways, jnp.stack([far[:, 0]] * 2), edges.T).T
     return _both_ways(below, (jnp.stack([far[0]] * 2),) * 2, across)
 
 

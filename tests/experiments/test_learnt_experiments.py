@@ -1,6 +1,5 @@
 """The experiments with dirty tables: they run where the tables are, and say so in one line where they are not."""
 
-import importlib
 import json
 import os
 import subprocess
@@ -10,10 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from experiments import _dirty, tables
+
 ROOT = Path(__file__).resolve().parents[2]
-pytestmark = pytest.mark.skipif(
-    not (ROOT / "experiments").exists(), reason="the experiments are in the repository, not in the packages"
-)
 
 
 def ran(name, **environment):
@@ -43,7 +41,6 @@ def test_an_experiment_runs(name):
 
 
 def test_the_page_of_results_is_that_of_the_results():
-    tables = importlib.import_module("experiments.tables")
     parts = [tables.HEAD, tables.recovery(), tables.imitation(), tables.flights(), tables.camera_noise()]
     assert tables.PAGE.read_text() == "\n".join(parts).rstrip() + "\n"
 
@@ -60,7 +57,6 @@ def test_the_bars_of_imitation_hold():
 
 
 def test_times_and_areas_under_curves():
-    dirty = importlib.import_module("experiments._dirty")
     texts = (
         "7:10 a.m.",
         "12:15 p.m.",
@@ -70,9 +66,9 @@ def test_times_and_areas_under_curves():
         "Contact Airline",
         "12:05 a.m.",
     )
-    np.testing.assert_array_equal([dirty.minutes(t) for t in texts], [430, 735, 695, 415, 1345, np.nan, 5])
+    np.testing.assert_array_equal([_dirty.minutes(t) for t in texts], [430, 735, 695, 415, 1345, np.nan, 5])
     from sklearn.metrics import roc_auc_score
 
     rng = np.random.default_rng(0)
     score, label = rng.integers(0, 5, 200), rng.random(200) < 0.3
-    assert abs(dirty.auc(score, label) - roc_auc_score(label, score)) < 1e-12
+    assert abs(_dirty.auc(score, label) - roc_auc_score(label, score)) < 1e-12
