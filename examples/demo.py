@@ -181,7 +181,7 @@ def main():
     numbers["where noise hurts"] = show_harm(console, hurt)
 
     OUT.mkdir(exist_ok=True)
-    figure.savefig(OUT / "demo.png", dpi=110)
+    figure.savefig(OUT / "demo.png", dpi=100)
     draw_features(tables[0]).savefig(OUT / "features.png", dpi=110)
     (OUT / "demo.json").write_text(json.dumps(numbers, indent=1))
     console.print(f"\nSaved demo.png, features.png and demo.json in {OUT}.", highlight=False)
