@@ -116,6 +116,7 @@ def test_turns_are_interleaved_and_all_are_counted():
     assert len({tuple(r) for r in rounds}) > 1
 
 
+@pytest.mark.slow
 def test_every_noise_of_the_top_has_amounts_and_a_shape():
     found = {name: (noise, shape) for name, noise, shape in throughput.noises(2**12)}
     public = {name for name, value in vars(nj).items() if hasattr(value, "__noise__")}

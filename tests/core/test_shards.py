@@ -101,6 +101,7 @@ def test_where_some_mesh_axes_stay_automatic(axis_type, key):
     np.testing.assert_array_equal(drawn, jax.jit(noise)(key, x))
 
 
+@pytest.mark.slow
 def test_hits_gradients_and_padding(key):
     x, spec, mesh = jnp.ones((8, 6)), P("a", "b"), mesh_of()
     noise = nj.bind(nj.dropout, rate=0.5)

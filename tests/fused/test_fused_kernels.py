@@ -42,6 +42,7 @@ def test_attention_agrees_with_its_plain_form(name, dtype, key):
     agree(run("interpret"), run("xla"), 2e-6 if dtype == jnp.float32 else 1e-2)
 
 
+@pytest.mark.slow
 def test_attention_of_the_kernels_without_dropout(key):
     q, k, v = normals(*[(1, 64, 2, 16)] * 3)
     got = attend_by_blocks(None, q, k, v, 0.0, implementation="interpret")

@@ -116,6 +116,7 @@ def test_bfloat16_goes_by_blocks_and_agrees_with_the_widened_logits(classes):
     np.testing.assert_allclose(gradient.astype(jnp.float32), wide, rtol=1e-2, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_labels_that_are_no_class_cost_nothing():
     labels = jnp.array([K, -1, 0, 3, 255, -100])
     loss, gradient = jax.value_and_grad(lambda z: nj.fused.cross_entropy(z, labels, 0.1).sum())(LOGITS)
@@ -140,6 +141,7 @@ def test_binary_targets_are_smoothed_and_ignored():
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_lists_of_labels_are_binary_targets():
     labels = np.array([[0, 3, 3], [1, -1, -1], [-1, 2, -1], [4, 5, 6], [-1, -1, -1], [10, 0, 10]], np.int32)
     target = np.stack([np.isin(np.arange(K), row) for row in labels]).astype(np.float32)

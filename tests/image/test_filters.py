@@ -27,6 +27,7 @@ def test_an_operation_with_a_published_amount_is_the_corruption(operation, corru
     np.testing.assert_allclose(operation(X), corruption(KEY, X, level), atol=2e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("operation", "name", "amounts"),
     [
@@ -43,6 +44,7 @@ def test_amounts_per_picture_are_those_of_single_pictures(operation, name, amoun
         np.testing.assert_array_equal(each[0], X[0])
 
 
+@pytest.mark.slow
 def test_pictures_of_8_bits_are_rounded_once():
     grey = np.uint8(np.round(255 * X))
     for operation in (functools.partial(nj.image.blur, sigma=1.0), functools.partial(nj.image.jpeg, quality=30.0)):

@@ -121,6 +121,7 @@ def test_neutral_amounts_have_the_gradients_of_those_close_to_them(name, neutral
     np.testing.assert_allclose(of_x, of_x_near, rtol=1e-2, atol=1e-2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["color", "equalize", "sharpness"])
 def test_pictures_of_a_batch_are_independent(name):
     batch = np.stack([X, X[::-1] ** 2])

@@ -84,6 +84,7 @@ def test_every_operation_is_drawn_as_often():
     assert black.sum() < 4000 * 5 / 14
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("noise", [nj.image.augmix, nj.image.rand_augment, nj.image.trivial_augment])
 def test_pictures_are_drawn_by_themselves_and_stay_in_the_unit(noise):
     batch = jnp.asarray(np.stack([X] * 6))

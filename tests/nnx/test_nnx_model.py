@@ -270,6 +270,7 @@ def test_reseed_derives_streams_from_paths(reseeded, key):
         njx.reseed(small, 3)
 
 
+@pytest.mark.slow
 def test_reseed_keeps_kind_and_shape_and_does_not_compile_again(key):
     def layers(n):
         return nnx.vmap(lambda rngs: njx.Dropout(0.5, rngs=rngs), in_axes=0)(nnx.Rngs(0).split(n))

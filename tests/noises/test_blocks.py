@@ -148,6 +148,7 @@ def test_padding_goes_first():
         assert (np.diff(row) > 0).all()
 
 
+@pytest.mark.slow
 def test_patch_dropout_works_in_chains_under_jit_and_backwards():
     x = jnp.linspace(0, 1, 4 * 10 * 3).reshape(4, 10, 3)
     noise = nj.chain(nj.bind(nj.patch_dropout, rate=0.5, num_prefix_tokens=0), nj.bind(nj.gaussian, std=0.0))

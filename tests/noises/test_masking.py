@@ -120,6 +120,7 @@ def test_alpha_dropout_is_the_papers_affine_map():
     np.testing.assert_array_equal(nj.alpha_dropout(KEY, x, 1.0), 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("noise", FAMILY)
 def test_traced_rates_clamp_and_gradients_stay_finite(noise):
     x = jnp.linspace(-1, 2, 3 * 8 * 8 * 2).reshape(3, 8, 8, 2)

@@ -263,6 +263,7 @@ def test_as_a_bound_noise(mixing, key):
     assert whole[1].shape == (6, 3)
 
 
+@pytest.mark.slow
 def test_alpha_learns_on_request(key):
     x = images()
     for learn in (False, True):

@@ -240,6 +240,7 @@ def test_reduce_precision_of_float64():
         assert close_to((y > 1).sum(), y.size, 0.3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("exponent", [None, 4])
 def test_reduce_precision_rounds_stochastically_without_bias(exponent):
     """Normal and, with 4 exponent bits, subnormal values: the two neighbours in the right shares."""

@@ -103,6 +103,7 @@ def test_labels_are_compared_as_rows(key):
     assert bool((mixed != x).any())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("axis_type", [AxisType.Auto, AxisType.Explicit], ids=["auto", "explicit"])
 def test_pairs_on_a_mesh_are_those_of_one_device(axis_type, key):
     x = jnp.asarray(np.random.default_rng(1).random((32, 3), np.float32))

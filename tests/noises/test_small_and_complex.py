@@ -66,6 +66,7 @@ class TestComplex:
         y = nj.signal.time_mask(KEY, nj.Padded(self.X, [6, 2]), 6)
         assert (np.asarray(y.values)[1, 2:] == self.X[1, 2:]).all()
 
+    @pytest.mark.slow
     def test_gradients_pass_complex_masks(self):
         def power(x):
             return jnp.sum(jnp.abs(nj.mask(KEY, x, 0.5)) ** 2)

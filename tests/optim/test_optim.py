@@ -81,6 +81,7 @@ def test_add_noise_is_normal_of_the_scheduled_std_and_new_at_every_step(key):
         assert abs(np.corrcoef(x, y)[0, 1]) < 5 / np.sqrt(N)
 
 
+@pytest.mark.slow
 def test_noise_for_bfloat16_is_drawn_in_float32_and_rounded_once(key):
     tx, g = no.add_noise(key, 0.5), jnp.linspace(-1, 1, N).astype(jnp.bfloat16)
     noise, noisy = once(tx, jnp.zeros(N)), once(tx, g)

@@ -76,6 +76,7 @@ def test_one_example_moves_the_sum_by_the_clip_at_most(grads):
     assert np.linalg.norm(total - rest) <= clip * (1 + 1e-5)
 
 
+@pytest.mark.slow
 def test_the_aggregate_is_optaxs_without_noise_and_the_mechanism_with(grads, key):
     ours = no.differentially_private_aggregate(key, 2.0, 0.0)
     theirs = optax.contrib.differentially_private_aggregate(2.0, 0.0, key)
@@ -175,6 +176,7 @@ def test_sums_that_are_not_sums(key):
     assert tx.update(MEAN, tx.init(PARAMS), PARAMS)[0]["b"].shape == (4,)
 
 
+@pytest.mark.slow
 def test_accumulation_before_clipping_raises_and_its_advice_works(key):
     private = optax.chain(no.differentially_private_aggregate(key, 1.0, 1.1), optax.sgd(0.1))
     for tx in (optax.MultiSteps(private, 2), optax.MultiSteps(private, 2).gradient_transformation()):

@@ -26,6 +26,7 @@ def test_the_formula_and_the_distribution(key):
         np.testing.assert_array_equal(optim.shrink_and_perturb(key, PARAMS, 1.0, 0.0)[name], PARAMS[name])
 
 
+@pytest.mark.slow
 def test_leaves_are_selected_by_path_and_have_their_own_streams(key):
     only = optim.shrink_and_perturb(key, PARAMS, 0.5, 0.1, only="kernel")
     assert only["bias"] is PARAMS["bias"]
@@ -37,6 +38,7 @@ def test_leaves_are_selected_by_path_and_have_their_own_streams(key):
     assert optim.shrink_and_perturb(key, noisy, 0.5, 0.0)["noise"].amounts["std"] == np.float32(0.1)
 
 
+@pytest.mark.slow
 def test_hidden_layers_of_rectified_networks_scale_alike(key):
     """Without biases, shrinking all layers multiplies the logits, so that decisions remain."""
     layers = [jax.random.normal(k, (16, 16)) for k in jax.random.split(key, 3)]

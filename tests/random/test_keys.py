@@ -213,6 +213,7 @@ def test_reuse_of_a_key_is_seen_by_the_checker_in_jax_random():
             nj.gaussian(used, jnp.zeros(2), 1.0)
 
 
+@pytest.mark.slow
 @every
 def test_flax_dropout_draws_from_it(generator):
     x, key = jnp.ones((64, 64)), nj.key(0, generator=generator)

@@ -45,6 +45,7 @@ def test_draws_are_the_same_at_every_level_and_for_every_model():
     np.testing.assert_allclose(twice, 3 * found.scores("gaussian"), rtol=1e-5, atol=1e-6)  # sums of a few cancel
 
 
+@pytest.mark.slow
 def test_families_draws_and_batches_do_not_change_one_another():
     one = sweep(families={"gaussian": (gaussian, LEVELS)}).scores("gaussian")
     both = sweep(families={"mask": (masking, LEVELS), "gaussian": (gaussian, LEVELS)}, batch_size=7)

@@ -38,6 +38,7 @@ def test_it_learns_classes_and_seeds_are_different_models():
     assert report.models == 2 and report.clean().mean == pytest.approx(accuracy(predict).mean())
 
 
+@pytest.mark.slow
 def test_units_of_columns_and_targets_do_not_matter_and_a_missing_value_is_the_mean():
     scale, shift = np.array([1e3, 1e-3, 1.0], np.float32), np.array([5e3, 0, -2], np.float32)
     target = X @ np.array([1.0, -2.0, 0.0], np.float32)

@@ -39,6 +39,7 @@ def test_plot(pyplot):
         robustness.plot(reports, axes=axes[:1])
 
 
+@pytest.mark.slow
 def test_plot_features(pyplot):
     noisy = X + 0.5
     figure = robustness.plot_features(X, {"one": noisy, "two": noisy}, list("abcd"))

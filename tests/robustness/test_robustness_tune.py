@@ -102,6 +102,7 @@ def _dominates(a, b):
     return a[0] <= b[0] and a[1] <= b[1] and a != b
 
 
+@pytest.mark.slow
 def test_a_smaller_allowance_chooses_a_smaller_noise(found):
     large, none = tune(clean_cost=0.3), tune(clean_cost=0.0, budget=1)
     assert 0 < found.candidates[found.chosen].amounts["std"] < large.candidates[large.chosen].amounts["std"]

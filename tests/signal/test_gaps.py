@@ -139,6 +139,7 @@ def test_a_wrong_state_says_what_it_must_be(key):
         signal.bursts_step(key, signal.start(X[:2]), X, 0.1, 5.0)
 
 
+@pytest.mark.slow
 def test_packets_are_lost_repeated_or_reordered_as_wholes(key):
     x = np.tile(np.arange(1, 603, dtype=np.float32), (50, 1))
     gone = np.asarray(signal.packets(key, x, 0.3, size=4)) == 0

@@ -113,6 +113,7 @@ def test_planted_bursts_are_found_within_three_standard_errors(rate, burst, key)
     assert abs(float(model.burst[0, 0]) - burst) < 3 * np.sqrt(of_leave) * burst**2
 
 
+@pytest.mark.slow
 def test_short_and_long_gaps_are_two_chains_and_are_drawn_as_such(key):
     planted = [signal.bursts(k, np.zeros((30, 4000, 1), np.float32), r, b, np.nan, fill="value")
                for k, r, b in zip(jax.random.split(key), (0.04, 0.1), (1.1, 50.0), strict=True)]  # fmt: skip
@@ -187,6 +188,7 @@ def test_padding_and_length_change_no_draw(key):
     assert signal.faults(key, x[:, :1], model).shape == (3, 1, 2)
 
 
+@pytest.mark.slow
 def test_models_go_into_json_and_back_and_print_as_tables(key):
     model = fitted()[0]
     noise = nj.bind(signal.faults, model=model)
@@ -232,6 +234,7 @@ def test_wrong_recordings_and_models_are_refused(call, match):
         call()
 
 
+@pytest.mark.slow
 def test_gaps_are_drawn_in_a_stage_of_their_own(key):
     """One key in `faults` and in `bursts` gives independent gaps, though both draw them by the same chain."""
     lost = np.asarray(nj.signal.bursts(key, jnp.ones((64, 500, 1)), 0.2, burst=4.0, fill="value")[..., 0] == 0)

@@ -137,6 +137,7 @@ def test_a_column_that_is_wholly_missing_breaks_nothing():
         assert "missing values" in str(nj.tabular.fit_shift(empty, people(300, np.random.default_rng(8)), SCHEMA))
 
 
+@pytest.mark.slow
 def test_few_rows_and_constant_columns():
     schema = nj.tabular.Schema({"a": "number"})
     assert nj.tabular.fit_shift(np.zeros((1, 1)), np.zeros((1, 1)), schema).findings() == []

@@ -103,6 +103,7 @@ def test_equal_words_are_taken_in_the_order_of_the_rows():
         assert jnp.flatnonzero(chosen[:, 0]).tolist() == wanted
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", SHAPES[:4])
 @pytest.mark.parametrize("column", [0, 1, 4, 5], ids=[KINDS[c] for c in (0, 1, 4, 5)])
 def test_probabilities_follow_the_logistic_curve(shape, column, key):
@@ -183,6 +184,7 @@ def test_littles_test():
     assert (found[1] < 1e-3).mean() > 0.95
 
 
+@pytest.mark.slow
 def test_a_block_is_a_window_of_the_quantiles(key):
     x = np.random.default_rng(0).permutation(1000).astype(np.float32)[:, None]
     mechanism = nj.tabular.block(nj.tabular.fit(x, quantiles=1001))

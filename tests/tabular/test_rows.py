@@ -53,6 +53,7 @@ def test_permutations_are_uniform_cycles():
     assert len(codes) == 6 and stats.chisquare(counts).pvalue > 1e-4
 
 
+@pytest.mark.slow
 def test_duplicates_are_copies_of_other_rows(key):
     x = np.arange(3000, dtype=np.float32).reshape(1000, 3)
     y = np.asarray(nj.tabular.duplicate(key, x, 0.3, exact=True))

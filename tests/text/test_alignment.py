@@ -71,6 +71,7 @@ def test_inserted_and_substituted_characters_are_the_only_ones_that_differ(key):
     assert ((source == -1) & (noisy > 2)).sum() == 0
 
 
+@pytest.mark.slow
 def test_batches_have_an_alignment_for_each_text(key):
     text = nj.text.encode(["hello", "world"])
     noise = nj.on_entries({"text": nj.bind(nj.text.delete, rate=0.5), "label": None})

@@ -96,6 +96,7 @@ def test_planted_rates_are_recovered_and_drawn(model, key):
             assert abs(changed / n - rate) < 3 * np.sqrt(rate * (1 - rate) / n), (word, changed / n)
 
 
+@pytest.mark.slow
 def test_the_word_error_rate_is_the_observed_one(model, key):
     expected = float(model.observed[0])
     assert abs(expected - word_error_rate(CLEAN, NOISY)) < 1e-6

@@ -123,6 +123,7 @@ def test_masked_spans_have_the_lengths_of_the_original(key):
     assert hit.sum(1).max() == hit.sum(1).min() == 10
 
 
+@pytest.mark.slow
 def test_masked_words_are_whole(key):
     x = np.full((200, 60), 7, np.int32)
     words = np.broadcast_to(np.arange(60) // 3, x.shape)
@@ -131,6 +132,7 @@ def test_masked_words_are_whole(key):
     assert hit.sum(1).min() >= 12 and hit.sum(1).max() <= 14
 
 
+@pytest.mark.slow
 def test_padding_has_no_masked_spans(key):
     x = nj.Padded(np.full((50, 40), 7, np.int32), np.full(50, 20))
     hit = np.asarray(nj.hits(nj.bind(nj.text.span_mask, rate=0.5, **BERT))(key, x))

@@ -97,6 +97,7 @@ def test_whitespace_changes_spaces_alone(key):
         assert noisy == "a b\tc\nd e\xa0f  g".replace(" ", space)
 
 
+@pytest.mark.slow
 def test_scanners_read_what_the_table_says(key):
     alone = {c: set(others) for c, others in groups().items()}
     for character, others in alone.items():

@@ -57,6 +57,7 @@ def test_replaced_tokens_are_others_and_equally_likely(key):
         assert stats.chisquare(counts[others]).pvalue > 1e-4
 
 
+@pytest.mark.slow
 def test_deleted_tokens_leave_the_others_in_order(key):
     x = nj.Padded(ids(), np.full(400, 60, np.int32))
     y = nj.text.delete_tokens(key, x, 0.3, special=SPECIAL)

@@ -113,6 +113,7 @@ def ones(monkeypatch):
     monkeypatch.setattr(_analog, "_normal", draw)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("ones")
 def test_cells_agree_with_aihwkit(key):
     g = jnp.asarray(G, jnp.float32)

@@ -98,6 +98,7 @@ def test_bit_flips_hit_wide_integers_and_no_counters(dtype, key):
     assert changed(before, perturb(key, before, nj.bind(nj.mask, rate=0.5))) == {"scale"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["int8", "uint8", "int4"])
 def test_quantized_weights_and_a_noise_of_floats(dtype, key):
     """A noise that selects values acts on them. One that calculates says so, instead of perturbing the scale alone."""

@@ -109,6 +109,7 @@ def test_amounts_in_eight_bits():
     assert tx.update(jnp.array([[0.25, -2.0]]), tx.init(x), x, **extra)[0].tolist() == [[-0.5, 0.5]]
 
 
+@pytest.mark.slow
 def test_counts_of_other_integer_types():
     same = on_logits("fab", steps=3)
     np.testing.assert_array_equal(same(refine=np.uint8(2)), same(refine=2))
@@ -169,6 +170,7 @@ def test_a_start_must_fit_x():
             adversarial.pgd(KEY, lambda x: x.sum(-1), X, BALL, start=start)
 
 
+@pytest.mark.slow
 def test_losses_that_give_no_number_for_each_example():
     def step(loss):
         return adversarial.free_step(lambda w, x: loss(x), W, X, BALL, jnp.zeros_like(X))

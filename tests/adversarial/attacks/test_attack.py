@@ -104,6 +104,7 @@ def compiled(**options):
 IDS = np.arange(B)
 
 
+@pytest.mark.slow
 def test_one_compilation_serves_every_radius_step_and_batch(key):
     run = compiled()
     first = run(key, X, Y, Linf(0.1, (0, 1)), 0.05, IDS)
@@ -228,6 +229,7 @@ def test_no_gradient_goes_through_an_attack(key):
     assert text.count("scan[") == str(jax.make_jaxpr(training)(jnp.asarray(W), X)).count("scan[") == 1
 
 
+@pytest.mark.slow
 def test_losses_that_are_not_finite_do_no_harm(key):
     def broken(x):
         return jnp.where(x[:, 0] > 0.5, jnp.nan, jnp.log(x[:, 0] - 0.3))  # NaN above 0.5, -inf or NaN below 0.3
@@ -348,6 +350,7 @@ def test_a_misspelt_option_is_named_and_the_options_are_listed(name, key):
         call(key, loss, X, Linf(0.1, (0, 1)), args=(Y,), unrol=2)
 
 
+@pytest.mark.slow
 def test_limit_stops_where_an_attack_of_so_many_steps_does(key):
     """With steps of one size: the limit is traced, so that one program serves all."""
     threat = Linf(0.1, (0, 1))

@@ -41,6 +41,7 @@ def test_the_direction_of_a_linear_model_is_a_mixture_of_its_rows(key):
     assert (np.abs(mixture) > 0).all()
 
 
+@pytest.mark.slow
 def test_weights_are_uniform_per_example_and_follow_the_ids(key):
     """With one input per output and equal lengths, w / |w|: its first coordinate's sign and rank are those of w."""
     n = 4096

@@ -78,6 +78,7 @@ def test_known_values_are_checked_under_every_threat(wrong, kind):
         jax.jit(call)() if kind == "closed over" else call()
 
 
+@pytest.mark.slow
 def test_rounding_and_missing_bounds_are_no_reason_to_object():
     near = X.at[0, 0].set(1.0000005)
     assert np.isfinite(adversarial.pgd(KEY, LOSS, near, Linf(0.1, (0, 1)), args=(Y,))).all()

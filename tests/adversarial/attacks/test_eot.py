@@ -63,6 +63,7 @@ def test_a_look_that_was_lucky_is_not_kept(restarts, key):
     assert np.all(THREAT.contains(noisy - X, X)) and np.all(lead(quiet) > lead(X))
 
 
+@pytest.mark.slow
 def test_one_look_overstates_success_and_the_majority_does_not(key):
     found = compiled(shifted, 2)(key, X, Y)
     looks = jax.random.split(jax.random.key(9), 401)

@@ -137,6 +137,7 @@ OFFICIAL = {
 }
 
 
+@pytest.mark.slow
 @every
 def test_norms_are_those_of_the_official_code(norm, key):
     threat = BALLS[norm][0](1000.0, (0, 1))

@@ -84,6 +84,7 @@ def test_amounts_that_make_no_sense_are_refused(name, argument):
             call(value, argument)
 
 
+@pytest.mark.slow
 def test_arguments_of_the_loss_in_the_place_of_the_step_size():
     for name in GRADIENT:
         attack = getattr(adversarial, name)

@@ -92,6 +92,7 @@ def test_results_do_not_depend_on_batches_devices_or_order(key):
     np.testing.assert_allclose(spread.x, whole.x, atol=2e-6)
 
 
+@pytest.mark.slow
 def test_other_weights_and_radii_compile_nothing(key):
     compiled = []
 
@@ -346,6 +347,7 @@ def test_square_is_refused_before_the_other_attacks_run(key, shape):
     assert not calls
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [RuntimeError, KeyboardInterrupt])
 def test_what_was_found_before_a_failure_is_not_lost(key, kind):
     told = []

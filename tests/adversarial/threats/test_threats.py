@@ -105,6 +105,7 @@ def test_linf_and_l2_projections_are_the_written_formulas():
     np.testing.assert_allclose(got, np.clip(X + scaled, 0, 1) - X, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_draws_are_uniform_in_the_ball_and_on_its_surface(key):
     # In n dimensions (norm / eps)**n is uniform. All p-values of six tests of a right program are above 1e-4 in all but
     # one of 1,700 runs; the key is fixed.
@@ -176,6 +177,7 @@ def test_eps_of_examples_and_of_features():
         L2(jnp.ones((1, 3)), None).project(delta, x)
 
 
+@pytest.mark.slow
 def test_the_steepest_direction_gains_the_dual_norm():
     grad, zero = jnp.asarray(DELTA), jnp.zeros_like(DELTA)
     gains = {"linf": np.abs(DELTA).sum((1, 2)), "l2": np.sqrt((DELTA**2).sum((1, 2)))}
