@@ -12,6 +12,7 @@ from sphinx.util.nodes import make_refnode
 from _site import reference
 from _site.fences import executed
 from _site.names import dotted
+from _site.numbers import unbroken
 from docs import listing
 
 
@@ -38,6 +39,19 @@ class Linked(SphinxPostTransform):
             code.replace_self(link)
 
 
+class Unbroken(SphinxPostTransform):
+    """Keeps a number on one line with its sign, which narrow columns of a table would separate."""
+
+    default_priority = 410
+
+    def run(self, **kwargs) -> None:
+        for text in list(self.document.findall(nodes.Text)):
+            if isinstance(text.parent, nodes.literal | nodes.literal_block):
+                continue
+            if (whole := unbroken(text.astext())) != text.astext():
+                text.parent.replace(text, nodes.Text(whole))
+
+
 def shown_signature(app, kind, name, value, options, signature, returns):
     """Without annotations: types are in the text, and those of JAX have long private names."""
     return None if signature is None else (listing.signature("", value), None)
@@ -47,4 +61,5 @@ def setup(app) -> dict:
     app.connect("source-read", read)
     app.connect("autodoc-process-signature", shown_signature)
     app.add_post_transform(Linked)
+    app.add_post_transform(Unbroken)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
