@@ -150,7 +150,7 @@ def chosen(given: Labelled, rows: np.ndarray) -> Labelled:
 
 def accuracy(train: Labelled, tests: dict[str, Labelled], features: dict) -> list[float]:
     vectors = TfidfVectorizer(sublinear_tf=True, min_df=2, max_features=60_000, **features)
-    model = LinearSVC(C=0.3, tol=1e-3, max_iter=300).fit(vectors.fit_transform(train[0]), train[1])
+    model = LinearSVC(C=0.3, tol=1e-3, max_iter=300, random_state=0).fit(vectors.fit_transform(train[0]), train[1])
     return [100 * model.score(vectors.transform(texts), labels) for texts, labels in tests.values()]
 
 

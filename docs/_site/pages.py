@@ -15,6 +15,8 @@ from _site.names import dotted
 from _site.numbers import unbroken
 from docs import listing
 
+LONG = 32  # characters: longer names may be broken where a table is narrow
+
 
 def read(app, page: str, source: list[str]) -> None:
     source[0] = reference.contents() if page == "reference/index" else executed(source[0])
@@ -40,7 +42,7 @@ class Linked(SphinxPostTransform):
 
 
 class Unbroken(SphinxPostTransform):
-    """Keeps a number on one line with its sign, which narrow columns of a table would separate."""
+    """Keeps a number on one line with its sign, which narrow columns would separate, and marks long names."""
 
     default_priority = 410
 
@@ -50,6 +52,9 @@ class Unbroken(SphinxPostTransform):
                 continue
             if (whole := unbroken(text.astext())) != text.astext():
                 text.parent.replace(text, nodes.Text(whole))
+        for code in self.document.findall(nodes.literal):
+            if max(map(len, code.astext().split()), default=0) > LONG:
+                code["classes"].append("long")
 
 
 def shown_signature(app, kind, name, value, options, signature, returns):
