@@ -37,7 +37,7 @@ def own_loop_on_cpus(x: Any, always: bool = False) -> Any:
     A loop over three channels is vectorized only as long as its body is small enough to be unrolled. Two noises of
     images in one loop therefore took up to four times as long as in two loops.
     """
-    apart = _traced(x) and (always or x.ndim > 1 and 1 < x.shape[-1] < _VECTOR)
+    apart = _traced(x) and (always or (x.ndim > 1 and 1 < x.shape[-1] < _VECTOR))
     return jax.lax.platform_dependent(x, cpu=_separate, default=lambda x: x) if apart else x
 
 
