@@ -6,9 +6,9 @@ All are timed in processor time on 64 pictures of 224 by 224, in turn, and the m
 by the clock. With --only, the rows of the JSON file for other corruptions stay as they are, so that the run can be cut
 into parts. --page writes docs/results/image-corruptions.md; with --from-results nothing is measured before.
 
-64 pictures in float32 are 38 MB. From 32 MB on, glibc asks the system for every array anew, and each of its pages is
+64 pictures in float32 are 38 MB. From 32 MB on, glibc asks the system again for every array, and each of its pages is
 cleared at the first write: a copy of the pictures then takes as long as some corruptions. With --keep-pages the program
-starts itself again with an allocator that keeps what is freed, and stores the rows beside the others.
+starts itself again with an allocator that keeps what is freed, and stores the rows next to the others.
 
 imagecorruptions runs on current libraries after three replacements of names that they removed. albumentations and
 torchvision have other definitions of what they call by similar names, so their columns say what a user of them gets,
@@ -283,7 +283,7 @@ def page(found: dict[str, Any]) -> str:
         settings = " ".join(f"{name}={value}" for name, value in KEEPING.items())
         more = (
             f"64 pictures in float32 are 38 MB, and a copy of them makes {found['copy']:.0f} pictures per second: "
-            "glibc asks the system for arrays of more than 32 MB anew each time, and it clears their pages. Column "
+            "glibc asks the system for arrays of more than 32 MB each time, and it clears their pages. Column "
             f"'kept' has the ratios with an allocator that keeps what is freed, `{settings}`. Then a copy makes "
             f"{found['copy, pages kept']:.0f}, and the median ratio is {median:.2f}. The same settings help any "
             "program with large arrays on CPUs."
