@@ -70,6 +70,11 @@ class Report:
         Wilson's interval for the number of independent yes-or-no examples that would have the observed variance, and
         for other metrics Student's t interval. For metrics of sets, b is the BCa bootstrap interval (Efron 1987).
 
+        Student's t interval covers less than it says where few examples hold most of the sum: 95 % intervals of the
+        log loss covered 79 % of the time with 100 examples and 92 % with 1,000 for a model that is right 98 % of the
+        time (95 % where it is right 84 % of the time), and those of the squared error 87 % with 100 examples for
+        residuals of Student's t distribution with 5 degrees of freedom, and 93 % for normal ones.
+
         The interval of a calibration error is of the error that the population has in the same 15 bins. The estimate is
         biased upwards, most where the model is well calibrated: for 1,000 examples of a perfect model it is 0.02 to
         0.03. So the interval reaches further down than up, and the estimate may be far from its middle. It covers at
