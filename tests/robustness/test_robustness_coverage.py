@@ -42,7 +42,7 @@ def bounded(setup, weights, outputs, y):
 @pytest.mark.parametrize("n", [100, 1000, 10_000])
 @pytest.mark.parametrize(("spread", "heat"), [(2, 1.0), (5, 1.0), (0.7, 1.0), (2, 1.1), (2, 1.5), (2, 3.0), (2, 0.6)])
 def test_coverage_of_a_calibration_error(n, spread, heat):
-    """Well calibrated, sharp and blunt, and errors from 0.01 to 0.1.
+    """Well calibrated, sharp and blunt, and errors from 0.01 to 0.13.
 
     At 10,000 examples 279 of 300 are asked for: exactly 95 % would miss that once in 20.
     """
