@@ -1,9 +1,9 @@
 """Faults of windows of sensors (256, 512, 6) and of waveforms (64, 16000), compared with tsaug and audiomentations.
 
 ``python -m benchmarks.run signals`` in an environment with ``tsaug==0.2.1`` and ``audiomentations==0.43.1``. Peers that
-are missing are left out. tsaug takes all windows at once, and audiomentations one waveform after the other. The noises
-and responses of audiomentations are files, which it reads or keeps as it does by default; SciPy's convolution of
-arrays in memory is a second peer of reverberation.
+are missing are left out. tsaug takes all windows at once, and audiomentations one waveform after the other. It has no
+hum, whose peer is the same sum of sines in NumPy. The noises and responses of audiomentations are files, which it reads
+or keeps as it does by default; SciPy's convolution of arrays in memory is a second peer of reverberation.
 
 ``python -m benchmarks.signals`` writes the table of docs/guides/signals.md from the result file.
 """
@@ -91,6 +91,8 @@ def of_waves(x: np.ndarray) -> dict[str, tuple[nj.Noise, float | None, dict[str,
     noise, bar, _ = found["reverb"]
     convolved = {"scipy": lambda: [fftconvolve(wave, responses[n % 5])[: x.shape[1]] for n, wave in enumerate(x)]}
     found["reverb"] = (noise, bar, convolved)
+    noise, bar, _ = found["hum"]
+    found["hum"] = (noise, bar, {"numpy": lambda: _hum(x, rng)})
     if not importlib.util.find_spec("audiomentations"):
         return found
     import audiomentations  # pyright: ignore[reportMissingImports]
@@ -115,6 +117,17 @@ def of_waves(x: np.ndarray) -> dict[str, tuple[nj.Noise, float | None, dict[str,
         noise, bar, peers = found[name]
         found[name] = (noise, bar, peers | {"audiomentations": lambda way=way: [way(wave, RATE_HZ) for wave in x]})
     return found
+
+
+def _hum(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Three harmonics of 50 Hz at 10 dB, in float32."""
+    turns = np.arange(x.shape[1], dtype=np.float32) * np.float32(50 / RATE_HZ)
+    total = np.zeros_like(x)
+    for h in (1, 2, 3):
+        phase = rng.random((len(x), 1), np.float32)
+        total += np.sin(np.float32(2 * np.pi) * (h * turns + phase)) / np.float32(h)
+    power = np.square(x).mean(1, keepdims=True) / np.square(total).mean(1, keepdims=True)
+    return x + np.sqrt(power * np.float32(10 ** (-10.0 / 10))) * total
 
 
 def _written(name: str, arrays: np.ndarray) -> str:

@@ -31,14 +31,14 @@ def computed_once(x: Any) -> Any:
     return jax.lax.platform_dependent(x, cpu=_separate, default=jax.lax.optimization_barrier) if _traced(x) else x
 
 
-def own_loop_on_cpus(x: Any) -> Any:
-    """x, computed in a loop of its own on CPUs if its last axis is short; on other devices x itself.
+def own_loop_on_cpus(x: Any, always: bool = False) -> Any:
+    """x, computed in a loop of its own on CPUs if its last axis is short, or always; on other devices x itself.
 
     A loop over three channels is vectorized only as long as its body is small enough to be unrolled. Two noises of
     images in one loop therefore took up to four times as long as in two loops.
     """
-    short = _traced(x) and x.ndim > 1 and 1 < x.shape[-1] < _VECTOR
-    return jax.lax.platform_dependent(x, cpu=_separate, default=lambda x: x) if short else x
+    apart = _traced(x) and (always or (x.ndim > 1 and 1 < x.shape[-1] < _VECTOR))
+    return jax.lax.platform_dependent(x, cpu=_separate, default=lambda x: x) if apart else x
 
 
 _VECTOR = 8  # float32 numbers in a register of AVX2

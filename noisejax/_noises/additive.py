@@ -215,7 +215,7 @@ def speckle(key: jax.Array, x: jax.Array, std: Amount, *, where: Mask = None, le
     return x + finite * (std * noise.astype(x.dtype))
 
 
-@array_noise(sees="element", ranges={"photons": _photons})
+@array_noise(sees="element", ranges={"photons": _photons}, widen=False)
 def shot(key: jax.Array, x: jax.Array, photons: Amount, *, where: Mask = None, lengths: Mask = None) -> jax.Array:
     """Photon noise: ``Poisson(x * photons) / photons`` for each element, with mean x and variance x / photons.
 
@@ -242,8 +242,10 @@ def shot(key: jax.Array, x: jax.Array, photons: Amount, *, where: Mask = None, l
       >>> bool((counts == counts.round()).all())
       True
     """
-    mean = x * jnp.maximum(photons, 0)
+    values, narrow = wide(x), x.dtype.itemsize < 4
+    mean = values * jnp.maximum(photons, 0)
     # Neither negative, nor NaN (0 * inf among them), nor infinite.
     lit = (mean >= 0) & (mean < jnp.inf) & (photons <= _MOST_PHOTONS)
-    count = sample.poisson(words_like(key, "shot", x), jnp.where(lit, mean, 0).astype(jnp.float32)).astype(x.dtype)
-    return straight_through(jnp.where(lit, count / jnp.where(photons > 0, photons, 1), x), x)
+    count = sample.poisson(words_like(key, "shot", x), jnp.where(lit, mean, 0).astype(jnp.float32), narrow)
+    count = count.astype(values.dtype)
+    return straight_through(jnp.where(lit, count / jnp.where(photons > 0, photons, 1), values), values)

@@ -5,6 +5,7 @@ arithmetic that XLA fuses. There are no tables, and no loops whose length depend
 into a sharded program.
 """
 
+import functools
 import math
 from typing import Any
 
@@ -14,6 +15,7 @@ from jax import lax
 
 from noisejax._checks import Amount
 from noisejax._random.stream import multiply_wide, words
+from noisejax._sharding import own_loop_on_cpus
 
 _u = jnp.uint32
 _LN2 = 0.6931471805599453
@@ -136,15 +138,18 @@ def permutation(key, tag: str, n: int, parts: int = 1) -> jax.Array:
 _POISSON_SWITCH, _POISSON_TERMS, _POISSON_TOP = 10.0, 32, 1 - 16 * 2**-24
 
 
-def poisson(w: jax.Array, mean: jax.Array) -> jax.Array:
+def poisson(w: jax.Array, mean: jax.Array, narrow: bool = False) -> jax.Array:
     """Poisson counts as float32, for means from 0 to 2**23, by inverting the distribution function; no rejection.
 
     Below a mean of 10 the cumulative probabilities are searched over 32 terms, up to a probability of 1 - 1e-6. Above,
     the quantile is expanded about the normal one to the order 1/mean (Cornish and Fisher; Giles 2016, "Algorithm 955").
     There the error of the distribution function is below 1e-4 and falls as the mean grows.
 
-    The form of both parts, and how they are joined, is that which LLVM vectorizes as one loop: six times as fast.
+    The form of both parts, and how they are joined, is that which LLVM vectorizes as one loop: six times as fast. That
+    loop must not read or write numbers of fewer than 32 bits as well, which `narrow` says the caller's are.
     """
+    alone = functools.partial(own_loop_on_cpus, always=True) if narrow else lambda x: x
+    mean = alone(mean)
     few = mean < _POISSON_SWITCH
     small = jnp.where(few, mean, 0)
     u = jnp.where(few, jnp.minimum(open_uniform(w), jnp.float32(_POISSON_TOP)), 0) * jnp.exp(small)
@@ -160,7 +165,7 @@ def poisson(w: jax.Array, mean: jax.Array) -> jax.Array:
     quantile = large + z * root + (2 + zz) * jnp.float32(1 / 6)
     further = zz * (zz * jnp.float32(1 / 270) + jnp.float32(7 / 810)) - jnp.float32(8 / 405)
     quantile = quantile + (further - root * z * (2 + zz) * jnp.float32(1 / 72)) / large
-    return count + jnp.where(few, 0, jnp.maximum(jnp.floor(quantile), 0))
+    return alone(count + jnp.where(few, 0, jnp.maximum(jnp.floor(quantile), 0)))
 
 
 def _signed(w: jax.Array) -> jax.Array:

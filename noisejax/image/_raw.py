@@ -72,7 +72,8 @@ def raw_sensor(
     photons, read_std, gain = (jnp.asarray(v).astype(values.dtype) for v in (photons, read_std, gain))
     mean = values * photons
     lit = (mean > 0) & (mean <= _MOST_ELECTRONS)  # not NaN, nor infinite
-    drawn = sample.poisson(words_like(key, "image.raw_sensor", x), jnp.where(lit, mean, 0).astype(jnp.float32))
+    expected = jnp.where(lit, mean, 0).astype(jnp.float32)
+    drawn = sample.poisson(words_like(key, "image.raw_sensor", x), expected, x.dtype.itemsize < 4)
     read = sample.normal(words_like(key, "image.raw_sensor.read", x)).astype(values.dtype)
     electrons = jnp.where(lit, drawn.astype(values.dtype), mean) + read_std * read
     converted = jnp.where(gain < jnp.inf, jnp.round(gain * electrons) / gain, electrons)

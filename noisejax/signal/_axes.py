@@ -83,26 +83,41 @@ def latest(mask: jax.Array, axis: int) -> jax.Array:
 
     The mask of 32 steps is one word, whose highest bit up to a step tells which step of them was the last.
     """
+    return automatic(lambda mask: _latest(mask, None, axis), mask)
 
-    def last(mask):
-        steps = mask.shape[axis]
-        count = -(-steps // _WORD)
-        pads = [(0, count * _WORD - steps if n == axis else 0) for n in range(mask.ndim)]
-        bits = jnp.pad(mask, pads).reshape(*mask.shape[:axis], count, _WORD, *mask.shape[axis + 1 :])
-        ones = (1,) * (mask.ndim + 1)
-        lane = lax.broadcasted_iota(jnp.uint32, (*ones[: axis + 1], _WORD, *ones[axis + 2 :]), axis + 1)
-        word = jnp.sum(bits.astype(jnp.uint32) << lane, axis=axis + 1, keepdims=True, dtype=jnp.uint32)
-        block = lax.broadcasted_iota(jnp.int32, (*ones[:axis], count, *ones[axis + 1 :]), axis) * _WORD
-        highest = jnp.where(word > 0, block + (_WORD - 1) - lax.clz(word).astype(jnp.int32), -1)
-        before = lax.cummax(highest, axis=axis)
-        before = jnp.pad(before, [(1, 0) if n == axis else (0, 0) for n in range(before.ndim)], constant_values=-1)
-        before = lax.slice_in_dim(before, 0, count, axis=axis)
-        so_far = word & ((jnp.uint32(2) << lane) - 1)  # a shift by 32 gives 0, and so all bits
-        found = jnp.where(so_far > 0, block + (_WORD - 1) - lax.clz(so_far).astype(jnp.int32), before)
-        found = found.reshape(*mask.shape[:axis], count * _WORD, *mask.shape[axis + 1 :])
-        return lax.slice_in_dim(found, 0, steps, axis=axis)
 
-    return automatic(last, mask)
+def latest_flag(mask: jax.Array, flag: jax.Array, axis: int) -> jax.Array:
+    """``2 * latest(mask) + flag``, with the flag at that step, and -1 before the first; for fewer than 2**30 steps."""
+    return automatic(lambda mask, flag: _latest(mask, flag, axis), mask, flag)
+
+
+def _latest(mask: jax.Array, flag: jax.Array | None, axis: int) -> jax.Array:
+    steps = mask.shape[axis]
+    count = -(-steps // _WORD)
+    ones = (1,) * (mask.ndim + 1)
+    lane = lax.broadcasted_iota(jnp.uint32, (*ones[: axis + 1], _WORD, *ones[axis + 2 :]), axis + 1)
+    block = lax.broadcasted_iota(jnp.int32, (*ones[:axis], count, *ones[axis + 1 :]), axis) * _WORD
+
+    def word_of(bits):
+        bits = jnp.pad(bits, [(0, count * _WORD - steps if n == axis else 0) for n in range(bits.ndim)])
+        bits = bits.reshape(*bits.shape[:axis], count, _WORD, *bits.shape[axis + 1 :])
+        return jnp.sum(bits.astype(jnp.uint32) << lane, axis=axis + 1, keepdims=True, dtype=jnp.uint32)
+
+    def highest(word):
+        place = (_WORD - 1) - lax.clz(word).astype(jnp.int32)
+        found = block + place
+        if flag is not None:
+            found = 2 * found + ((flags >> (place & (_WORD - 1)).astype(jnp.uint32)) & 1).astype(jnp.int32)
+        return jnp.where(word > 0, found, -1)
+
+    word, flags = word_of(mask), jnp.uint32(0) if flag is None else word_of(flag)
+    before = lax.cummax(highest(word), axis=axis)
+    before = jnp.pad(before, [(1, 0) if n == axis else (0, 0) for n in range(before.ndim)], constant_values=-1)
+    before = lax.slice_in_dim(before, 0, count, axis=axis)
+    so_far = word & ((jnp.uint32(2) << lane) - 1)  # a shift by 32 gives 0, and so all bits
+    found = jnp.where(so_far > 0, highest(so_far), before)
+    found = found.reshape(*mask.shape[:axis], count * _WORD, *mask.shape[axis + 1 :])
+    return lax.slice_in_dim(found, 0, steps, axis=axis)
 
 
 _WORD = 32

@@ -11,9 +11,9 @@ from noisejax import _checks
 from noisejax._contract import Amount, Hit, Mask, array_noise, fault, wide
 from noisejax._random import sample
 from noisejax._random.stream import fold, positions, words
-from noisejax._sharding import automatic
+from noisejax._sharding import automatic, computed_once
 from noisejax.signal import _axes
-from noisejax.signal._axes import extent, latest, one_each, read, same_at_all_times, steps, time_axis
+from noisejax.signal._axes import extent, latest, latest_flag, one_each, read, same_at_all_times, steps, time_axis
 
 FILLS = ("hold", "linear", "value")
 
@@ -154,10 +154,11 @@ def losses(key: Any, x, rate, burst, bad, good, mode: str, axis: int, offset: An
     number = positions(x, axis)
     begins = number + offset == 0
     set_to = sample.gilbert(words(stream, "signal.bursts", **draw), share, burst, begins)
-    to_bad, to_good = latest(set_to == 1, axis), latest(set_to == 0, axis)
-    state = to_bad > to_good
+    set_to = computed_once(set_to)  # by a vectorized loop: two sums over bits read it
+    last = latest_flag(set_to >= 0, set_to == 1, axis)
+    state = (last >= 0) & (last % 2 == 1)
     if carried is not None:
-        state = jnp.where((to_bad < 0) & (to_good < 0), carried, state)
+        state = jnp.where(last < 0, carried, state)
     lost = state
     if bad is not None or good is not None:
         lost = sample.bernoulli(words(stream, "signal.bursts.loss", **draw), jnp.where(state, high, low))

@@ -89,11 +89,14 @@ def reverb(
     finite = jnp.isfinite(x) if where is None else jnp.isfinite(x) & where
     series = jnp.moveaxis(jnp.where(finite, x, 0), axis, 0).astype(jnp.float32)
     series = lax.pad(series, jnp.float32(0), [(0, period - steps, 0)] + [(0, 0, 0)] * (x.ndim - 1))
-    a, b = spectrum(series)
+    # Sums over time of the largest numbers would pass the end of float32.
+    huge = jnp.max(jnp.abs(series), axis=0, keepdims=True, initial=0) > 2.0**60
+    a, b = spectrum(series * jnp.where(huge, jnp.float32(2.0**-64), 1))
     # The sum back has the other sign of the frequency, and counts frequencies once that the whole one counts twice.
     k = lax.broadcasted_iota(jnp.int32, (a.shape[0],) + (1,) * (a.ndim - 1), 0)
     weight = jnp.where((k == 0) | (k == period // 2), 1, 2).astype(jnp.float32) / period
     sound = waves(weight * (a * gain_a - b * gain_b), -weight * (a * gain_b + b * gain_a), period)[:steps]
+    sound = sound * jnp.where(huge, jnp.float32(2.0**64), 1)
     sound = jnp.moveaxis(sound, 0, axis).astype(x.dtype)
     return jnp.where((wet > 0) & jnp.isfinite(x), x + wet * (sound - x), x)
 

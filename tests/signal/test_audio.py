@@ -121,6 +121,14 @@ def test_reverberation_is_the_convolution_of_scipy(taps, key):
     np.testing.assert_allclose(half, (X + aligned) / 2, atol=1e-5)
 
 
+def test_reverberation_of_huge_numbers_is_finite(key):
+    x = jnp.stack([jnp.full(40, 1e38), jnp.full(40, 1.0)])
+    y = signal.reverb(key, x, jnp.asarray([[1.0, 0.5, 0.25]]), align=False)
+    expected = np.full(40, 1.75)
+    expected[:2] = 1, 1.5
+    np.testing.assert_allclose(y / x, np.stack([expected, expected]), rtol=1e-5)
+
+
 def test_each_example_has_a_response_of_its_own(key):
     x = np.zeros((300, 4), np.float32)
     x[:, 0] = 1

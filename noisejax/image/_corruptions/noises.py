@@ -150,5 +150,6 @@ def shot_noise(
     photons = 1 / jnp.maximum(between(seen.severity, points, 0), np.float32(1e-9))
     photons = jnp.minimum(photons, np.float32(2**22))
     mean = jnp.clip(seen.values, 0, 1) * photons
-    counts = sample.poisson(words_like(key, "image.shot_noise", x), jnp.where(mean >= 0, mean, 0))
+    lit = jnp.where(mean >= 0, mean, 0)
+    counts = sample.poisson(words_like(key, "image.shot_noise", x), lit, x.dtype.itemsize < 4)
     return seen.finish(straight_through(jnp.where(mean >= 0, counts / photons, seen.values), seen.values))
