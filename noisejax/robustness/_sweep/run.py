@@ -278,7 +278,7 @@ class OnDevice:
 
 
 def _compile(lowered: Any) -> None:
-    """Fills the cache of the jitted function. Most of it runs outside of Python's lock, beside a measurement."""
+    """Fills the cache of the jitted function. Most of it runs outside of Python's lock, while a measurement runs."""
     with contextlib.suppress(Exception):
         lowered.compile()
 
