@@ -10,7 +10,7 @@ import pytest
 ROOT = next(parent for parent in Path(__file__).resolve().parents if (parent / "pyproject.toml").exists())
 sys.path[:0] = [str(ROOT), str(ROOT / "docs")]
 
-from _site import fences, groups, names, reference  # noqa: E402
+from _site import fences, groups, names, numbers, reference  # noqa: E402
 
 from docs import listing  # noqa: E402
 
@@ -49,6 +49,14 @@ def test_blocks_of_python_become_cells():
 )
 def test_names_in_code(code, name):
     assert names.dotted(code) == name
+
+
+def test_a_number_stays_with_its_sign():
+    shown = numbers.unbroken("1.0 ± 0.2 and 95 % of ≥ 50 %, a ± b")
+    assert (
+        shown
+        == "1.0 ±\N{NO-BREAK SPACE}0.2 and 95\N{NO-BREAK SPACE}% of ≥\N{NO-BREAK SPACE}50\N{NO-BREAK SPACE}%, a ± b"
+    )
 
 
 def test_every_public_name_is_on_one_page_of_the_reference_and_documented(public):
