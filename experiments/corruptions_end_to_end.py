@@ -112,7 +112,7 @@ def verdict(rows: list[dict], end: str = "") -> dict:
     errors = np.array([row[f"standard_error{end}"] for row in rows])
     beyond = int((np.abs(gaps) > 2.6 * errors + 1e-6).sum())
     whole = float(np.sqrt((errors**2).sum()) / len(rows))
-    print(f"{len(rows)} cells{end}, {beyond} beyond 2.6 standard errors; mean gap {gaps.mean():+.4f}, error {whole:.4f}")
+    print(f"{len(rows)} cells{end}, {beyond} beyond 2.6 standard errors; mean gap {gaps.mean():+.4f} +- {whole:.4f}")
     return {f"beyond{end}": beyond, f"gap{end}": float(gaps.mean()), f"error{end}": whole}
 
 
@@ -144,11 +144,13 @@ def main() -> None:
             theirs = np.stack([corrupt(p, severity=level, corruption_name=name) for p in pictures])
             a, b = (np.asarray(predict(x)) for x in (mine, theirs))
             accuracies = compared(a == labels, b == labels)
-            row = {"name": name, "severity": level} | dict(zip(("ours", "theirs", "standard_error"), accuracies))
+            row = {"name": name, "severity": level} | dict(
+                zip(("ours", "theirs", "standard_error"), accuracies, strict=True)
+            )
             row["same_prediction"] = float((a == b).mean())
             smaller = (at_85(mine), np.stack([compressed(p) for p in theirs]))
             accuracies = compared(*(np.asarray(predict(x)) == labels for x in smaller))
-            row |= dict(zip(("ours, jpeg", "theirs, jpeg", "standard_error, jpeg"), accuracies))
+            row |= dict(zip(("ours, jpeg", "theirs, jpeg", "standard_error, jpeg"), accuracies, strict=True))
             if name not in RANDOM:
                 exact = np.asarray(ours(key, jnp.asarray(pictures / np.float32(255)), severity))
                 cut = np.uint8(255 * exact + 1e-3)  # a value that rounding left below a whole grey level is that level
