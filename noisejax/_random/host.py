@@ -11,7 +11,7 @@ import jax
 import numpy as np
 from jax.core import Tracer
 
-from noisejax._random.stream import _key_words, _place, stream
+from noisejax._random.stream import _key_words, _place, _typed, stream
 
 _u = np.uint32
 
@@ -65,6 +65,14 @@ def fold(parent: HostStream, number: int) -> HostStream:
     """The stream that belongs to an integer of up to 64 bits, as `stream.fold` gives it."""
     index = np.array([number & 0xFFFFFFFFFFFFFFFF], np.uint64)
     return dataclasses.replace(parent, k0=words(parent, "fold.0", index), k1=words(parent, "fold.1", index), path=())
+
+
+def typed_keys(key: Any, n: int) -> list[Any]:
+    """Keys for JAX, those of `stream.keys` for 0, ..., n - 1, without a program of the device."""
+    parent, here = stream(key), host_stream(key)
+    folded = (fold(here, number) for number in range(n))
+    pairs: Any = [np.concatenate([one.k0, one.k1]) for one in folded]
+    return [_typed(parent, pair) for pair in pairs]
 
 
 def bernoulli(w: np.ndarray, rate: Any) -> np.ndarray:

@@ -9,7 +9,7 @@ import noisejax as nj
 import twin
 from noisejax._random import host, sample
 from noisejax._random.generators import GENERATORS
-from noisejax._random.stream import Stream, fold, stage, words
+from noisejax._random.stream import Stream, fold, keys, stage, words
 
 INDEX = np.array([0, 1, 12345, 2**32 - 1, 2**32, 2**40 + 7, 2**63 - 1], np.uint64)
 
@@ -34,6 +34,16 @@ def test_keys_of_every_kind():
     for key in (jax.random.key(3), jax.random.key(3, impl="rbg"), nj.key(3), jax.random.PRNGKey(3)):
         ours = host.words(host.host_stream(key), "text", np.arange(100))
         np.testing.assert_array_equal(ours, words(key, "text", (100,)))
+
+
+def test_keys_made_on_the_host_are_those_of_the_device():
+    for key in (jax.random.key(3), nj.key(3), jax.random.PRNGKey(3)):
+        for parent in (key, stage(key, "a", 3)):
+            ours, device = host.typed_keys(parent, 4), keys(parent, jnp.arange(4))
+            assert all(one.dtype == device.dtype for one in ours)
+            np.testing.assert_array_equal(
+                np.stack([jax.random.key_data(one) for one in ours]), jax.random.key_data(device)
+            )
 
 
 def test_draws_are_those_of_the_device(key):

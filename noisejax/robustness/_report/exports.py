@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from noisejax.robustness._report.packing import packed, unpacked
+from noisejax.robustness._report.samples import kind_of_set
 
 if TYPE_CHECKING:
     from noisejax.robustness._report.report import Report
@@ -212,7 +213,7 @@ def _fields(data: dict[str, Any], max_bytes: int) -> dict[str, Any]:
         shape = clean[f"{metric[0]}/values"].shape
         wanted = 1 if metric[1] == "set" else 2
         _require(len(shape) == wanted and (wanted == 1 or shape[1] == len(counts)), "scores do not fit examples")
-        kinds = ("replicates", "left_out") if metric[1] == "set" else ()
+        kinds = () if metric[1] != "set" else kind_of_set(metric[0], clean).KINDS
         _require(all(clean[f"{metric[0]}/{kind}"].shape[0] == shape[0] for kind in kinds), "resamples do not fit")
         if metric[0] == "accuracy":
             values = clean["accuracy/values"]

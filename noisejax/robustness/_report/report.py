@@ -9,7 +9,7 @@ from noisejax import _checks
 from noisejax._statistics import holm
 from noisejax.robustness._report import exports
 from noisejax.robustness._report.records import Passes, Sensitivity, check_share, crossing
-from noisejax.robustness._report.samples import Interval, Resampled, Units, p_value
+from noisejax.robustness._report.samples import Interval, Units, of_set, p_value
 
 CLEAN = ""  # the key of the scores without noise
 
@@ -69,6 +69,16 @@ class Report:
         that a already contains, the variance of single answers (the interaction of the two). For an accuracy, b is
         Wilson's interval for the number of independent yes-or-no examples that would have the observed variance, and
         for other metrics Student's t interval. For metrics of sets, b is the BCa bootstrap interval (Efron 1987).
+
+        Student's t interval covers less than it says where few examples hold most of the sum: 95 % intervals of the
+        log loss covered 79 % of the time with 100 examples and 92 % with 1,000 for a model that is right 98 % of the
+        time (95 % where it is right 84 % of the time), and those of the squared error 87 % with 100 examples for
+        residuals of Student's t distribution with 5 degrees of freedom, and 93 % for normal ones.
+
+        The interval of a calibration error is of the error that the population has in the same 15 bins. The estimate is
+        biased upwards, most where the model is well calibrated: for 1,000 examples of a perfect model it is 0.02 to
+        0.03. So the interval reaches further down than up, and the estimate may be far from its middle. It covers at
+        least 95 % of the time, and almost always for small sets.
         """
         return self._at(family, level, metric).interval(confidence)
 
@@ -187,8 +197,7 @@ class Report:
                 if relative:
                     both.append(total.combined(sign, clean, -sign * above.sum()))
                 else:
-                    one = clean.combined(0.0)
-                    one = dataclasses.replace(one, **{k: v + 1 for k, v in _numbers(one).items()})
+                    one = clean.combined(0.0).raised(1.0)
                     both.append(total.combined(sign, one, -sign * best * above.sum()))
             parts[family] = both[0].over(both[1])
         if not parts:
@@ -317,8 +326,9 @@ class Report:
         name, over, _, _ = self._metric(metric)
         values = self._stacked(family, f"{name}/values")
         if over == "set":
-            kinds = (self._stacked(family, f"{name}/{kind}") for kind in ("replicates", "left_out"))
-            return Resampled(values, *kinds)
+            clean = self.cells[CLEAN][0]
+            assert clean is not None
+            return of_set(name, clean, lambda kind: self._stacked(family, f"{name}/{kind}"))
         return Units(values, self.counts, self.draws if name == "accuracy" else 0)
 
     def _at(self, family: str | None, level: float | None, metric: str | None) -> Any:
@@ -374,8 +384,3 @@ class Report:
         bounds = (curve.mean, *((curve.lower, curve.upper) if sign > 0 else (curve.upper, curve.lower)))
         mean, lower, upper = (crossing(levels, sign * np.asarray(bound), threshold) for bound in bounds)
         return Passes(mean, lower, upper, float(levels[0]), float(levels[-1]))
-
-
-def _numbers(sample: Any) -> dict[str, np.ndarray]:
-    names = ("values",) if isinstance(sample, Units) else ("values", "replicates", "left_out")
-    return {name: np.asarray(getattr(sample, name), np.float64) for name in names}

@@ -34,6 +34,7 @@ class Interval(NamedTuple):
 class Units:
     """Scores of examples: (..., models, units). A unit is an example, or the mean of several in large sets."""
 
+    KINDS = ("values",)
     values: np.ndarray
     counts: np.ndarray  # the number of examples in each unit
     shares: int = 0  # over how many draws each score is a share of successes; 0 for other numbers
@@ -52,6 +53,9 @@ class Units:
         values = own * np.asarray(self.values, np.float64)
         return Units(values if other is None else values + of_other * other.values, self.counts)
 
+    def raised(self, by: float) -> "Units":
+        return dataclasses.replace(self, values=self.values + by)
+
     def over_levels(self, weights: np.ndarray) -> "Units":
         return Units(np.tensordot(weights, np.asarray(self.values, np.float64), 1), self.counts)
 
@@ -69,6 +73,7 @@ class Units:
 class Resampled:
     """Scores of a whole set: (..., models), in R resamples and without each of J parts of the set."""
 
+    KINDS = ("values", "replicates", "left_out")
     values: np.ndarray
     replicates: np.ndarray
     left_out: np.ndarray
@@ -89,6 +94,9 @@ class Resampled:
             return self._all(lambda a: own * a)
         return self._all(lambda a, b: own * a + of_other * b, other)
 
+    def raised(self, by: float) -> "Resampled":
+        return self._all(lambda a: a + by)
+
     def over_levels(self, weights: np.ndarray) -> "Resampled":
         return self._all(lambda a: np.tensordot(weights, a, 1))
 
@@ -101,22 +109,101 @@ class Resampled:
 
     def interval(self, confidence: float) -> Interval:
         """BCa over examples; over models, Student's t interval is added as in `Units`."""
-        from scipy import special
-
         value, drawn, left = self.values.mean(-1, dtype=float), self.replicates.mean(-2), self.left_out.mean(-2)
         lower, upper = bca_interval(value, drawn, left, confidence)
-        models = self.values.shape[-1]
-        if models > 1:
-            z = special.ndtri(0.5 + confidence / 2)
-            t = special.stdtrit(models - 1, 0.5 + confidence / 2)
-            seeds = t**2 * self.values.var(-1, ddof=1) / models
-            each = _variance(self.replicates).mean(-1)
-            shared = z**2 * np.maximum(each - _variance(drawn), 0) / (models - 1)
-            lower, upper = (
-                value + sign * np.sqrt(seeds + np.maximum((bound - value) ** 2 - shared, 0))
-                for sign, bound in ((-1, lower), (1, upper))
-            )
-        return Interval(value, lower, upper)
+        return Interval(value, *_with_seeds(self.values, self.replicates, (lower, upper), confidence))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Bounded:
+    """Scores of a whole set whose estimate is biased by an unknown amount: (..., models).
+
+    In each of R resamples there are bounds of the estimate minus the truth.
+    """
+
+    KINDS = ("values", "above", "below")
+    values: np.ndarray
+    above: np.ndarray
+    below: np.ndarray
+    least: float = -np.inf  # the smallest possible truth
+
+    def at(self, level: Any) -> "Bounded":
+        return Bounded(self.values[level], self.above[level], self.below[level], self.least)
+
+    def mean(self) -> Any:
+        return self.values.mean(-1, dtype=float)
+
+    def raised(self, by: float) -> "Bounded":
+        return Bounded(self.values + by, self.above, self.below)
+
+    def combined(self, own: Any, other: "Bounded | None" = None, of_other: Any = 0.0) -> "Bounded":
+        values, (above, below) = own * np.asarray(self.values, np.float64), self._scaled(own)
+        if other is not None:
+            values = values + of_other * other.values
+            more, less = other._scaled(of_other)
+            above, below = above + more, below + less
+        return Bounded(values, above, below)
+
+    def _scaled(self, by: Any) -> tuple[np.ndarray, np.ndarray]:
+        scaled = by * np.asarray(self.above, np.float64), by * np.asarray(self.below, np.float64)
+        return np.maximum(*scaled), np.minimum(*scaled)
+
+    def over_levels(self, weights: np.ndarray) -> "Bounded":
+        """Weights are not negative."""
+        kinds = (self.values, self.above, self.below)
+        values, above, below = (np.tensordot(weights, np.asarray(kind, np.float64), 1) for kind in kinds)
+        return Bounded(values, above, below, self.least)
+
+    def over(self, other: "Bounded") -> "Bounded":
+        """The ratio of two means, by its linearization."""
+        divisor = np.asarray(other.mean())[..., None]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            ratio = np.asarray(self.mean())[..., None] / divisor
+            more, less = other._scaled(-ratio[..., None])
+            rest = Bounded(self.values, self.above + more, self.below + less)
+            above, below = rest._scaled(1 / divisor[..., None])
+        return Bounded(ratio + 0 * self.values, above, below)
+
+    def interval(self, confidence: float) -> Interval:
+        """Quantiles of the bounds; over models, Student's t interval is added as in `Resampled`."""
+        value = self.mean()
+        ends = [
+            value - np.quantile(drawn.mean(-2), 0.5 + side * confidence / 2, axis=-1)
+            for side, drawn in ((1, self.above), (-1, self.below))
+        ]
+        lower, upper = _with_seeds(self.values, self.below, ends, confidence)
+        return Interval(value, np.maximum(lower, self.least), upper)
+
+
+def kind_of_set(name: str, arrays: Any) -> Any:
+    """How the scores of a set are kept."""
+    return Bounded if f"{name}/above" in arrays else Resampled
+
+
+def of_set(name: str, arrays: Any, take: Any) -> Any:
+    """The scores of a set from its kinds of arrays, as `take` gives them."""
+    kind = kind_of_set(name, arrays)
+    made = kind(*(take(of) for of in kind.KINDS))
+    return dataclasses.replace(made, least=0.0) if isinstance(made, Bounded) else made
+
+
+def _with_seeds(values: np.ndarray, replicates: np.ndarray, bounds: Any, confidence: float) -> Any:
+    """Bounds over examples, with Student's t interval over models added."""
+    from scipy import special
+
+    models = values.shape[-1]
+    if models == 1:
+        return bounds
+    value = values.mean(-1, dtype=float)
+    z = special.ndtri(0.5 + confidence / 2)
+    t = special.stdtrit(models - 1, 0.5 + confidence / 2)
+    seeds = t**2 * values.var(-1, ddof=1) / models
+    each = _variance(replicates).mean(-1)
+    shared = z**2 * np.maximum(each - _variance(replicates.mean(-2)), 0) / (models - 1)
+    return [
+        value + sign * np.sqrt(seeds + np.maximum((bound - value) ** 2 - shared, 0))
+        for sign, bound in zip((-1, 1), bounds, strict=True)
+    ]
 
 
 def _variance(values: np.ndarray) -> np.ndarray:

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from noisejax._random import host
+from noisejax.robustness._metrics import sets
 from noisejax.robustness._metrics.metric import KNOWN, PROBABILITIES, Metric
 
 UNITS = 4096  # examples beyond that share units: example number n is in unit n modulo UNITS
@@ -46,7 +47,11 @@ class Cell:
                 for part, (_, _, counts) in self.setup.parts.items():
                     found[f"{name}/part/{part}"] = (self.parts[name][part] / counts).astype(np.float32)
         for metric in self.setup.metrics:
-            if metric.over == "set":
+            if KNOWN.get(metric.name) is metric and metric.name == "calibration_error":
+                every = [self._bounded(*draw) for draw in self.outputs]
+                for kind, values in zip(("values", "above", "below"), zip(*every, strict=True), strict=True):
+                    found[f"{metric.name}/{kind}"] = np.mean(values, 0).astype(np.float32)
+            elif metric.over == "set":
                 values = np.mean([self._resampled(metric, *draw) for draw in self.outputs], 0)
                 value, rest = values[:, 0], values[:, 1:]
                 resamples = self.setup.resamples
@@ -54,6 +59,16 @@ class Cell:
                 found[f"{metric.name}/replicates"] = rest[:, :resamples].astype(np.float32)
                 found[f"{metric.name}/left_out"] = rest[:, resamples:].astype(np.float32)
         return found
+
+    def _bounded(self, outputs: np.ndarray, y: np.ndarray) -> list[np.ndarray]:
+        """The calibration error and the bounds of its deviations, by model."""
+        logits = self.setup.probabilities is False
+        setup = self.setup
+        rows = [
+            sets.calibration_bounds(softmax(out) if logits else out, y, setup.weights(), setup.normals())
+            for out in outputs
+        ]
+        return [np.stack(of) for of in zip(*rows, strict=True)]
 
     def _resampled(self, metric: Metric, outputs: np.ndarray, y: np.ndarray) -> np.ndarray:
         """(models, 1 + resamples + left out)."""
@@ -112,6 +127,14 @@ class Setup:
                 kept.append(block)
             yield block.astype(np.float64)
         self._kept = kept if keep else None
+
+    def normals(self) -> np.ndarray:
+        """For each resample a normal number for each bin of calibration, the same in all sweeps."""
+        from scipy import special
+
+        stream = host.HostStream(np.zeros(1, np.uint32), np.zeros(1, np.uint32))
+        words = host.words(stream, "resample.normal", np.arange(self.resamples * sets.BINS, dtype=np.uint64))
+        return special.ndtri((words + 0.5) / 2**32).reshape(self.resamples, sets.BINS)
 
     def _drawn(self):
         n = self.n

@@ -1,10 +1,9 @@
 """Predictors that run on the host: scikit-learn, XGBoost, torch, ONNX Runtime and any other function."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from noisejax.robustness._families import Family
@@ -21,18 +20,16 @@ class OnHost:
         self.predict, self.x, self.y, self.plan, self.batch, self.classes = predict, x, y, plan, batch, classes
         self.n = len(y)
 
-    def program(self, family: Family | None) -> Any:
-        if family is None or family.on not in ("x", "batch"):
-            return None
-        return jax.jit(lambda key, x, y, level: run.applied(family, family.noise_at(level), key, self.predict, x, y))
+    def ahead(self, family: Family, keys: Any) -> None:
+        """Nothing is compiled ahead."""
 
-    def measure(self, family: Family | None, program: Any, level: float, keys: Any, cell: Cell):
+    def measure(self, family: Family | None, level: float, keys: Sequence[Any], cell: Cell):
         faults, first = 0, None
-        draws = [None] if family is None else list(keys)
+        draws = [None] if family is None else keys
         for key in draws:
             x, y = self.x, self.y
             if family is not None:
-                x, y = self._noisy(family, program, level, key)
+                x, y = self._noisy(family, level, key)
             if first is None:
                 first = part(x, 0, self.plan.head)
             sets = []
@@ -48,7 +45,7 @@ class OnHost:
                 cell.outputs.append((np.concatenate([s[0] for s in sets], 1), np.concatenate([s[1] for s in sets])))
         return faults, first
 
-    def _noisy(self, family: Family, program: Any, level: float, key: Any):
+    def _noisy(self, family: Family, level: float, key: Any):
         if family.on == "host":
             return family.noise_at(float(level))(key, self.x), self.y
         if family.on == "attack":
@@ -59,8 +56,8 @@ class OnHost:
                 f"sweep: the noise of {family.name!r} acts on arrays, got x as a {type(self.x).__name__}. For data "
                 "frames and strings use Family(..., on='host')."
             )
-        x, y = program(key, self.x, self.y, jnp.float32(level))
-        return jax.tree.map(np.asarray, x), np.asarray(y)
+        x, y = run.noisy_of(family).run(None, key, self.x, self.y, None, np.float32(level), len(self.y))
+        return jax.tree.map(np.asarray, x), self.y if y is None else np.asarray(y)
 
     def outputs(self, x: Any) -> np.ndarray:
         """Predictions as a NumPy array; names of classes become their numbers."""

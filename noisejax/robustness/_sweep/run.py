@@ -1,8 +1,10 @@
 """Runs a predictor on clean and noisy examples: compiled for JAX, called as it is on the host."""
 
+import contextlib
 import dataclasses
 import functools
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -112,44 +114,59 @@ def applied(family: Any, noise: Any, key: Any, predict: Callable, x: Any, y: Any
     return batch[0], batch[1]
 
 
-class Program:
-    """The compiled program of one family; without a family, of clean examples."""
+class Scores:
+    """The compiled program of predictions and their scores, which all families share."""
 
-    def __init__(self, plan: Plan, family: Family | None, fixed: Any = None):
+    def __init__(self, plan: Plan, fixed: Any = None):
         self.plan, self.fixed = plan, fixed
-        self.family: Any = family
         self.run = jax.jit(self._run)
-        self.noisy = jax.jit(self._noisy)
 
-    def _run(self, predict, x, y, keys, rows, level):
-        """Scores averaged over draws, the faults of draws, outputs and y of draws for metrics of sets, first rows."""
-        predict = self.fixed if predict is None else predict
+    def _run(self, predict, x, y):
+        """Scores, the fault, and for metrics of sets the outputs."""
+        outputs = called(self.fixed if predict is None else predict, x)
+        scores, fault = scored(self.plan, outputs, y)
         sets = any(metric.over == "set" for metric in self.plan.metrics)
-        n = jax.tree.leaves(y)[0].shape[0]
+        return scores, fault, by_model(outputs, jax.tree.leaves(y)[0].shape[0]) if sets else None
 
-        def evaluated(x_, y_):
-            outputs = called(predict, x_)
-            scores, fault = scored(self.plan, outputs, y_)
-            return scores, fault, (by_model(outputs, n), y_) if sets else ()
 
-        if self.family is None:
-            scores, fault, outputs = evaluated(x, y)
-            return scores, fault[None], jax.tree.map(lambda v: v[None], outputs), ()
+class ActsOnAll(ValueError):
+    """A noise that cannot act on a part of the examples."""
+
+
+class Noisy:
+    """The compiled program of the noise of one family.
+
+    Predictions are a program of their own: both in one took four times as long to compile, once for each family.
+    """
+
+    def __init__(self, family: Family, fixed: Any = None):
+        self.family, self.fixed = family, fixed
+        self.run = jax.jit(self._run, static_argnames="n")
+
+    def _run(self, model, key, x, y, rows, level, n):
+        """The noisy x, and y where it changes. `rows` are the numbers of these examples among n; None for all."""
         noise = self.family.noise_at(level)
-
-        def one(key):
-            key = key if rows is None else dataclasses.replace(stream(key), rows=rows)
-            x_, y_ = applied(self.family, noise, key, lambda v: called(predict, v), x, y)
-            return *evaluated(x_, y_), jax.tree.map(lambda v: v[: self.plan.head], x_)
-
-        scores, fault, outputs, first = jax.lax.map(one, keys)
-        return jax.tree.map(lambda v: v.mean(0), scores), fault, outputs, jax.tree.map(lambda v: v[0], first)
-
-    def _noisy(self, key, x, y, level):
-        return applied(self.family, self.family.noise_at(level), key, lambda v: v, x, y)
+        if rows is not None:
+            if not amounts.acts_in_parts(noise, n):
+                raise ActsOnAll
+            key = dataclasses.replace(stream(key), rows=rows)
+        predict = self.fixed if model is None else model
+        x, y = applied(self.family, noise, key, lambda v: called(predict, v), x, y)
+        return x, y if self.family.on == "batch" else None
 
 
-compiled = functools.lru_cache(maxsize=64)(Program)  # bounded: a family may hold a table of marginals
+scores_of = functools.lru_cache(maxsize=64)(Scores)
+noisy_of = functools.lru_cache(maxsize=64)(Noisy)  # bounded: a family may hold a table of marginals
+
+
+@dataclasses.dataclass
+class Ready:
+    """A family whose noise is compiled, or is being compiled by a thread."""
+
+    program: Noisy
+    attack: bool
+    whole: bool  # whether the noise acts on all examples at once
+    compiling: threading.Thread | None = None
 
 
 class OnDevice:
@@ -162,85 +179,126 @@ class OnDevice:
         self.n = len(jax.tree.leaves(y)[0])
         self.model = predict if _is_data(predict) else None
         self.predict = predict
-        self._parts: dict[str, bool] = {}
+        # Without its parameters as data, a program is not kept: they are constants in it, and may be large.
+        self.scores = Scores(plan, predict) if self.model is None else scores_of(plan)
+        self._ready: dict[str, Ready] = {}
+        if self.n <= batch:
+            self.x, self.y = jax.device_put((x, y))
 
-    def program(self, family: Family | None) -> Program:
-        if self.model is not None:
-            return compiled(self.plan, family)
-        return Program(self.plan, family, self.predict)  # not cached: the parameters are constants and may be large
+    def ahead(self, family: Family, keys: Sequence[Any]) -> Ready:
+        """Begins to compile the noise of a family. What fails here fails again when the noise is applied."""
+        if family.name in self._ready:
+            return self._ready[family.name]
+        attack = family.on == "attack"
+        own = attack and self.model is None
+        ready = Ready(Noisy(family, self.predict) if own else noisy_of(family), attack, not attack)
+        self._ready[family.name] = ready
+        ways = [ready.whole] if attack or self.n <= self.batch else [False, True] if family.on == "x" else [True]
+        _, rows = next(self._rows())
+        for ready.whole in ways:
+            x, y = (self.x, self.y) if ready.whole else self._part(rows)
+            try:
+                lowered = ready.program.run.lower(*self._given(ready, keys[0], x, y, rows, 0.0))
+            except Exception:
+                continue
+            ready.compiling = threading.Thread(target=_compile, args=(lowered,))
+            ready.compiling.start()
+            break
+        return ready
 
-    def measure(self, family: Family | None, program: Program, level: float, keys: Any, cell: Cell):
+    def _given(self, ready: Ready, key: Any, x: Any, y: Any, rows: np.ndarray, level: float) -> tuple:
+        numbers = None if ready.attack or ready.whole else rows.astype(np.uint32)
+        return self.model if ready.attack else None, key, x, y, numbers, np.float32(level), self.n
+
+    def measure(self, family: Family | None, level: float, keys: Sequence[Any], cell: Cell):
         """Fills the cell. Returns the faults found, and the first noisy rows."""
-        level_ = None if family is None else jnp.float32(level)
-        whole = self.n <= self.batch
-        if family is not None and not whole and family.on != "attack" and not self._in_parts(family):
-            return self._whole(family, program, level_, keys, cell)
-        faults, first, sets = 0, None, []
-        for start, rows in self._rows():
-            x, y = _taken((self.x, self.y), rows, whole)
-            numbers = None if whole or family is None or family.on == "attack" else jnp.asarray(rows, jnp.uint32)
-            of_part = keys if whole or family is None or family.on != "attack" else _folded(keys, start)
-            scores, fault, outputs, head = program.run(self.model, x, y, of_part, numbers, level_)
-            faults, first = max(faults, int(np.max(fault))), head if first is None else first
+        faults, first, place, draws = 0, None, None, max(1, len(keys))
+        sums: dict[str, Any] = {}
+        sets: list[list[Any]] = [[] for _ in range(draws)]
+        for draw, start, head, (scores, fault, outputs), y in _one_behind(self._scored(family, level, keys)):
+            first = head if first is None else first
+            faults = max(faults, int(fault))
             size = min(self.batch, self.n - start)
-            cell.add(start, {name: np.asarray(v)[:, :size] for name, v in scores.items()})
-            if outputs:
-                sets.append((np.asarray(outputs[0])[:, :, :size], np.asarray(outputs[1])[:, :size]))
-        self._sets(cell, sets)
+            if start != place:
+                self._add(cell, place, sums, draws)
+                sums, place = {}, start
+            for name, values in scores.items():
+                sums[name] = sums.get(name, 0.0) + np.asarray(values)[:, :size].astype(np.float64)
+            if outputs is not None:
+                sets[draw].append((np.asarray(outputs)[:, :size], np.asarray(y)[:size]))
+        self._add(cell, place, sums, draws)
+        for parts in filter(None, sets):
+            cell.outputs.append((np.concatenate([p[0] for p in parts], 1), np.concatenate([p[1] for p in parts])))
         return faults, jax.tree.map(np.asarray, first)
 
-    def _whole(self, family, program, level, keys, cell):
-        """Noise that sees other examples acts on all of them at once; predictions are made in parts."""
-        clean, faults, first = self.program(None), 0, None
-        for key in keys:
-            x_, y_ = program.noisy(key, self.x, self.y, level)
-            first = jax.tree.map(lambda v: np.asarray(v[: self.plan.head]), x_) if first is None else first
-            sets = []
+    def _add(self, cell: Cell, start: Any, sums: dict[str, Any], draws: int) -> None:
+        if start is not None:
+            cell.add(start, {name: values / draws for name, values in sums.items()})
+
+    def _scored(self, family: Family | None, level: float, keys: Sequence[Any]) -> Iterator[Any]:
+        """The number of the draw, the number of the first example, the first rows of all, scores, and y."""
+        shown = family is not None
+        for draw, start, x, y in self._examples(family, level, keys):
+            head = _head(x, self.plan.head) if shown else None
+            shown = False
+            yield draw, start, head, self.scores.run(self.model, x, y), y
+
+    def _examples(self, family: Family | None, level: float, keys: Sequence[Any]) -> Iterator[Any]:
+        """The number of the draw, the number of the first example, and noisy examples: part by part, or by draw."""
+        if family is None:
             for start, rows in self._rows():
-                x, y = _taken((x_, y_), rows, False)
-                scores, fault, outputs, _ = clean.run(self.model, x, y, None, None, None)
-                size, faults = min(self.batch, self.n - start), max(faults, int(np.max(fault)))
-                cell.add(start, {name: np.asarray(v)[:, :size] / len(keys) for name, v in scores.items()})
-                if outputs:
-                    sets.append((np.asarray(outputs[0])[:, :, :size], np.asarray(outputs[1])[:, :size]))
-            self._sets(cell, sets)
-        return faults, first
+                yield 0, start, *self._part(rows)
+            return
+        ready = self.ahead(family, keys)
+        if ready.compiling is not None:
+            ready.compiling.join()
+            ready.compiling = None
+        run, in_parts = ready.program.run, self.n > self.batch
+        if ready.whole:
+            x, y = jax.device_put((self.x, self.y))
+            for draw, key in enumerate(keys):
+                x_, y_ = run(*self._given(ready, key, x, y, np.arange(0), level))
+                y_ = y if y_ is None else y_
+                for start, rows in self._rows():
+                    yield draw, start, *(_taken((x_, y_), rows) if in_parts else (x_, y_))
+            return
+        for start, rows in self._rows():
+            x, y = self._part(rows)
+            for draw, key in enumerate(keys):
+                of_part = jax.random.fold_in(key, start) if ready.attack and in_parts else key
+                x_, y_ = run(*self._given(ready, of_part, x, y, rows, level))
+                yield draw, start, x_, y if y_ is None else y_
 
-    def _sets(self, cell: Cell, sets: list) -> None:
-        if sets:
-            outputs, y = (np.concatenate([s[i] for s in sets], axis) for i, axis in ((0, 2), (1, 1)))
-            cell.outputs += zip(outputs, y, strict=True)  # by draw
-
-    def _rows(self):
+    def _rows(self) -> Iterator[tuple[int, np.ndarray]]:
         for start in range(0, self.n, self.batch):
             yield start, np.minimum(np.arange(start, start + min(self.batch, self.n)), self.n - 1)
 
-    def _in_parts(self, family: Family) -> bool:
-        if family.name not in self._parts:
-            self._parts[family.name] = False
-            if family.on == "x":
-
-                def draw(level, key, rows, x):
-                    noise = family.noise_at(level)
-                    if not amounts.acts_in_parts(noise, self.n):
-                        raise ValueError
-                    return noise(dataclasses.replace(stream(key), rows=rows), x)
-
-                x = jax.tree.map(lambda v: v[: self.batch], self.x)
-                try:
-                    jax.eval_shape(draw, jnp.float32(0), jax.random.key(0), jnp.arange(self.batch, dtype=jnp.uint32), x)
-                    self._parts[family.name] = True
-                except (ValueError, TypeError):
-                    pass
-        return self._parts[family.name]
+    def _part(self, rows: np.ndarray) -> Any:
+        return (self.x, self.y) if self.n <= self.batch else jax.device_put(_taken((self.x, self.y), rows))
 
 
-def _folded(keys, start):
-    return jax.vmap(lambda key: jax.random.fold_in(key, start))(keys)
+def _compile(lowered: Any) -> None:
+    """Fills the cache of the jitted function. Most of it runs outside of Python's lock, while a measurement runs."""
+    with contextlib.suppress(Exception):
+        lowered.compile()
 
 
-def _taken(tree: Any, rows: np.ndarray, whole: bool) -> Any:
-    return tree if whole else jax.tree.map(lambda v: v[rows], tree)
+def _one_behind(items: Iterator[Any]) -> Iterator[Any]:
+    """Each item after the next has begun, so that the device computes while the host adds up."""
+    last = next(items, None)
+    for item in items:
+        yield last
+        last = item
+    if last is not None:
+        yield last
+
+
+_head = jax.jit(lambda tree, n: jax.tree.map(lambda v: v[:n], tree), static_argnums=1)
+_gathered = jax.jit(lambda v, rows: v[rows])
+
+
+def _taken(tree: Any, rows: np.ndarray) -> Any:
+    return jax.tree.map(lambda v: _gathered(v, rows) if isinstance(v, jax.Array) else v[rows], tree)
 
 
 def _is_data(predict: Any) -> bool:

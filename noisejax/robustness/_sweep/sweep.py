@@ -2,17 +2,18 @@
 
 import contextlib
 import dataclasses
+import itertools
 import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from noisejax import _checks
-from noisejax._random.stream import keys as keys_of, stage
+from noisejax._random.host import typed_keys
+from noisejax._random.stream import stage
 from noisejax.robustness._families import Family, checked
 from noisejax.robustness._metrics.metric import CLASSES, KNOWN, PROBABILITIES, Metric, chosen
 from noisejax.robustness._report.records import fingerprint
@@ -117,7 +118,10 @@ def sweep(
         setup.probabilities = plan.probabilities
     runs = runner(plan)
     clean_cell = Cell(setup)
-    faults, _ = runs.measure(None, runs.program(None), 0.0, None, clean_cell)
+    keys = {family.name: typed_keys(stage(key, family.name), draws) for family in families}
+    for family in families[: 0 if checkpoint else 1]:
+        runs.ahead(family, keys[family.name])
+    faults, _ = runs.measure(None, 0.0, [], clean_cell)
     inputs.refuse(faults, y)
     clean = clean_cell.finish()
     report = Report(
@@ -146,8 +150,12 @@ def sweep(
     columns = part(x, 0, plan.head) if shift else None
     failures: list[Exception] = []
     with _bar(progress, sum(len(family.levels) for family in families)) as advance:
+        missing = [f for f in families if any(kept.cell(f.name, float(level)) is None for level in f.levels)]
+        following = dict(itertools.pairwise(missing))
         for family in families:
-            found = _measured(family, runs, setup, kept, stage(key, family.name), draws, columns, failures, advance)
+            for soon in (family, following[family]) if family in following else ():  # compiles while this one runs
+                runs.ahead(soon, keys[soon.name])
+            found = _measured(family, runs, setup, kept, keys[family.name], columns, failures, advance)
             report.cells[family.name] = [cell["arrays"] or None for cell in found]
             report.shown[family.name] = [cell["shown"] for cell in found]
             report.problems[family.name] = {i: c["problem"] for i, c in enumerate(found) if c["problem"]}
@@ -165,18 +173,16 @@ def sweep(
     return report
 
 
-def _measured(family, runs, setup, kept, of_family, draws, columns, failures, advance) -> list[dict[str, Any]]:
+def _measured(family, runs, setup, kept, keys, columns, failures, advance) -> list[dict[str, Any]]:
     """The levels of one family: arrays, the problem if there is one, first rows, and the shift of columns."""
-    found, program, draw_keys = [], None, None
+    found = []
     for level in family.levels:
         cell = kept.cell(family.name, float(level))
         if cell is None:
-            program = program or runs.program(family)
-            draw_keys = keys_of(of_family, jnp.arange(draws)) if draw_keys is None else draw_keys
             cell = {"arrays": {}, "problem": "", "shown": None, "shift": None}
             collected, first = Cell(setup), None
             try:
-                faults, first = runs.measure(family, program, float(level), draw_keys, collected)
+                faults, first = runs.measure(family, float(level), keys, collected)
                 cell["problem"] = inputs.problem(faults)
                 if not faults:
                     cell["arrays"] = collected.finish()

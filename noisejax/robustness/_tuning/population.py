@@ -10,7 +10,7 @@ import numpy as np
 
 from noisejax import _checks
 from noisejax.robustness._report.report import Report
-from noisejax.robustness._report.samples import Resampled, Units
+from noisejax.robustness._report.samples import Units, of_set
 from noisejax.robustness._sweep.sweep import sweep
 
 
@@ -102,8 +102,7 @@ def robust(report: Report) -> Any:
 
 
 def _arrays(sample: Any) -> dict[str, np.ndarray]:
-    kinds = ("values",) if isinstance(sample, Units) else ("values", "replicates", "left_out")
-    return {kind: np.asarray(getattr(sample, kind), np.float32) for kind in kinds}
+    return {kind: np.asarray(getattr(sample, kind), np.float32) for kind in sample.KINDS}
 
 
 def sample_of(arrays: dict[str, np.ndarray], of: str, number: int, candidates: int) -> Any:
@@ -111,6 +110,6 @@ def sample_of(arrays: dict[str, np.ndarray], of: str, number: int, candidates: i
     values = arrays[f"{of}/values"]
     seeds = len(values) // candidates
     own = slice(number * seeds, (number + 1) * seeds)
-    if f"{of}/replicates" not in arrays:
-        return Units(values[own], arrays["counts"])
-    return Resampled(values[own], arrays[f"{of}/replicates"][own], arrays[f"{of}/left_out"][own])
+    if set(arrays) & {f"{of}/above", f"{of}/replicates"}:
+        return of_set(of, arrays, lambda kind: arrays[f"{of}/{kind}"][own])
+    return Units(values[own], arrays["counts"])
