@@ -14,7 +14,7 @@ from noisejax._contract import Amount, Hit, Mask, array_noise
 from noisejax._noises.similar import bandwidths, check_similar, similar_partners
 from noisejax._random import sample
 from noisejax._random.stream import along, enter, fold, is_symbolic, words
-from noisejax._sharding import automatic, computed_once, one_per_example
+from noisejax._sharding import automatic, computed_once, one_per_example, own_loop_on_cpus
 
 
 @batch_noise(ranges={"alpha": _checks.nonnegative, "bandwidth": bandwidths})
@@ -355,7 +355,7 @@ def swap(
     hit = sample.bernoulli(words(stream, "swap", **like), rate)
     ahead = sample.integers(words(stream, "swap.row", **like), words(stream, "swap.row.low", **like), max(size - 1, 1))
     own = jax.lax.broadcasted_iota(jnp.int32, ahead.shape, 0, out_sharding=jax.typeof(ahead).sharding)
-    row = (own + 1 + ahead) % max(size, 1)
+    row = own_loop_on_cpus((own + 1 + ahead) % max(size, 1), always=True)  # a loop with a gather is not vectorized
     if where is not None:
         hit = hit & _cells(jnp.broadcast_to(where, x.shape), row, shards)
     return Hit(hit & (size > 1), _cells(computed_once(x), row, shards))
