@@ -2,7 +2,7 @@
 
 import re
 
-BREAKS = re.compile(r"(?<=[±≥≤]) (?=\d)|(?<=\d) (?=%)")
+BREAKS = re.compile(r"(?<=[±≥≤])\s(?=\d)|(?<=\d)\s(?=%)")
 
 
 def unbroken(text: str) -> str:

@@ -52,7 +52,7 @@ def test_names_in_code(code, name):
 
 
 def test_a_number_stays_with_its_sign():
-    shown = numbers.unbroken("1.0 ± 0.2 and 95 % of ≥ 50 %, a ± b")
+    shown = numbers.unbroken("1.0 ±\n0.2 and 95 % of ≥ 50 %, a ± b")
     assert (
         shown
         == "1.0 ±\N{NO-BREAK SPACE}0.2 and 95\N{NO-BREAK SPACE}% of ≥\N{NO-BREAK SPACE}50\N{NO-BREAK SPACE}%, a ± b"
