@@ -71,7 +71,9 @@ def fingerprint(*trees: Any) -> str:
             value = np.ascontiguousarray(leaf)
             digest.update(f"{value.dtype}{value.shape}".encode())
             of_objects = value.dtype == object
-            digest.update(repr(value.tolist()).encode() if of_objects else value.reshape(-1).view(np.uint8))  # no copy
+            digest.update(
+                repr(value.tolist()).encode() if of_objects else value.reshape(-1).view(np.uint8).data
+            )  # no copy
     return digest.hexdigest()
 
 
