@@ -204,7 +204,7 @@ def page():
 NumPy. `python -m benchmarks.sweeps --page` writes this page; the program says what is measured.
 
 {times(found["times"])}
-Memory of a sweep in a fresh process, most of which is compilation:
+Memory of a sweep in a fresh process, with compilation:
 
 | rows | noises of single rows | with `swap` |
 | --- | --- | --- |

@@ -102,7 +102,8 @@ def sweep(
     x, y, names = inputs.entered(data)
     n = len(jax.tree.leaves(y)[0])
     host = inputs.runs_on_host(predict, x, names) if host is None else host
-    batch = min(n, batch_size or inputs.batch_of(x, n))
+    number = -(-n // min(n, batch_size or inputs.batch_of(x, n)))
+    batch = -(-n // number)  # parts of one size: the last is filled up
     for family in families:
         if amounts.check(family, host) and not host:
             amounts.ask(family, key, x, y)
