@@ -132,8 +132,10 @@ def attend_by_blocks(
     if not silent:
         drawn = tuple(1 if axis in static["shared"] else n for axis, n in enumerate(shapes.probabilities))
         place, *words = place_of(key, "dropout", drawn)
-    sizes = blocks or _default_blocks(shapes.probabilities[0] * shapes.probabilities[1])
-    cut = [Blocks(n, min(n, size)) for n, size in zip(shapes.probabilities[2:], sizes, strict=True)]
+    if blocks is None:
+        most = _most_in_a_block(shapes.probabilities[0] * shapes.probabilities[1])
+        blocks = [_evenly(n, size) for n, size in zip(shapes.probabilities[2:], most, strict=True)]
+    cut = [Blocks(n, min(n, size)) for n, size in zip(shapes.probabilities[2:], blocks, strict=True)]
     plan = Plan(static["scale"], static["causal"], static["window"], place, cut[0], cut[1], precision)
     keys = None if words is None else (words[0], words[1])
     operands = Operands(keys, lengths[0], lengths[1], segments[0], segments[1], mask)
@@ -149,6 +151,15 @@ _attend = jax.jit(attend, static_argnums=0, inline=True)  # so that an eager cal
 _kernels = jax.jit(kernels.attend, static_argnums=(0, 1), inline=True)
 
 
-def _default_blocks(heads: int) -> tuple[int, int]:
-    """The sizes of blocks of queries and of keys: the fastest on CPUs, and smaller ones for tiles of many heads."""
-    return (256, 256) if heads <= 128 else (128, 256)
+def _most_in_a_block(heads: int) -> tuple[int, int]:
+    """The sizes of blocks of queries and of keys: the fastest on CPUs, and smaller ones for tiles of many heads.
+
+    XLA gives products of less than 512 by 256 to one thread.
+    """
+    return (512, 256) if heads <= 64 else (256, 256) if heads <= 128 else (128, 256)
+
+
+def _evenly(n: int, most: int) -> int:
+    """The size of the fewest blocks that cover n, about equal, so that the last one repeats little of that before."""
+    size = -(-n // -(-n // most))
+    return -(-size // 16) * 16
