@@ -33,7 +33,12 @@ def clip(low: Amount | None = None, high: Amount | None = None) -> Noise:
 def _bound(name: str, end: Any) -> Any:
     if isinstance(end, dict):
         raise TypeError(f"clip: {name} must be a number or an array, got {end!r}. Clip the entries: nj.on_entries.")
-    return None if end is None else _noise.amount("clip", name, end, _checks.real, like_x=True)
+    if end is None:
+        return None
+    value = _noise.amount("clip", name, end, _checks.real, like_x=True)
+    if not isinstance(value, _noise.Schedule):
+        _noise.arithmetic("clip", name, value, False)
+    return value
 
 
 @combinator(lambda noise: ([noise.amounts["low"], noise.amounts["high"]], {}))

@@ -1,5 +1,8 @@
 """Faults that the generator found in long runs, each with the message or the right result."""
 
+from decimal import Decimal
+from fractions import Fraction
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -65,6 +68,12 @@ def an_update(threat, x):
             ValueError,
             "mlp: noise must return",
         ),
+        (
+            lambda: nj.clip(Fraction(1, 5), 1),
+            TypeError,
+            "clip: low must be a number or an array, got Fraction",
+        ),
+        (lambda: nj.clip(0, Decimal("0.5")), TypeError, "clip: high must be a number or an array, got Decimal"),
     ],
 )
 def test_what_is_refused(call, error, words):
