@@ -11,7 +11,7 @@ backward is one compiled gradient of a sum of squares.
 
 Times are the least of seven turns at T = 1024, of three at 2048 and of one from 4096 on, where a call takes many
 seconds; losses and products have five turns. bfloat16 is timed up to 2048. Temporaries are those that XLA says it
-allocates besides arguments and results. A program is not run where they exceed 15 GB.
+allocates besides arguments and results. A program is not run where they exceed 9 GB.
 """
 
 import argparse
@@ -29,7 +29,7 @@ from benchmarks import measure, pages
 
 HEADS, FEATURES, RATE = 8, 64, 0.1
 MIB = 2**20
-LARGEST = 15 * 2**30  # bytes of temporaries of a program that is run
+LARGEST = 9 * 2**30  # bytes of temporaries of a program that is run
 
 
 def run(smoke: bool) -> Iterator[dict]:
