@@ -20,6 +20,7 @@ import os
 import pathlib
 import statistics
 import sys
+import textwrap
 import time
 from typing import Any
 
@@ -262,7 +263,7 @@ def page(found: dict[str, Any]) -> str:
     lines = [
         "# Speed of the common corruptions",
         "",
-        about,
+        textwrap.fill(about, 120),
         "",
         "| | float32 | uint8 | imagecorruptions | albumentations | torchvision | ratio | kept | bar | | compiled in |",
         "|---|---|---|---|---|---|---|---|---|---|---|",
@@ -277,18 +278,18 @@ def page(found: dict[str, Any]) -> str:
         more = f"{two(kept.get(row['name']))} | {row['bar']} | {verdict} | {row['compile']:.1f} s"
         lines.append(f"| {row['name']} | {speeds} | {ratio} | {more} |")
     texts = [f"{text[0].upper()}{text[1:].replace('x;', ' times;', 1)}." for text in verdicts(rows)]
-    lines += ["", " ".join(texts)]
+    lines += ["", textwrap.fill(" ".join(texts), 120)]
     if kept:
         median = statistics.median(value for value in kept.values() if value is not None)
         settings = " ".join(f"{name}={value}" for name, value in KEEPING.items())
         more = (
             f"64 pictures in float32 are 38 MB, and a copy of them makes {found['copy']:.0f} pictures per second: "
-            "glibc asks the system for arrays of more than 32 MB each time, and it clears their pages. Column "
+            "glibc asks the system for arrays of more than 32 MB each time, and the system clears their pages. Column "
             f"'kept' has the ratios with an allocator that keeps what is freed, `{settings}`. Then a copy makes "
             f"{found['copy, pages kept']:.0f}, and the median ratio is {median:.2f}. The same settings help any "
             "program with large arrays on CPUs."
         )
-        lines += ["", more]
+        lines += ["", textwrap.fill(more, 120, break_long_words=False, break_on_hyphens=False)]
     return "\n".join([*lines, "", pages.where(found["measured"])]) + "\n"
 
 

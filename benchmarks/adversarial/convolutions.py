@@ -2,6 +2,7 @@
 
 ``python -m benchmarks.run adversarial.convolutions``. Both start from the clean image, so that nothing is drawn. On
 CPUs the attack is unrolled by default, since XLA's convolutions are slow inside loops there; ``unroll=1`` is the loop.
+``python -m benchmarks.adversarial.convolutions`` writes the table of docs/results/attacks.md from the result file.
 """
 
 import time
@@ -11,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks import measure
+from benchmarks import measure, pages
 from noisejax import adversarial
 
 EPS = 8 / 255
@@ -85,3 +86,30 @@ def compared(name: str, predict: Callable, steps: int, x, y, budget: float) -> I
             "x by hand": time_of_call / seconds["by hand"],
             "s to trace and compile": compilation[way],
         }
+
+
+def page() -> None:
+    results = measure.load("adversarial.convolutions")
+    assert results is not None, "run python -m benchmarks.run adversarial.convolutions first"
+    cases: dict[tuple, dict[str, dict]] = {}
+    for row in results["rows"]:
+        cases.setdefault((row["model"], row["steps"]), {})[row["way"]] = row
+    ways = ("by hand", "noisejax", "noisejax, unroll=1")
+    body = [
+        [
+            model,
+            str(steps),
+            *(pages.number(found[way]["ms"]) for way in ways),
+            ", ".join(f"{found[way]['s to trace and compile']:.1f}" for way in ways),
+        ]
+        for (model, steps), found in cases.items()
+    ]
+    head = ["model", "steps", "by hand, ms", "default, ms", "`unroll=1`, ms"]
+    columns = [*head, "s to compile: by hand, default, `unroll=1`"]
+    text = f"{pages.table(columns, body)}\n\n{pages.where(results)}"
+    command = "python -m benchmarks.adversarial.convolutions"
+    pages.write(pages.GUIDES.parent / "results" / "attacks.md", "convolutions", command, text)
+
+
+if __name__ == "__main__":
+    page()
