@@ -28,8 +28,10 @@ CHOSEN = {
 }
 LARGE = ("noisejax.image._corruptions", "noisejax.image._geometry", "noisejax.image._policies", "noisejax.signal._")
 SIGNALS = {"colored", "freq_mask", "gaussian_snr", "time_mask"}
-# Their form is that of single_frequency_greyscale, so all their laws are slow tests.
+# All laws of these are slow tests: their form is that of others (the first four that of single_frequency_greyscale),
+# and their programs take the longest to compile. Their own tests hold them in the fast set.
 LIKE_OTHERS = {"cocentric_sine_waves", "plasma_noise", "checkerboard_cutout", "brownish_noise"}
+LIKE_OTHERS |= {"spatter", "glass_blur", "defocus_blur", "snow", "augmix", "trivial_augment", "jpeg_compression"}
 
 
 def chosen(case) -> bool:

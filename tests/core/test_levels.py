@@ -256,6 +256,7 @@ def test_a_level_that_holds_averages_the_last_eight_values():
     np.testing.assert_allclose(states.mean, [0.4] * 10 + [0.4 + 0.1 / 8], rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_several_levels_at_once_are_several_levels(key):
     starts, steps, ceilings = np.array([0.0, 0.1, 0.2]), np.array([0.1, 0.05, 0.3]), np.array([0.4, 0.3, 0.6])
     values = np.random.default_rng(5).random((30, 3)).astype(np.float32)
@@ -328,6 +329,7 @@ def test_keeps_its_dtypes_where_x64_is_on():
         jax.lax.scan(lambda s, v: (a.update(s, value=v), None), a.init(0.5), jnp.ones(3))
 
 
+@pytest.mark.slow
 def test_notes_say_what_to_doubt():
     a = nj.adaptive(0.0, 0.1, 1.0, atol=0.01, rtol=0.0, mode="max")
     scattered = 0.8 + 0.05 * np.random.default_rng(7).standard_normal(30)

@@ -40,6 +40,7 @@ def tags_of(case, monkeypatch) -> set[str]:
     return found
 
 
+@pytest.mark.slow
 def test_no_two_noises_share_a_tag(monkeypatch):
     owners = {}
     for case in CASES:

@@ -10,7 +10,7 @@ import noisejax as nj
 from cases.padded import PADDED
 from cases.text import TEXT
 
-FAST = {nj.patch_dropout, nj.text.typos}  # texts are changed by the same few parts
+FAST = {nj.patch_dropout, nj.text.delete}  # texts are changed by the same few parts
 every_padded = pytest.mark.parametrize(
     "case",
     [

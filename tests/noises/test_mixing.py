@@ -86,6 +86,7 @@ def test_batch_mode_draws_one_weight(key):
     assert stats.kstest(low, lambda v: 2 * stats.beta(0.5, 0.5).cdf(v)).pvalue > P_VALUE
 
 
+@pytest.mark.slow
 def test_the_weight_has_a_finite_and_right_derivative_in_alpha(key):
     for alpha in (0.0, 1e-8, 0.05, 0.7, 30.0, 1e5):
         slopes = jax.jvp(lambda a: nj.mixup_pairs(key, 100_000, a)[0], (jnp.float32(alpha),), (jnp.float32(1),))[1]
@@ -208,6 +209,7 @@ def test_alpha_zero_is_the_identity_to_the_bit(mixing, key):
     np.testing.assert_array_equal(one[0], x[0])
 
 
+@pytest.mark.slow
 def test_weight_zero_leaves_no_trace_of_nan_nor_in_gradients():
     x = jnp.array([[1.0, 2.0], [jnp.nan, jnp.inf], [5.0, 6.0]])
     lam, partner = jnp.array([1.0, 0.0, 0.5]), jnp.array([1, 0, 2])

@@ -109,6 +109,7 @@ def test_nonfinite_chosen_kinds_and_their_frequencies():
         nj.nonfinite(jax.random.key(5), x, 0.1, kinds="nan")
 
 
+@pytest.mark.slow
 def test_nonfinite_lets_gradients_through_where_it_does_not_hit():
     noise, x = nj.bind(nj.nonfinite, rate=0.5), jnp.ones(100)
     gradient = jax.grad(lambda x: jnp.nan_to_num(noise(jax.random.key(7), x)).sum())(x)
@@ -163,6 +164,7 @@ def test_quantize_on_the_grid_changes_nothing_and_where_x_is_coarser_than_the_st
         nj.quantize(key, x, -1.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rounding", ["nearest", "stochastic"])
 def test_quantize_gradients(rounding):
     """Straight-through at the rounding: 1 in x; round(q) - q in the step, as in LSQ; 0 in the origin."""
@@ -276,6 +278,7 @@ def test_reduce_precision_amounts_and_options():
         nj.reduce_precision(key, x, -1.0)
 
 
+@pytest.mark.slow
 def test_straight_through_in_every_mode():
     def f(x):
         return (straight_through(jnp.round(x), x) ** 2).sum()

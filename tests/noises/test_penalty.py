@@ -176,6 +176,7 @@ def test_with_the_penalty_least_squares_is_ridge_regression():
         np.testing.assert_allclose(gradient, 0, atol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", LOSSES)
 def test_trains_by_double_backpropagation(loss, key):
     """The gradient in the parameters, against finite differences; logits so large that p is 0 or 1 in float32."""

@@ -68,6 +68,7 @@ def test_axes_say_where_the_picture_is(noise, amounts, name):
     np.testing.assert_array_equal(drawn(noise, x[0], **amounts), hit[0])  # one picture: the first example's draw
 
 
+@pytest.mark.slow
 @families
 def test_what_is_hit_is_filled_and_nothing_else(noise, amounts, name):
     x = jnp.linspace(1, 2, 5 * 16 * 14 * 3).reshape(5, 16, 14, 3)
@@ -78,6 +79,7 @@ def test_what_is_hit_is_filled_and_nothing_else(noise, amounts, name):
     np.testing.assert_array_equal(nj.bind(noise, fill=7, **amounts)(KEY, bytes_), np.where(hit, np.uint8(7), bytes_))
 
 
+@pytest.mark.slow
 @families
 def test_amounts_per_example(noise, amounts, name):
     column = jnp.where(jnp.arange(8) % 2 == 0, 0.0, amounts[name]).reshape(8, 1, 1, 1)
@@ -169,6 +171,7 @@ def test_cutout_covers_each_pixel_as_often_as_its_centres_do():
     assert np.abs(z).max() < stats.norm.isf(ALPHA / 2 / 64)
 
 
+@pytest.mark.slow
 def test_cutout_larger_than_the_picture_and_along_other_axes():
     assert drawn(nj.image.cutout, jnp.ones((20, 8, 6, 1)), size=40.0).all()
     series = drawn(nj.image.cutout, jnp.ones((50, 30, 2)), size=5.0, axes=(1,))
@@ -315,6 +318,7 @@ def test_time_bands_know_padding_on_the_left_and_in_gaps():
     assert limited[..., 0].sum(1).max() == 2  # 0.3 of 7 valid steps
 
 
+@pytest.mark.slow
 def test_frequency_bands_span_all_channels_whatever_the_lengths():
     x = jnp.ones((500, 6, 10))
     whole = drawn(nj.signal.freq_mask, x, width=5.0)
@@ -332,6 +336,7 @@ def test_bands_of_plain_series_and_of_one_example():
     np.testing.assert_array_equal(alone[:, 0], series[0])
 
 
+@pytest.mark.slow
 def test_spectrograms_are_filled_by_their_mean():
     x = jnp.asarray(np.random.default_rng(0).normal(3, 1, (8, 30, 6)), jnp.float32)
     mean = x.mean((0, 1))

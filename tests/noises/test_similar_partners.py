@@ -51,6 +51,7 @@ def test_odds_of_vectors_and_a_bandwidth_for_each_example(key):
     judge(many(key, targets, wide), expected)
 
 
+@pytest.mark.slow
 def test_ends_of_the_bandwidth_and_targets_that_are_not_finite(key):
     np.testing.assert_array_equal(many(key, Y[:6], 0.0, 50), np.broadcast_to(np.arange(6), (50, 6)))
     assert set(many(key, Y, 0.0, 200)[:, 1].tolist()) == {1, 6}  # two equal targets
