@@ -68,6 +68,7 @@ def followed(noise, key, x, points):
     return noise(key, x), placed.points(points), placed.source
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*FAMILIES, "matrices", *(slow(name) for name in SEVERAL if name != "matrices")])
 def test_a_painted_dot_and_its_point_agree(name, key):
     noise = {**FAMILIES, **SEVERAL}[name]

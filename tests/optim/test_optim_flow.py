@@ -64,6 +64,7 @@ INJECTED = [
 PARAMS = {"a": jnp.ones((3, 2)), "b": {"c": jnp.ones(4)}}
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("standard")
 @pytest.mark.parametrize("name", TRANSFORMS)
 def test_wrappers_of_optax_leave_the_noise_as_it_is(name, key):

@@ -191,6 +191,7 @@ def test_a_model_goes_through_json(model, key):
     assert str(model).startswith("word error rate")
 
 
+@pytest.mark.slow
 def test_wrong_pairs_and_models_are_refused(model, key):
     wrong: Any = np.ones(3)
     pairs: Any

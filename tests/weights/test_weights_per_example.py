@@ -116,6 +116,7 @@ def test_mean_and_covariance_are_those_of_one_weight_sample_per_example(function
     assert abs(z_scores(across, 0)).max() < threshold(across[0].size)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("function", ["local_reparam", "flipout"])
 @pytest.mark.parametrize("name", ["dense", "tokens", "conv"])
 def test_each_output_is_normal_as_theory_says(function, name):
@@ -149,6 +150,7 @@ def test_what_flipout_shares_and_local_reparam_does_not():
         assert (p < 1e-6 and r > 0) if shared else p > 1e-4, function
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_batch_mode_is_one_weight_for_the_call(function, key):
     _, x, w, std = arrays("tokens")

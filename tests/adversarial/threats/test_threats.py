@@ -40,6 +40,7 @@ def drawn(threat, key, x):
     return sample, boundary, (threat.norm(sample), threat.norm(boundary))
 
 
+@pytest.mark.slow
 @every
 def test_what_a_threat_gives_is_allowed(threat, key):
     sample, boundary, projected, twice, inside, _, point = everything(threat, key, X, DELTA)
