@@ -73,6 +73,13 @@ def an_update(threat, x):
             TypeError,
             "clip: low must be a number or an array, got Fraction",
         ),
+        (
+            lambda: jax.jit(
+                lambda std: adversarial.guarantee(nj.bind(nj.gaussian, std=std), (1, 4)).radius(np.array([0.9]))
+            )(0.5),
+            TypeError,
+            "guarantee: noise must not be traced",
+        ),
         (lambda: nj.clip(0, Decimal("0.5")), TypeError, "clip: high must be a number or an array, got Decimal"),
     ],
 )

@@ -94,7 +94,7 @@ def guarantee(noise: Callable, shape: Sequence[int]) -> Guarantee:
       shape: the shape of x, (B, ...).
 
     Raises:
-      TypeError: no certificate is known for the noise. Pass your own `Guarantee` as `promise`.
+      TypeError: no certificate is known for the noise (pass your own `Guarantee` as `promise`), or it is traced.
 
     References:
       Cohen, Rosenfeld and Kolter, ICML 2019; Teng, Lee and Yuan, "l1 adversarial robustness certificates", 2019; Lee,
@@ -113,6 +113,7 @@ def guarantee(noise: Callable, shape: Sequence[int]) -> Guarantee:
     """
     if not isinstance(shape, (tuple, list)) or not all(isinstance(n, (int, np.integer)) and n > 0 for n in shape):
         raise TypeError(f"guarantee: shape must be the shape of x, such as (1, 64), got {_checks.shown(shape)}.")
+    check_known("guarantee", noise=noise)
     inner = noise
     while isinstance(inner, Noise) and inner.stages[0] is not inner:  # a chain, perhaps of chains
         inner = inner.stages[0]

@@ -94,6 +94,7 @@ def calls() -> list[Call]:
             lambda p: (p.values, p.lengths, nj.mask(KEY, p, 0.5).values),
             a={"values": X, "lengths": np.array([3, 2, 1, 0], np.int32)},
             batch=("lengths",),
+            anything=("values",),
         ),
         call(
             "adaptive",
