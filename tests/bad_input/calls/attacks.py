@@ -117,9 +117,7 @@ def calls() -> list[Call]:
         return call(f"adversarial.{name}", a=arguments, expensive=True, **attacking)
 
     def least(name, **more):
-        return call(
-            f"adversarial.{name}", a={**M, **more}, expensive=True, none=("candidates", "targets"), **attacking
-        )
+        return call(f"adversarial.{name}", a={**M, **more}, expensive=True, none=("candidates", "targets"), **attacking)
 
     def training(name, **more):
         return call(f"adversarial.{name}", a={**T, **more}, expensive=True, **attacking)
