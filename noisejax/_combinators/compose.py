@@ -201,7 +201,7 @@ def per_example(noise: Callable, ids: jax.Array | np.ndarray | None = None) -> N
       >>> noise = nj.bind(nj.gaussian, std=jnp.array([0.0, 1.0, 2.0, 3.0]))
       >>> y = nj.per_example(noise, jnp.arange(4))(key, x)
       >>> half = nj.bind(nj.gaussian, std=jnp.array([2.0, 3.0]))
-      >>> bool((y[2:] == nj.per_example(half, jnp.array([2, 3]))(key, x[2:])).all())
+      >>> bool(jnp.allclose(y[2:], nj.per_example(half, jnp.array([2, 3]))(key, x[2:])))
       True
     """
     (noise,) = _noise.stages("per_example", (noise,))
