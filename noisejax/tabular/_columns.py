@@ -87,7 +87,10 @@ def fit(
         raise TypeError("fit: table must not be traced, since it is fitted on the host. Fit it outside of jax.jit.")
     if isinstance(table, jax.Array) and not jnp.issubdtype(table.dtype, jnp.number):
         raise TypeError(f"fit: table must hold numbers, got {_checks.shown(table)}.")
-    given = np.asarray(table)
+    try:
+        given = np.asarray(table)
+    except ValueError:
+        raise ValueError(f"fit: the rows of table must have one length, got {_checks.shown(table)}.") from None
     if not (np.issubdtype(given.dtype, np.number) or jnp.issubdtype(given.dtype, jnp.floating)):
         raise TypeError(f"fit: table must hold numbers, got {given.dtype}. For data frames use noisejax.frame.encode.")
     if np.iscomplexobj(given):

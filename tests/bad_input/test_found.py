@@ -80,6 +80,12 @@ def an_update(threat, x):
             TypeError,
             "guarantee: noise must not be traced",
         ),
+        (lambda: nj.tabular.fit([[1.0, 2.0], [3.0]]), ValueError, "fit: the rows of table must have one length"),
+        (
+            lambda: nj.image.geometry(nj.bind(nj.image.rotate, degrees=9.0), value=Fraction(1, 2))(KEY, IMAGES),
+            TypeError,
+            "geometry: value must be a number or an array, got Fraction",
+        ),
         (lambda: nj.clip(0, Decimal("0.5")), TypeError, "clip: high must be a number or an array, got Decimal"),
     ],
 )

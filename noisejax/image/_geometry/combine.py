@@ -85,7 +85,10 @@ def _geometry(run: Run, key, x, noises, value=None, *, order, fill):
     given = jnp.asarray(given)
     check_picture("geometry", given)
     check_order("geometry", given, order)
-    value = 0.0 if value is None else value
+    if value is None:
+        value = 0.0
+    else:
+        _noise.arithmetic("geometry", "value", value, False)
     _checks.holds("geometry", "value", value, given.dtype)
     value = saturate(jnp.asarray(value), given.dtype)
     _checks.broadcastable("geometry", "value", value.shape, given.shape)
