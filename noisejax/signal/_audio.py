@@ -13,7 +13,7 @@ from noisejax import _checks
 from noisejax._contract import Amount, Mask, array_noise
 from noisejax._random import sample
 from noisejax._random.stream import positions, words
-from noisejax._sharding import automatic, computed_once
+from noisejax._sharding import automatic, computed_once, own_loop_on_cpus
 from noisejax.signal._axes import channel_axes, chosen, one_each, same_at_all_times, same_in_all_channels, time_axis
 from noisejax.signal._spectral import decibels, rms
 
@@ -114,7 +114,7 @@ def hum(
     for h in range(1, harmonics + 1):
         phase = step * jnp.uint32(h) * time + words(key, f"signal.hum.{h}", **draw)
         total = total + jnp.where(h * cycles < 0.5, _sine_of_turn(phase) / h, 0)
-    total = computed_once(total)  # its power is measured
+    total = own_loop_on_cpus(total, always=True)  # its power is measured
     return x + _scaled(x, total.astype(x.dtype), snr_db, where)
 
 

@@ -11,7 +11,7 @@ from noisejax import _checks
 from noisejax._contract import Amount, Hit, Mask, array_noise, fault, wide
 from noisejax._random import sample
 from noisejax._random.stream import fold, positions, words
-from noisejax._sharding import automatic, computed_once
+from noisejax._sharding import automatic, own_loop_on_cpus
 from noisejax.signal import _axes
 from noisejax.signal._axes import extent, latest, latest_flag, one_each, read, same_at_all_times, steps, time_axis
 
@@ -154,7 +154,7 @@ def losses(key: Any, x, rate, burst, bad, good, mode: str, axis: int, offset: An
     number = positions(x, axis)
     begins = number + offset == 0
     set_to = sample.gilbert(words(stream, "signal.bursts", **draw), share, burst, begins)
-    set_to = computed_once(set_to)  # by a vectorized loop: two sums over bits read it
+    set_to = own_loop_on_cpus(set_to, always=True)  # by a vectorized loop: two sums over bits read it
     last = latest_flag(set_to >= 0, set_to == 1, axis)
     state = (last >= 0) & (last % 2 == 1)
     if carried is not None:

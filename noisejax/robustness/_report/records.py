@@ -70,10 +70,10 @@ def fingerprint(*trees: Any) -> str:
         for leaf in jax.tree.leaves(tree):
             value = np.ascontiguousarray(leaf)
             digest.update(f"{value.dtype}{value.shape}".encode())
-            of_objects = value.dtype == object
-            digest.update(
-                repr(value.tolist()).encode() if of_objects else value.reshape(-1).view(np.uint8).data
-            )  # no copy
+            if value.dtype == object:
+                digest.update(repr(value.tolist()).encode())
+            else:
+                digest.update(value.reshape(-1).view(np.uint8).data)  # without a copy
     return digest.hexdigest()
 
 
