@@ -45,6 +45,7 @@ def calls() -> list[Call]:
             "tabular.Column",
             a={"name": "a", "kind": "number", "low": 0.0, "high": 1.0},
             signed=("low", "high"),
+            anything=("name",),
             skip={"name": ("an object", "a number", "a float")},  # data frames have such names
         ),
         call("tabular.fit", a={"table": TABLE, "schema": SCHEMA, "quantiles": 9}, none=("schema",), signed=("table",)),
