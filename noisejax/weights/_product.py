@@ -80,7 +80,7 @@ def _whole(value: Any, least: int, pairs: bool = False) -> bool:
     if isinstance(value, tuple):
         return all(_whole(part, least) and (pairs or not isinstance(part, tuple)) for part in value)
     whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-    return whole and least <= value < 2**31  # what XLA counts in
+    return whole and bool(least <= value < 2**31)  # what XLA counts in
 
 
 def plan(function: str, product: "str | Conv", x: jax.Array, w: jax.Array, precision: Any) -> "_Einsum | _Convolution":
