@@ -78,4 +78,4 @@ def spatter(
     def wet(image, severity, z):
         return mixed(image, severity, lambda level: at(level, image, z))
 
-    return seen.finish(each(wet, seen, z))
+    return each(wet, seen, z)

@@ -74,7 +74,7 @@ def fog(
         most = image.max()
         return (image + weight * cloud) * (most / jnp.maximum(most + weight, np.float32(1e-30)))
 
-    return seen.finish(each(foggy, seen, u))
+    return each(foggy, seen, u)
 
 
 @array_noise(_checks.images, **settings("frost"), banks=("textures",))
@@ -140,7 +140,7 @@ def frost(
             piece = (piece * _GREY.reshape(1, 1, 3)).sum(-1, keepdims=True)
         return between(severity, levels[:, 0], 1) * image + between(severity, levels[:, 1], 0) * piece
 
-    return seen.finish(each(frosted, seen, u, shared=(textures,)))
+    return each(frosted, seen, u, shared=(textures,))
 
 
 @array_noise(_checks.images, **settings("frost_like"))
@@ -264,4 +264,4 @@ def snow(
 
         return mixed(image, severity, at)
 
-    return seen.finish(each(snowy, seen, z, u))
+    return each(snowy, seen, z, u)
