@@ -15,7 +15,8 @@ from noisejax._contract import array_noise
 from noisejax._random import sample
 from noisejax._random.fourier import fourier
 from noisejax._random.stream import words
-from noisejax.image._corruptions.severity import LUMA, between, each, of_examples, pictures, row, settings
+from noisejax.image._corruptions.severity import between, each, of_examples, pictures, row, settings
+from noisejax.image._operations.photometric import grey_of
 
 _TURN = np.float32(2 * np.pi)
 
@@ -183,7 +184,7 @@ def plasma_noise(
         angles = right - time, (right + down + jnp.sin(time)) / 2, down + time
         plasma = jnp.stack([jnp.sin(angle) for angle in angles], -1)
         if image.shape[-1] == 1:
-            plasma = (plasma * LUMA.reshape(1, 1, 3)).sum(-1, keepdims=True)
+            plasma = grey_of(plasma)
         amount = _amount("plasma_noise", table, 64 / 255, severity)
         return image + amount * (plasma - image)
 

@@ -28,7 +28,6 @@ SEVERITY = _checks.Range(
     "in [0, 5]", lambda v: (v >= 0) & (v <= 5), "0 is the identity, and 1 to 5 are the published levels."
 )
 LEVELS = 5
-LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # the shares of red, green and blue in grey, as OpenCV has them
 
 
 def settings(name: str, colour: bool = False, least: Callable[[str], int] | None = None) -> dict[str, Any]:
