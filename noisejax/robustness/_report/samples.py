@@ -38,6 +38,12 @@ class Units:
     values: np.ndarray
     counts: np.ndarray  # the number of examples in each unit
     shares: int = 0  # over how many draws each score is a share of successes; 0 for other numbers
+    limits: tuple[Any, Any] | None = None  # the smallest and largest possible score, if it is linear in shares
+
+    @classmethod
+    def of(cls, metric: str, draws: int, values: np.ndarray, counts: np.ndarray) -> "Units":
+        """Scores of a metric."""
+        return cls(values, counts, draws, (0.0, 1.0)) if metric == "accuracy" else cls(values, counts)
 
     def at(self, level: Any) -> "Units":
         return dataclasses.replace(self, values=self.values[level])
@@ -50,14 +56,20 @@ class Units:
 
     def combined(self, own: Any, other: "Units | None" = None, of_other: Any = 0.0) -> "Units":
         """``own * self + of_other * other``, by model and unit."""
-        values = own * np.asarray(self.values, np.float64)
-        return Units(values if other is None else values + of_other * other.values, self.counts)
+        values, limits = own * np.asarray(self.values, np.float64), _scaled(self.limits, own)
+        if other is not None:
+            values, more = values + of_other * other.values, _scaled(other.limits, of_other)
+            limits = None if limits is None or more is None else (limits[0] + more[0], limits[1] + more[1])
+        return Units(values, self.counts, 0, limits)
 
     def raised(self, by: float) -> "Units":
-        return dataclasses.replace(self, values=self.values + by)
+        limits = None if self.limits is None else (self.limits[0] + by, self.limits[1] + by)
+        return dataclasses.replace(self, values=self.values + by, limits=limits)
 
     def over_levels(self, weights: np.ndarray) -> "Units":
-        return Units(np.tensordot(weights, np.asarray(self.values, np.float64), 1), self.counts)
+        """Weights are not negative."""
+        values = np.tensordot(weights, np.asarray(self.values, np.float64), 1)
+        return Units(values, self.counts, 0, _scaled(self.limits, weights.sum()))
 
     def over(self, other: "Units") -> "Units":
         """The ratio of two means: its value and, for the interval, its linearization."""
@@ -66,7 +78,14 @@ class Units:
         return Units(ratio + (self.values - ratio * other.values) / below, self.counts)
 
     def interval(self, confidence: float) -> Interval:
-        return Interval(*crossed_interval(self.values, confidence, self.shares, self.counts))
+        return Interval(*crossed_interval(self.values, confidence, self.shares, self.counts, self.limits))
+
+
+def _scaled(limits: tuple[Any, Any] | None, by: Any) -> tuple[Any, Any] | None:
+    if limits is None:
+        return None
+    ends = by * limits[0], by * limits[1]
+    return min(ends), max(ends)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
