@@ -166,7 +166,7 @@ def crossed_interval(
 _UNSEEN = 1.3  # the skewness of a sample is smaller than that of its population, whose tail it has not seen
 
 
-def skewed_halves(variance: Any, third: Any, units: int, level: float) -> tuple[Any, Any]:
+def skewed_halves(variance: Any, third: Any, units: Any, level: float) -> tuple[Any, Any]:
     """How far the confidence interval of a mean reaches below and above it, where scores are skewed.
 
     Either side is the longer one of Student's t interval and of the interval that Hall's transformation of the t
@@ -190,9 +190,7 @@ def skewed_halves(variance: Any, third: Any, units: int, level: float) -> tuple[
     """
     from scipy import special
 
-    if units < 2:
-        return np.sqrt(variance), np.sqrt(variance)
-    q = special.stdtrit(units - 1, level)
+    q = special.stdtrit(np.maximum(units, 2) - 1, level)
     with np.errstate(invalid="ignore", divide="ignore"):
         skew = np.where(variance > 0, third / np.asarray(variance) ** 1.5, 0) * _UNSEEN
     far = 3 * (np.sqrt(q * q + 0.75) - q)  # the skewness beyond which the side would become shorter
@@ -250,6 +248,20 @@ def bca_interval(value: Any, replicates: np.ndarray, left_out: np.ndarray, confi
             at = special.ndtr(z0 + (z0 + z) / (1 - a * (z0 + z)))
             bounds[side, n] = np.quantile(known, at)
     return bounds[0].reshape(shape), bounds[1].reshape(shape)
+
+
+def left_out_halves(left_out: np.ndarray, confidence: float) -> tuple[Any, Any]:
+    """`skewed_halves` of a statistic from its values without each of J equal parts of the data (..., J).
+
+    Resamples are drawn from the sample, so they know no more of a long tail than it does.
+    """
+    left = np.asarray(left_out, np.float64)
+    known = np.isfinite(left)
+    parts = np.maximum(known.sum(-1), 2)
+    mean = np.where(known, left, 0).sum(-1) / parts
+    moved = np.where(known, mean[..., None] - left, 0) * ((parts - 1) / parts)[..., None]
+    variance, third = (moved**2).sum(-1) * parts / (parts - 1), (moved**3).sum(-1)
+    return skewed_halves(variance, third, parts, 0.5 + confidence / 2)
 
 
 def _rows(values: np.ndarray) -> np.ndarray:

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from noisejax._statistics import bca_interval, crossed_interval
+from noisejax._statistics import bca_interval, crossed_interval, left_out_halves
 
 
 class Interval(NamedTuple):
@@ -96,6 +96,7 @@ class Resampled:
     values: np.ndarray
     replicates: np.ndarray
     left_out: np.ndarray
+    limits: tuple[float, float] = (-np.inf, np.inf)  # the smallest and largest possible score
 
     def _all(self, function, *others: "Resampled") -> "Resampled":
         parts = zip(*((o.values[..., None], o.replicates, o.left_out) for o in (self, *others)), strict=True)
@@ -103,7 +104,7 @@ class Resampled:
         return Resampled(value[..., 0], *rest)
 
     def at(self, level: Any) -> "Resampled":
-        return Resampled(self.values[level], self.replicates[level], self.left_out[level])
+        return Resampled(self.values[level], self.replicates[level], self.left_out[level], self.limits)
 
     def mean(self) -> Any:
         return self.values.mean(-1, dtype=float)
@@ -127,10 +128,12 @@ class Resampled:
         return self._all(ratio, other)
 
     def interval(self, confidence: float) -> Interval:
-        """BCa over examples; over models, Student's t interval is added as in `Units`."""
+        """BCa over examples, and at least `left_out_halves`; over models, Student's t interval is added."""
         value, drawn, left = self.values.mean(-1, dtype=float), self.replicates.mean(-2), self.left_out.mean(-2)
-        lower, upper = bca_interval(value, drawn, left, confidence)
-        return Interval(value, *_with_seeds(self.values, self.replicates, (lower, upper), confidence))
+        (lower, upper), (below, above) = bca_interval(value, drawn, left, confidence), left_out_halves(left, confidence)
+        bounds = np.minimum(lower, value - below), np.maximum(upper, value + above)
+        lower, upper = _with_seeds(self.values, self.replicates, bounds, confidence)
+        return Interval(value, np.maximum(lower, self.limits[0]), np.minimum(upper, self.limits[1]))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -194,6 +197,14 @@ class Bounded:
         return Interval(value, np.maximum(lower, self.least), upper)
 
 
+_LIMITS = {
+    **dict.fromkeys(("auc", "f1", "balanced_accuracy"), (0.0, 1.0)),
+    "r2": (-np.inf, 1.0),
+    "rmse": (0.0, np.inf),
+    "spearman": (-1.0, 1.0),
+}
+
+
 def kind_of_set(name: str, arrays: Any) -> Any:
     """How the scores of a set are kept."""
     return Bounded if f"{name}/above" in arrays else Resampled
@@ -203,7 +214,9 @@ def of_set(name: str, arrays: Any, take: Any) -> Any:
     """The scores of a set from its kinds of arrays, as `take` gives them."""
     kind = kind_of_set(name, arrays)
     made = kind(*(take(of) for of in kind.KINDS))
-    return dataclasses.replace(made, least=0.0) if isinstance(made, Bounded) else made
+    if isinstance(made, Bounded):
+        return dataclasses.replace(made, least=0.0)
+    return dataclasses.replace(made, limits=_LIMITS[name]) if name in _LIMITS else made
 
 
 def _with_seeds(values: np.ndarray, replicates: np.ndarray, bounds: Any, confidence: float) -> Any:
