@@ -216,11 +216,14 @@ def batch_size(function: str, x) -> int:
     return sizes.pop()[0]
 
 
-def labels(function: str, name: str, value, num_classes: int, where=None, *, missing: str) -> None:
+def labels(
+    function: str, name: str, value, num_classes: int, where=None, *, missing: str, cure: str = "Fix num_classes."
+) -> None:
     """Requires that NumPy labels lie in [0, num_classes), except for padding. Device arrays are not read.
 
     Args:
       missing: what to write for labels that are missing.
+      cure: what to do if they are classes.
     """
     if not isinstance(value, np.ndarray) or isinstance(where, jax.Array):
         return
@@ -229,7 +232,7 @@ def labels(function: str, name: str, value, num_classes: int, where=None, *, mis
     if np.any(wrong):
         raise ValueError(
             f"{function}: {name} must hold labels in [0, {num_classes}), got {value[wrong].flat[0]} among them. "
-            f"Fix num_classes. If some labels are missing, {missing}"
+            f"{cure} If some labels are missing, {missing}"
         )
 
 

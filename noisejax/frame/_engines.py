@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from noisejax import _checks
 from noisejax._combinators.compose import reads_batch
@@ -222,6 +223,11 @@ def numpy_door(noise: Callable) -> Callable[[jax.Array, Any], Any]:
         raise TypeError(f"numpy_door: {reader} reads several examples, and would see the padding. Call it directly.")
     if not isinstance(noise, Noise):
         raise TypeError(f"numpy_door: noise must be bound, such as nj.bind(nj.gaussian, std=0.1), got {noise!r}.")
+    if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(noise)):
+        raise TypeError(
+            "numpy_door: noise must not be traced, since the door takes and returns arrays of NumPy. Inside of "
+            "jax.jit, call the noise itself."
+        )
     return functools.partial(_through, noise)
 
 

@@ -334,7 +334,8 @@ def imbalance(key: jax.Array, batch: Any, shares: Amount) -> Any:
     if jnp.ndim(shares) != 1:
         raise TypeError(f"imbalance: shares must have shape (K,), one share per class, got {jnp.shape(shares)}.")
     classes = np.shape(shares)[0]
-    _checks.labels("imbalance", "y", y, classes, missing="remove them first.")
+    cure = f"There is one class for each of the {classes} shares: give shares one entry for every class."
+    _checks.labels("imbalance", "y", y, classes, missing="remove them first.", cure=cure)
     return _redrawn(stream, x, y, jnp.asarray(shares, jnp.float32), size)
 
 

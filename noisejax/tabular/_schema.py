@@ -48,7 +48,7 @@ class Column:
             hash(self.name)
         except TypeError:
             raise TypeError(f"Column: name must be hashable, such as a string, got {self.name!r}.") from None
-        if isinstance(self.name, type) or callable(self.name):
+        if self.name is None or isinstance(self.name, type) or callable(self.name):
             raise TypeError(f"Column: name must be a name, such as a string, got {_checks.shown(self.name)}.")
         _checks.one_of("Column", "kind", self.kind, KINDS)
         classes = self.classes
@@ -79,9 +79,11 @@ class Column:
             raise ValueError(f"Column: the flag {self.name!r} must have two classes, got {classes!r}.")
         for name in ("low", "high"):
             if (end := getattr(self, name)) is not None:
-                _checks.scalar("Column", name, end)  # a large integer stays one
-                if isinstance(end, (list, tuple)) or np.ndim(end):
+                value = _checks.scalar("Column", name, end)
+                if isinstance(end, (list, tuple)) or getattr(end, "shape", ()):
                     raise ValueError(f"Column: {name} of {self.name!r} must be one number, got {_checks.shown(end)}.")
+                # A large integer stays one; arrays and tensors would not be hashable.
+                object.__setattr__(self, name, end if isinstance(end, (int, float)) else value)
         if self.low is not None and self.high is not None and not self.low <= self.high:
             raise ValueError(f"Column: low of {self.name!r} must be at most high, got {self.low!r} and {self.high!r}.")
         plain = tuple(label.item() if isinstance(label, np.generic) else label for label in classes)

@@ -51,8 +51,8 @@ class Conv:
             least = 0 if field.name == "padding" else 1
             if not named and not _whole(value, least, pairs=field.name == "padding"):
                 raise TypeError(
-                    f"Conv: {field.name} must be an integer of at least {least}, or one for each spatial axis, got "
-                    f"{_checks.shown(getattr(self, field.name))}. It is static."
+                    f"Conv: {field.name} must be an integer from {least} to 2**31 - 1, or one for each spatial axis, "
+                    f"got {_checks.shown(getattr(self, field.name))}. It is static."
                 )
             object.__setattr__(self, field.name, value)
         if isinstance(self.padding, str) and np.any(np.asarray(self.input_dilation) != 1):
@@ -79,7 +79,8 @@ def _whole(value: Any, least: int, pairs: bool = False) -> bool:
     """Whether this is an integer, or a tuple of integers, or of pairs of them."""
     if isinstance(value, tuple):
         return all(_whole(part, least) and (pairs or not isinstance(part, tuple)) for part in value)
-    return isinstance(value, (int, np.integer)) and not isinstance(value, bool) and bool(value >= least)
+    whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+    return whole and bool(least <= value < 2**31)  # what XLA counts in
 
 
 def plan(function: str, product: "str | Conv", x: jax.Array, w: jax.Array, precision: Any) -> "_Einsum | _Convolution":

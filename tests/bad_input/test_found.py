@@ -10,7 +10,7 @@ import optax
 import pytest
 
 import noisejax as nj
-from noisejax import adversarial
+from noisejax import adversarial, frame
 
 KEY = jax.random.key(0)
 IMAGES = np.zeros((2, 8, 8, 1), np.float32)
@@ -18,6 +18,13 @@ IMAGES = np.zeros((2, 8, 8, 1), np.float32)
 
 def gives_none(key, batch):
     return None
+
+
+def swept(function):
+    metric = nj.robustness.Metric("worst", function, over="set")
+    family = nj.robustness.Family("noise", lambda level: nj.bind(nj.gaussian, std=level), [0.1])
+    data = np.zeros((4, 3), np.float32), np.array([0, 1, 2, 0])
+    return nj.robustness.sweep(KEY, lambda x: x, data, [family], metrics=metric)
 
 
 def an_update(threat, x):
@@ -86,12 +93,43 @@ def an_update(threat, x):
             TypeError,
             "geometry: value must be a number or an array, got Fraction",
         ),
+        (lambda: nj.weights.Conv(kernel_dilation=(1, 2**70)), TypeError, "Conv: kernel_dilation must be an integer"),
+        (lambda: nj.weights.Conv(padding=2**31), TypeError, "Conv: padding must be an integer"),
+        (lambda: nj.tabular.Column(None), TypeError, "Column: name must be a name"),
+        (
+            lambda: nj.tabular.imbalance(KEY, (np.zeros((3, 2)), np.array([0, 1, 2])), (0.5, 0.5)),
+            ValueError,
+            "give shares one entry for every class",
+        ),
+        (
+            lambda: jax.jit(
+                lambda std: frame.numpy_door(nj.bind(nj.gaussian, std=std))(KEY, np.zeros((3, 2), np.float32))
+            )(0.5),
+            TypeError,
+            "numpy_door: noise must not be traced",
+        ),
+        (
+            lambda: nj.robustness.mlp(KEY, (np.zeros((4, 2), np.float32), np.array([0, 1, 0, 1])), nj.mixup),
+            TypeError,
+            "mlp: noise must be bound, such as nj.bind\\(nj.mixup",
+        ),
+        (lambda: swept(lambda outputs, y: None), TypeError, "sweep: metric 'worst' must return one number, got None"),
+        (lambda: swept(lambda outputs, y: "good"), TypeError, "sweep: metric 'worst' must return one number, got 'g"),
+        (lambda: swept(lambda outputs, y: y), ValueError, "sweep: metric 'worst' must return one number, got shape"),
         (lambda: nj.clip(0, Decimal("0.5")), TypeError, "clip: high must be a number or an array, got Decimal"),
     ],
 )
 def test_what_is_refused(call, error, words):
     with pytest.raises(error, match=words):
         call()
+
+
+def test_the_ends_of_a_column_may_be_any_number_of_the_host():
+    column = nj.tabular.Column("a", low=np.array(0.5), high=np.float32(2))
+    assert (column.low, column.high) == (0.5, 2.0)
+    assert column == nj.tabular.Column("a", low=0.5, high=2.0)
+    assert hash(column) == hash(nj.tabular.Column("a", low=0.5, high=2.0))
+    assert nj.tabular.Column("a", high=2**62 + 1).high == 2**62 + 1
 
 
 @pytest.mark.slow

@@ -12,6 +12,7 @@ from noisejax import robustness
 from noisejax._statistics import bca_interval, holm
 from noisejax.robustness import Family
 from noisejax.robustness._metrics import sets
+from noisejax.robustness._report.samples import Resampled
 from noisejax.robustness._sweep.collect import Setup
 
 RNG = np.random.default_rng(5)
@@ -63,12 +64,15 @@ def test_weights_count_examples(name):
 
 def test_bootstrap_intervals_agree_with_scipy():
     data = (OUT.astype(np.float32), T.astype(np.float32))
-    found = robustness.sweep(jax.random.key(0), lambda x: x, data, [], metrics="r2", resamples=4000).clean()
+    report = robustness.sweep(jax.random.key(0), lambda x: x, data, [], metrics="r2", resamples=4000)
+    sample, whole = report._sample(None, None).at(0), report.clean()
+    found = bca_interval(sample.values[0], sample.replicates[0], sample.left_out[0], 0.95)
     expected = stats.bootstrap(
         (OUT, T), lambda o, t: sk.r2_score(t, o), paired=True, vectorized=False, n_resamples=4000, method="BCa", rng=0
     ).confidence_interval
     width = expected.high - expected.low
-    np.testing.assert_allclose(found[1:], expected, atol=0.08 * width)  # about three Monte Carlo standard errors
+    np.testing.assert_allclose(found, expected, atol=0.08 * width)  # about three Monte Carlo standard errors
+    assert whole.lower <= found[0] and whole.upper >= found[1] and whole.upper - whole.lower < 1.25 * width
 
 
 @pytest.mark.slow
@@ -167,6 +171,26 @@ def test_coverage_of_bootstrap_intervals_of_one_model(name):
         low, high = bca_interval(values[0], values[1 : 1 + resamples], values[1 + resamples :], 0.95)
         inside += low <= truth <= high
     assert inside >= 1395
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "n"), [("rmse", 50), ("rmse", 150), ("rmse", 1000), ("r2", 150), ("r2", 1000)])
+@pytest.mark.parametrize("residuals", ["student", "laplace"])
+def test_coverage_of_bootstrap_intervals_of_skewed_errors(name, n, residuals):
+    """Of 1000 intervals at least 930 hold the truth; BCa alone covers 87 to 92 % of the time with 50 and 150 examples.
+
+    At 1000 examples 365 of 400 are asked for.
+    """
+    rng, score, resamples, times = np.random.default_rng(2), getattr(sets, name), 300, 1000 if n < 1000 else 400
+    variance = 5 / 3 if residuals == "student" else 2.0
+    truth = np.sqrt(variance) if name == "rmse" else 1 - variance
+    weights, inside = np.concatenate(list(Setup((), n, {}, resamples).weights())), 0
+    for _ in range(times):
+        y = rng.standard_normal(n)
+        values = score(y + (rng.standard_t(5, n) if residuals == "student" else rng.laplace(size=n)), y, weights)
+        sample = Resampled(values[None, 0], values[None, 1 : 1 + resamples], values[None, 1 + resamples :])
+        inside += not sample.interval(0.95).excludes(truth)
+    assert inside >= (930 if n < 1000 else 365)
 
 
 @pytest.mark.slow

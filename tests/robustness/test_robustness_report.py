@@ -105,7 +105,7 @@ def test_compare():
     assert list(rows) == list(reports) and rows["same"].notes() == ""
     worse = rows["other way"]
     assert worse.difference.mean == -1
-    assert worse.notes(percent=True).startswith("clean -100.0 ± 0.0; at 20 %: gaussian -")
+    assert worse.notes(percent=True).startswith("clean -100.0 ± 6.7; at 20 %: gaussian -")
     assert worse.numbers()["differences at 0.2"]["gaussian"]["mean"] == worse.differences["gaussian"].mean
     assert f"{worse.passes['gaussian']}" == "–"
     with pytest.raises(KeyError, match="baseline"):

@@ -15,7 +15,8 @@ from noisejax._contract import array_noise
 from noisejax._random import sample
 from noisejax._random.fourier import fourier
 from noisejax._random.stream import words
-from noisejax.image._corruptions.severity import LUMA, between, each, of_examples, pictures, row, settings
+from noisejax.image._corruptions.severity import between, each, of_examples, pictures, row, settings
+from noisejax.image._operations.photometric import grey_of
 
 _TURN = np.float32(2 * np.pi)
 
@@ -77,7 +78,7 @@ def single_frequency_greyscale(
         wave = jnp.sin(down) * jnp.cos(right) + jnp.cos(down) * jnp.sin(right)
         return image + _amount("single_frequency_greyscale", table, 196 / 255, severity) * wave[..., None]
 
-    return seen.finish(each(waved, seen, u))
+    return each(waved, seen, u)
 
 
 @array_noise(_checks.images, **settings("cocentric_sine_waves"))
@@ -126,7 +127,7 @@ def cocentric_sine_waves(
         ring = ring - jnp.floor(ring) - np.float32(0.5)
         return image + _amount("cocentric_sine_waves", table, 128 / 255, severity) * ring[..., None]
 
-    return seen.finish(each(ringed, seen, u))
+    return each(ringed, seen, u)
 
 
 @array_noise(_checks.images, **settings("plasma_noise"))
@@ -183,11 +184,11 @@ def plasma_noise(
         angles = right - time, (right + down + jnp.sin(time)) / 2, down + time
         plasma = jnp.stack([jnp.sin(angle) for angle in angles], -1)
         if image.shape[-1] == 1:
-            plasma = (plasma * LUMA.reshape(1, 1, 3)).sum(-1, keepdims=True)
+            plasma = grey_of(plasma)
         amount = _amount("plasma_noise", table, 64 / 255, severity)
         return image + amount * (plasma - image)
 
-    return seen.finish(each(clouded, seen, u))
+    return each(clouded, seen, u)
 
 
 @array_noise(_checks.images, **settings("checkerboard_cutout"))
@@ -238,7 +239,7 @@ def checkerboard_cutout(
         hit = black & (drawn < _amount("checkerboard_cutout", table, 1, severity))
         return jnp.where(hit[..., None], np.float32(128 / 255), image)
 
-    return seen.finish(each(covered, seen, u, covers))
+    return each(covered, seen, u, covers)
 
 
 def board(shape: tuple[int, ...]) -> int:
@@ -297,7 +298,7 @@ def ripple(
         amount = _amount("ripple", table, 0.025, severity)
         return read(read(image, 0, amount, down, phase_down), 1, amount, right, phase_right)
 
-    return seen.finish(each(rippled, seen, u))
+    return each(rippled, seen, u)
 
 
 @array_noise(_checks.images, **settings("brownish_noise"))
@@ -349,7 +350,7 @@ def brownish_noise(
         amount = _amount("brownish_noise", table, 64 / 255, severity)
         return image + amount * (field / jnp.maximum(std, np.float32(1e-30)))
 
-    return seen.finish(each(grained, seen, u) if x.size else x)
+    return each(grained, seen, u) if x.size else x
 
 
 def turned(half: jax.Array, width: int) -> jax.Array:

@@ -78,7 +78,7 @@ def gaussian_blur(
         vertical, horizontal = shared or matrices(severity)
         return columns_by(horizontal, rows_by(vertical, image))
 
-    return seen.finish(each(blurred, seen, shared=matrices(seen.severity) if seen.scalar else ()))
+    return each(blurred, seen, shared=matrices(seen.severity) if seen.scalar else ())
 
 
 @array_noise(_checks.images, **settings("defocus_blur", least=lambda table: 2))
@@ -121,7 +121,7 @@ def defocus_blur(
         wider = mirrored(image, edge)
         return mixed(image, severity, lambda level: branches(levels, level, wider))
 
-    return seen.finish(each(blurred, seen))
+    return each(blurred, seen)
 
 
 @array_noise(_checks.images, **settings("glass_blur"))
@@ -176,7 +176,7 @@ def glass_blur(
     def shattered(image, severity, w):
         return mixed(image, severity, lambda level: at(image, level, w))
 
-    return seen.finish(each(shattered, seen, w))
+    return each(shattered, seen, w)
 
 
 @array_noise(_checks.images, **settings("motion_blur"))
@@ -232,7 +232,7 @@ def motion_blur(
         level = jnp.ceil(severity).astype(jnp.int32)
         return branches([paths[count] for count in taps], level, image, weights, angle)
 
-    return seen.finish(each(moved, seen, u))
+    return each(moved, seen, u)
 
 
 def path_weights(taps: int, std: float) -> np.ndarray:
@@ -285,4 +285,4 @@ def zoom_blur(
     def zoomed(image, severity):
         return mixed(image, severity, lambda level: branches(levels, level, image))
 
-    return seen.finish(each(zoomed, seen))
+    return each(zoomed, seen)

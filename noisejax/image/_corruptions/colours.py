@@ -1,5 +1,8 @@
 """The corruptions of brightness and colour: brightness, contrast and saturation."""
 
+import functools
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,7 +10,7 @@ import numpy as np
 from noisejax import _checks
 from noisejax._checks import Amount, Mask
 from noisejax._contract import array_noise
-from noisejax.image._corruptions.severity import LEVELS, Pictures, between, mean_of, pictures, row, settings
+from noisejax.image._corruptions.severity import LEVELS, Pictures, between, each, mean_of, pictures, row, settings
 
 
 @array_noise(_checks.images, **settings("brightness"))
@@ -41,7 +44,7 @@ def brightness(
     """
     seen = pictures("brightness", x, severity, where)
     added = between(seen.severity, row("brightness", table), 0)
-    value = seen.values.max(-1, keepdims=True)
+    value = _over_channels(jnp.maximum, seen.values)
     brighter = jnp.clip(value + added, 0, 1)
     return seen.finish(jnp.where(value > 0, seen.values * (brighter / jnp.where(value > 0, value, 1)), brighter))
 
@@ -75,9 +78,14 @@ def contrast(
       [30.0, 70.0]
     """
     seen = pictures("contrast", x, severity, where)
-    factor = between(seen.severity, row("contrast", table), 1)
-    mean = mean_of(seen.values, seen.where)
-    return seen.finish((seen.values - mean) * factor + mean)
+    factors = row("contrast", table)
+
+    def paler(image, severity, mean):
+        return (image - mean) * between(severity, factors, 1) + mean
+
+    if seen.where is not None:
+        return each(paler, seen, mean_of(seen.values, seen.where))
+    return each(lambda image, severity: paler(image, severity, mean_of(image, None)), seen)
 
 
 @array_noise(_checks.images, **settings("saturate", colour=True))
@@ -110,13 +118,18 @@ def saturate(
       [40.0, 20.0, 0.0]
     """
     seen = pictures("saturate", x, severity, where)
-    value, least = seen.values.max(-1, keepdims=True), seen.values.min(-1, keepdims=True)
+    value, least = (_over_channels(pick, seen.values) for pick in (jnp.maximum, jnp.minimum))
     span = value - least
     grey_hue = np.array([0, 1, 1], np.float32).reshape((1,) * (x.ndim - 1) + (3,))
     # How far the channel lies below the value, as a share of the whole: it depends on the hue alone.
     below = jnp.where(span > 0, (value - seen.values) / jnp.where(span > 0, span, 1), grey_hue)
     saturation = span / jnp.where(value > 0, value, 1)
     return seen.finish(value * (1 - below * _mean_saturation(seen, saturation, row("saturate", table))))
+
+
+def _over_channels(pick: Callable, values: jax.Array) -> jax.Array:
+    """The largest or the smallest channel. A reduction would be a loop of its own, with an array between."""
+    return functools.reduce(pick, [values[..., n : n + 1] for n in range(values.shape[-1])])
 
 
 def _mean_saturation(seen: Pictures, saturation: jax.Array, levels: np.ndarray) -> jax.Array:

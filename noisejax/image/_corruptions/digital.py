@@ -70,7 +70,7 @@ def pixelate(
         grey = rounded(image * 255)
         return mixed(image, severity, lambda level: branches([levels[size] for size in sizes], level, grey) / 255)
 
-    return seen.finish(each(coarse, seen))
+    return each(coarse, seen)
 
 
 @array_noise(_checks.images, **settings("jpeg_compression"))
@@ -113,7 +113,7 @@ def jpeg_compression(
         share = jnp.minimum(severity, 1)
         return share * found + (1 - share) * image
 
-    return seen.finish(each(coded, seen))
+    return each(coded, seen)
 
 
 @array_noise(_checks.images, moves=True, **settings("elastic_transform", least=lambda table: 6))
@@ -164,7 +164,7 @@ def elastic_transform(
     def bent(image, severity, corners, field):
         return mixed(image, severity, lambda level: at(image, level, corners, field))
 
-    return seen.finish(each(bent, seen, corners, field))
+    return each(bent, seen, corners, field)
 
 
 # The published parameters are multiples of these, whatever the size of the picture is.

@@ -28,7 +28,6 @@ SEVERITY = _checks.Range(
     "in [0, 5]", lambda v: (v >= 0) & (v <= 5), "0 is the identity, and 1 to 5 are the published levels."
 )
 LEVELS = 5
-LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # the shares of red, green and blue in grey, as OpenCV has them
 
 
 def settings(name: str, colour: bool = False, least: Callable[[str], int] | None = None) -> dict[str, Any]:
@@ -63,9 +62,18 @@ class Pictures(NamedTuple):
         return self.severity.ndim == 0
 
     def finish(self, values: jax.Array) -> jax.Array:
-        """The result, clipped and rounded once; the pictures themselves at severity 0."""
-        scaled = jnp.clip(values, 0, 1) * np.float32(unit(self.given.dtype))
-        return jnp.where(self.severity > 0, saturate(scaled, self.given.dtype), self.given)
+        return finished(values, self.severity, self.given)
+
+
+def finished(values: jax.Array, severity: jax.Array, given: jax.Array) -> jax.Array:
+    """The result, clipped and rounded once; the pictures themselves at severity 0."""
+    scaled = jnp.clip(values, 0, 1) * np.float32(unit(given.dtype))
+    return jnp.where(severity > 0, saturate(scaled, given.dtype), given)
+
+
+def converted(given: jax.Array) -> jax.Array:
+    values = given.astype(jnp.float32)
+    return values if unit(given.dtype) == 1 else values * np.float32(1 / unit(given.dtype))
 
 
 def pictures(name: str, x: jax.Array, severity: Amount, where: Mask) -> Pictures:
@@ -77,9 +85,7 @@ def pictures(name: str, x: jax.Array, severity: Amount, where: Mask) -> Pictures
             "Reshape it: severity.reshape(-1, 1, 1, 1)."
         )
     severity = severity.reshape(()) if severity.size == 1 else severity
-    values = x.astype(jnp.float32)
-    if unit(x.dtype) != 1:
-        values = values * np.float32(1 / unit(x.dtype))
+    values = converted(x)
     if where is not None:
         values = jnp.where(where, values, mean_of(values, where))
     return Pictures(x, values, jnp.clip(severity, 0, LEVELS), where)
@@ -142,5 +148,14 @@ def branches(functions: Sequence[Callable], level: jax.Array, *args) -> jax.Arra
 
 
 def each(function: Callable, seen: Pictures, *draws: jax.Array, shared: tuple[jax.Array, ...] = ()) -> jax.Array:
-    """``function(picture, severity, *draws, *shared)`` for every picture."""
-    return each_picture(function, seen.values, (seen.severity,), draws, shared)
+    """The finished results of ``function(picture, severity, *draws, *shared)`` for every picture.
+
+    Conversion and rounding are part of the work on one picture, so that no batch of floats is written for bytes.
+    """
+    own = () if seen.where is None else (seen.values,)  # padding has been replaced
+
+    def one(given, severity, *rest):
+        values = rest[0] if own else converted(given)
+        return finished(function(values, severity, *rest[len(own) :]), severity, given)
+
+    return each_picture(one, seen.given, (seen.severity,), (*own, *draws), shared)

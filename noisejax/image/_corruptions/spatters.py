@@ -9,9 +9,10 @@ from noisejax._checks import Amount, Mask
 from noisejax._contract import array_noise
 from noisejax._random import sample
 from noisejax._random.stream import words
-from noisejax.image._corruptions.severity import LUMA, branches, each, mixed, of_examples, pairs, pictures, settings
+from noisejax.image._corruptions.severity import branches, each, mixed, of_examples, pairs, pictures, settings
 from noisejax.image._filters.edges import drops
 from noisejax.image._filters.smoothing import gaussian
+from noisejax.image._operations.photometric import grey_of
 
 _WATER, _MUD = (np.array(colour, np.float32) / 255 for colour in ((175, 238, 238), (63, 42, 20)))
 
@@ -56,8 +57,8 @@ def spatter(
     numbers, mud = np.array([level[:5] for level in levels], np.float32), [level[5] for level in levels]
 
     def coloured(colour, image):
-        colour = (LUMA * colour).sum(keepdims=True) if image.shape[-1] == 1 else colour
-        return colour.reshape(1, 1, -1)
+        colour = colour.reshape(1, 1, -1)
+        return grey_of(colour) if image.shape[-1] == 1 else colour
 
     def muddy(layer, cut, strength, image):
         mask = gaussian((layer > cut).astype(jnp.float32), strength, most_mud)
@@ -78,4 +79,4 @@ def spatter(
     def wet(image, severity, z):
         return mixed(image, severity, lambda level: at(level, image, z))
 
-    return seen.finish(each(wet, seen, z))
+    return each(wet, seen, z)

@@ -14,7 +14,6 @@ from noisejax._random import sample
 from noisejax._random.stream import words
 from noisejax.image._corruptions.blurs import path, path_weights
 from noisejax.image._corruptions.severity import (
-    LUMA,
     between,
     branches,
     each,
@@ -29,8 +28,9 @@ from noisejax.image._filters import crystals
 from noisejax.image._filters.plasma import diamond_square
 from noisejax.image._filters.smoothing import Reach, along_path
 from noisejax.image._filters.zooming import enlarged
+from noisejax.image._operations.photometric import grey_of
 
-_GREY = np.array([0.2989, 0.5870, 0.1140], np.float32)  # of frost, to four digits as ITU-R BT.601 is often written
+_GREY = (0.2989, 0.5870, 0.1140)  # of frost, to four digits as ITU-R BT.601 is often written
 
 
 @array_noise(_checks.images, **settings("fog"))
@@ -74,7 +74,7 @@ def fog(
         most = image.max()
         return (image + weight * cloud) * (most / jnp.maximum(most + weight, np.float32(1e-30)))
 
-    return seen.finish(each(foggy, seen, u))
+    return each(foggy, seen, u)
 
 
 @array_noise(_checks.images, **settings("frost"), banks=("textures",))
@@ -137,10 +137,10 @@ def frost(
         which, top, left = ((u[n, 0, 0] * max(end, 1)).astype(jnp.int32) for n, end in enumerate(ends))
         piece = lax.dynamic_slice(textures, (which, top, left, jnp.int32(0)), (1, height, width, 3))[0]
         if channels == 1:
-            piece = (piece * _GREY.reshape(1, 1, 3)).sum(-1, keepdims=True)
+            piece = grey_of(piece, _GREY)
         return between(severity, levels[:, 0], 1) * image + between(severity, levels[:, 1], 0) * piece
 
-    return seen.finish(each(frosted, seen, u, shared=(textures,)))
+    return each(frosted, seen, u, shared=(textures,))
 
 
 @array_noise(_checks.images, **settings("frost_like"))
@@ -195,7 +195,7 @@ def frost_like(
     piece = mean + between_photographs * (of_red * common + tint * own) + within * layer
     piece = jnp.clip(jnp.minimum(piece, piece[..., 2:]), 0, 1)  # frost is never reddish
     if x.shape[-1] == 1:
-        piece = (piece * _GREY.reshape((1,) * (x.ndim - 1) + (3,))).sum(-1, keepdims=True)
+        piece = grey_of(piece, _GREY)
     return seen.finish(
         between(seen.severity, levels[:, 0], 1) * seen.values + between(seen.severity, levels[:, 1], 0) * piece
     )
@@ -250,12 +250,10 @@ def snow(
 
     layers = [functools.partial(specks, *level[:6]) for level in levels]
     shares = np.array([level[6] for level in levels], np.float32)
-    luma = LUMA.reshape(1, 1, 3)
 
     def snowy(image, severity, z, u):
         angle = (u.reshape(()) * np.float32(0.5) - np.float32(0.75)) * np.float32(np.pi)
-        grey = (image * luma).sum(-1, keepdims=True) if image.shape[-1] == 3 else image
-        pale = jnp.maximum(image, 1.5 * grey + np.float32(0.5))
+        pale = jnp.maximum(image, 1.5 * grey_of(image) + np.float32(0.5))
 
         def at(level):
             layer = branches(layers, level, angle, z)
@@ -264,4 +262,4 @@ def snow(
 
         return mixed(image, severity, at)
 
-    return seen.finish(each(snowy, seen, z, u))
+    return each(snowy, seen, z, u)

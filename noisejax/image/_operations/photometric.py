@@ -10,19 +10,21 @@ import numpy as np
 from noisejax._contract import straight_through
 from noisejax.image._filters.codec import rounded
 
+LUMA = (0.299, 0.587, 0.114)  # the shares of red, green and blue in grey, as OpenCV and Pillow have them
 _GREYS = np.float32(255)
 
 
-def grey_of(image: jax.Array) -> jax.Array:
-    """The luma (H, W, 1) of one picture.
+def grey_of(image: jax.Array, shares: tuple[float, ...] = LUMA) -> jax.Array:
+    """The luma (..., 1) of pictures.
 
-    Here and below no constant is an array: one in a branch of a switch becomes its operand, and inside shard_map it
-    would be made to vary over the mesh twice.
+    It is no reduction over the channels: XLA makes a loop of its own of one over so few numbers, which takes a CPU four
+    times as long. Here and below no constant is an array: one in a branch of a switch becomes its operand, and inside
+    shard_map it would be made to vary over the mesh twice.
     """
     if image.shape[-1] == 1:
         return image
-    red, green, blue = (image[..., n : n + 1] for n in range(3))
-    return np.float32(0.299) * red + np.float32(0.587) * green + np.float32(0.114) * blue
+    red, green, blue = (np.float32(share) * image[..., n : n + 1] for n, share in enumerate(shares))
+    return red + green + blue
 
 
 def blended(other: jax.Array, image: jax.Array, factor: jax.Array) -> jax.Array:

@@ -43,7 +43,7 @@ class Metric:
         _checks.one_of("Metric", "over", self.over, ("example", "set"))
         _checks.flag("Metric", "higher_is_better", self.higher_is_better)
         if self.best is not None:
-            _checks.scalar("Metric", "best", self.best)
+            object.__setattr__(self, "best", _checks.scalar("Metric", "best", self.best))
 
 
 KNOWN = {

@@ -244,6 +244,8 @@ def _of_batches(function: str, noise: Any) -> Any:
     if noise is None:
         return jax.tree_util.Partial(_same)
     _checks.function(function, "noise", noise, "(key, (x, y)) -> (x, y)")
+    if getattr(noise, "__noise__", None) is not None:
+        raise TypeError(f"{function}: noise must be bound, such as nj.bind(nj.{noise.__name__}, ...), got {noise!r}.")
     if isinstance(noise, Noise):
         spec = getattr(noise.function, "__noise__", None)
         if spec is not None and spec.kind != "batch":

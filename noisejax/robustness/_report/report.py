@@ -67,13 +67,18 @@ class Report:
         For metrics of examples the half width on either side is ``sqrt(a**2 + max(b**2 - c**2, 0))``: a is Student's t
         interval of the mean over S models (S - 1 degrees of freedom), b the interval over examples, and c the part of b
         that a already contains, the variance of single answers (the interaction of the two). For an accuracy, b is
-        Wilson's interval for the number of independent yes-or-no examples that would have the observed variance, and
-        for other metrics Student's t interval. For metrics of sets, b is the BCa bootstrap interval (Efron 1987).
+        Wilson's interval for the number of independent yes-or-no examples that would have the observed variance. For
+        other metrics and for differences, each side of b is the longer one of Student's t interval and Hall's (1992)
+        for skewed scores. For metrics of sets, each side of b is the longer one of the BCa bootstrap interval (Efron
+        1987) and the same interval for skewed scores, from the values without each of 50 parts of the set.
 
-        Student's t interval covers less than it says where few examples hold most of the sum: 95 % intervals of the
-        log loss covered 79 % of the time with 100 examples and 92 % with 1,000 for a model that is right 98 % of the
-        time (95 % where it is right 84 % of the time), and those of the squared error 87 % with 100 examples for
-        residuals of Student's t distribution with 5 degrees of freedom, and 93 % for normal ones.
+        Where few examples hold most of the sum, as for a log loss or a squared error, the side of the long tail is up
+        to four times as long as Student's. In simulations with 50 to 10,000 examples and 1 to 5 models, 95 % intervals
+        covered at least 93 % of the time for lognormal scores and for squared errors of normal, Laplace and t (5
+        degrees of freedom) residuals. No interval can allow for examples that were not drawn. If the loss is in a share
+        p of all examples, n of them must hold about 4 of those: 95 % intervals covered 86 % of the time for n = 50 and
+        p = 5 %, 82 % for n = 100 and p = 2 %, 61 % for n = 100 and p = 1 %, and 94 % for n = 200 and p = 2 %. The same
+        holds for metrics of sets that are nearly perfect: a sample on which the AUC is 1 has the interval [1, 1].
 
         The interval of a calibration error is of the error that the population has in the same 15 bins. The estimate is
         biased upwards, most where the model is well calibrated: for 1,000 examples of a perfect model it is 0.02 to
@@ -93,7 +98,8 @@ class Report:
         """This report's score minus that of another report, paired by model and example.
 
         Without a family, it is the difference of the scores without noise. Both reports need the same key, data,
-        levels and number of models.
+        levels and number of models. Two models that were right on the same examples may still differ on others, so the
+        difference of their accuracies is 0, and its interval is not: of 100 examples it is ± 0.028.
         """
         return self._difference(other, family, level, metric).interval(confidence)
 
@@ -236,8 +242,10 @@ class Report:
             )
         names, counts = self.parts[part]
         values = self._stacked(family, f"{name}/part/{part}")
-        shares = self.draws if name == "accuracy" else 0
-        return {label: Units(values[:, :, g], counts[g], shares).interval(confidence) for g, label in enumerate(names)}
+        return {
+            label: Units.of(name, self.draws, values[:, :, g], counts[g]).interval(confidence)
+            for g, label in enumerate(names)
+        }
 
     def to_json(self) -> str:
         """The whole report as JSON: a readable summary, and the compressed scores, which `from_json` reads."""
@@ -329,7 +337,7 @@ class Report:
             clean = self.cells[CLEAN][0]
             assert clean is not None
             return of_set(name, clean, lambda kind: self._stacked(family, f"{name}/{kind}"))
-        return Units(values, self.counts, self.draws if name == "accuracy" else 0)
+        return Units.of(name, self.draws, values, self.counts)
 
     def _at(self, family: str | None, level: float | None, metric: str | None) -> Any:
         sample = self._sample(family, metric)
@@ -348,7 +356,8 @@ class Report:
         self._check_paired("difference", other)
         if family is not None:
             self._check_levels("difference", other, family)
-        return self._at(family, level, metric).combined(1.0, other._at(family, level, metric), -1.0)
+        own = self._at(family, level, metric)
+        return own.combined(0.0) if other is self else own.combined(1.0, other._at(family, level, metric), -1.0)
 
     def _paired(self, other: "Report") -> bool:
         return (self.pairing, self.models, self.examples) == (other.pairing, other.models, other.examples)

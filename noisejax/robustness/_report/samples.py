@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from noisejax._statistics import bca_interval, crossed_interval
+from noisejax._statistics import bca_interval, crossed_interval, left_out_halves
 
 
 class Interval(NamedTuple):
@@ -38,6 +38,12 @@ class Units:
     values: np.ndarray
     counts: np.ndarray  # the number of examples in each unit
     shares: int = 0  # over how many draws each score is a share of successes; 0 for other numbers
+    limits: tuple[Any, Any] | None = None  # the smallest and largest possible score, if it is linear in shares
+
+    @classmethod
+    def of(cls, metric: str, draws: int, values: np.ndarray, counts: np.ndarray) -> "Units":
+        """Scores of a metric."""
+        return cls(values, counts, draws, (0.0, 1.0)) if metric == "accuracy" else cls(values, counts)
 
     def at(self, level: Any) -> "Units":
         return dataclasses.replace(self, values=self.values[level])
@@ -50,14 +56,20 @@ class Units:
 
     def combined(self, own: Any, other: "Units | None" = None, of_other: Any = 0.0) -> "Units":
         """``own * self + of_other * other``, by model and unit."""
-        values = own * np.asarray(self.values, np.float64)
-        return Units(values if other is None else values + of_other * other.values, self.counts)
+        values, limits = own * np.asarray(self.values, np.float64), _scaled(self.limits, own)
+        if other is not None:
+            values, more = values + of_other * other.values, _scaled(other.limits, of_other)
+            limits = None if limits is None or more is None else (limits[0] + more[0], limits[1] + more[1])
+        return Units(values, self.counts, 0, limits)
 
     def raised(self, by: float) -> "Units":
-        return dataclasses.replace(self, values=self.values + by)
+        limits = None if self.limits is None else (self.limits[0] + by, self.limits[1] + by)
+        return dataclasses.replace(self, values=self.values + by, limits=limits)
 
     def over_levels(self, weights: np.ndarray) -> "Units":
-        return Units(np.tensordot(weights, np.asarray(self.values, np.float64), 1), self.counts)
+        """Weights are not negative."""
+        values = np.tensordot(weights, np.asarray(self.values, np.float64), 1)
+        return Units(values, self.counts, 0, _scaled(self.limits, weights.sum()))
 
     def over(self, other: "Units") -> "Units":
         """The ratio of two means: its value and, for the interval, its linearization."""
@@ -66,7 +78,14 @@ class Units:
         return Units(ratio + (self.values - ratio * other.values) / below, self.counts)
 
     def interval(self, confidence: float) -> Interval:
-        return Interval(*crossed_interval(self.values, confidence, self.shares, self.counts))
+        return Interval(*crossed_interval(self.values, confidence, self.shares, self.counts, self.limits))
+
+
+def _scaled(limits: tuple[Any, Any] | None, by: Any) -> tuple[Any, Any] | None:
+    if limits is None:
+        return None
+    ends = by * limits[0], by * limits[1]
+    return min(ends), max(ends)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -77,6 +96,7 @@ class Resampled:
     values: np.ndarray
     replicates: np.ndarray
     left_out: np.ndarray
+    limits: tuple[float, float] = (-np.inf, np.inf)  # the smallest and largest possible score
 
     def _all(self, function, *others: "Resampled") -> "Resampled":
         parts = zip(*((o.values[..., None], o.replicates, o.left_out) for o in (self, *others)), strict=True)
@@ -84,7 +104,7 @@ class Resampled:
         return Resampled(value[..., 0], *rest)
 
     def at(self, level: Any) -> "Resampled":
-        return Resampled(self.values[level], self.replicates[level], self.left_out[level])
+        return Resampled(self.values[level], self.replicates[level], self.left_out[level], self.limits)
 
     def mean(self) -> Any:
         return self.values.mean(-1, dtype=float)
@@ -108,10 +128,12 @@ class Resampled:
         return self._all(ratio, other)
 
     def interval(self, confidence: float) -> Interval:
-        """BCa over examples; over models, Student's t interval is added as in `Units`."""
+        """BCa over examples, and at least `left_out_halves`; over models, Student's t interval is added."""
         value, drawn, left = self.values.mean(-1, dtype=float), self.replicates.mean(-2), self.left_out.mean(-2)
-        lower, upper = bca_interval(value, drawn, left, confidence)
-        return Interval(value, *_with_seeds(self.values, self.replicates, (lower, upper), confidence))
+        (lower, upper), (below, above) = bca_interval(value, drawn, left, confidence), left_out_halves(left, confidence)
+        bounds = np.minimum(lower, value - below), np.maximum(upper, value + above)
+        lower, upper = _with_seeds(self.values, self.replicates, bounds, confidence)
+        return Interval(value, np.maximum(lower, self.limits[0]), np.minimum(upper, self.limits[1]))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -175,6 +197,14 @@ class Bounded:
         return Interval(value, np.maximum(lower, self.least), upper)
 
 
+_LIMITS = {
+    **dict.fromkeys(("auc", "f1", "balanced_accuracy"), (0.0, 1.0)),
+    "r2": (-np.inf, 1.0),
+    "rmse": (0.0, np.inf),
+    "spearman": (-1.0, 1.0),
+}
+
+
 def kind_of_set(name: str, arrays: Any) -> Any:
     """How the scores of a set are kept."""
     return Bounded if f"{name}/above" in arrays else Resampled
@@ -184,7 +214,9 @@ def of_set(name: str, arrays: Any, take: Any) -> Any:
     """The scores of a set from its kinds of arrays, as `take` gives them."""
     kind = kind_of_set(name, arrays)
     made = kind(*(take(of) for of in kind.KINDS))
-    return dataclasses.replace(made, least=0.0) if isinstance(made, Bounded) else made
+    if isinstance(made, Bounded):
+        return dataclasses.replace(made, least=0.0)
+    return dataclasses.replace(made, limits=_LIMITS[name]) if name in _LIMITS else made
 
 
 def _with_seeds(values: np.ndarray, replicates: np.ndarray, bounds: Any, confidence: float) -> Any:

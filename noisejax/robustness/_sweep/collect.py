@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from noisejax import _checks
 from noisejax._random import host
 from noisejax.robustness._metrics import sets
 from noisejax.robustness._metrics.metric import KNOWN, PROBABILITIES, Metric
@@ -86,10 +87,13 @@ class Cell:
 
 def _one(metric: Metric, outputs: np.ndarray, y: np.ndarray, w: np.ndarray) -> float:
     rows = np.repeat(np.arange(len(y)), w.astype(int))
-    value = np.asarray(metric.function(outputs[rows], y[rows]))
-    if value.size != 1:
-        raise ValueError(f"sweep: metric {metric.name!r} must return one number, got shape {value.shape}.")
-    return float(value.reshape(()))
+    value = metric.function(outputs[rows], y[rows])
+    found = np.asarray(value)
+    if found.dtype.kind not in "fiub":
+        raise TypeError(f"sweep: metric {metric.name!r} must return one number, got {_checks.shown(value)}.")
+    if found.size != 1:
+        raise ValueError(f"sweep: metric {metric.name!r} must return one number, got shape {found.shape}.")
+    return float(found.reshape(()))
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:

@@ -332,6 +332,7 @@ def calls() -> list[Call]:
         ),
         call(
             "adversarial.universal",
+            signed=("ceiling",),  # losses may be negative
             a={
                 "key": KEY,
                 "loss": loss,

@@ -37,8 +37,10 @@ def moved(noise):
 
 def calls() -> list[Call]:
     free = {"signed": ("turns", "threshold", "value"), "anything": ("x", "value"), "slow": ("largest", "size")}
+    skip = {"size": ("a number",)}  # one number stands for both axes
     operations = [
-        call(f"image.{name}", a={"x": PICTURES, **arguments}, **free) for name, arguments in OPERATIONS.items()
+        call(f"image.{name}", a={"x": PICTURES, **arguments}, skip=skip, **free)
+        for name, arguments in OPERATIONS.items()
     ]
     parts = {"*0": ROTATED, "*1": SHEARED}
     return [

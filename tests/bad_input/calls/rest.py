@@ -124,7 +124,11 @@ def calls() -> list[Call]:
             "weights.Conv",
             lambda conv: nj.weights.flipout(KEY, array(2, 5, 5, 3), array(3, 3, 3, 2), 0.1, product=conv),
             a={"strides": 1, "padding": "SAME", "input_dilation": 1, "kernel_dilation": 1, "feature_group_count": 1},
-            **{**products, "heads": (*products["heads"], "Conv")},
+            **{
+                **products,
+                "heads": (*products["heads"], "Conv"),
+                "skip": {"padding": ("a number",)},  # it may be one
+            },
         ),
         call(
             "weights.perturb",
@@ -251,6 +255,8 @@ def calls() -> list[Call]:
             lambda metric: [metric.name, metric.best],
             a={"name": "a", "function": differences, "over": "set", "higher_is_better": True, "best": 1.0},
             signed=("best",),
+            anything=("name", "function"),
+            skip={"function": ("takes nothing",)},  # a sweep calls it
         ),
         call(
             "robustness.compare",
