@@ -11,7 +11,16 @@ from jax import lax
 
 from noisejax._random.stream import Stream, Tile
 from noisejax.fused._kernels import dense as kernels
-from noisejax.fused._tiles import Blocks, as_bits, cut, from_bits, is_narrow, multiplies_bfloat16, put_rows
+from noisejax.fused._tiles import (
+    UPDATES_CONVERT,
+    Blocks,
+    as_bits,
+    cut,
+    from_bits,
+    is_narrow,
+    multiplies_bfloat16,
+    put_rows,
+)
 
 _TILE = 2**21  # elements of a tile of weights: 8 MB in float32
 
@@ -46,14 +55,19 @@ def plan_for(w: jax.Array, size: int | None = None) -> Plan:
     n, m = w.shape
 
     def tiles(rows: int, columns: int, wide: bool = False) -> Tiles:
-        return Tiles(Blocks(n, min(n, size or rows)), Blocks(m, min(m, size or columns)), wide)
+        return Tiles(_cut(n, rows, size), _cut(m, columns, size), wide)
 
     plan = Plan(tiles(n, _block(n)), tiles(_block(m), m))
     if not is_narrow(w.dtype):
         return plan
-    wide = tiles(512, 512, wide=True)
     native = w.dtype == jnp.bfloat16 and plan.forward.columns.count > 1 and multiplies_bfloat16()
-    return dataclasses.replace(plan, forward_on_cpus=plan.forward if native else wide, backward_on_cpus=wide)
+    forward = plan.forward if native else tiles(512, 512, wide=True)
+    return dataclasses.replace(plan, forward_on_cpus=forward, backward_on_cpus=tiles(512, 1024, wide=True))
+
+
+def _cut(n: int, most: int, size: int | None) -> Blocks:
+    """Blocks of this size, or as few as can be of about one size, so that the last one repeats little."""
+    return Blocks(n, min(n, size or 8 * -(-n // (8 * -(-n // most)))))
 
 
 def _block(other: int) -> int:
@@ -122,6 +136,7 @@ def _product(tiles: Tiles, x, w, noise, drawn) -> jax.Array:
 def _gradients(tiles: Tiles, x, w, noise, drawn, upstream) -> tuple:
     """The gradients of x, w and the amounts of the noise."""
     rows, columns = tiles.rows, tiles.columns
+    apart = is_narrow(w.dtype) and UPDATES_CONVERT  # then rows of the gradient of w are filled apart, as bits
 
     def block(i, buffers):
         dx, dw, of_noise = buffers
@@ -143,12 +158,16 @@ def _gradients(tiles: Tiles, x, w, noise, drawn, upstream) -> tuple:
             if not columns.even:
                 noisy, given = jnp.where(new[-1], noisy, 0), jnp.where(new[-1], given, 0)
             of_inputs = _plus(of_inputs, _dot(tiles, given, noisy, 1, 1))
-            of_rows = as_bits(of_tile) if columns.count == 1 else columns.write(of_rows, of_tile, j, 1)
+            value = as_bits(of_tile) if apart else of_tile
+            of_rows = lax.dynamic_update_slice(of_rows, value, (top, first[1]))
             return of_inputs, of_rows, _add_amounts(of_noise, of_amounts, w.shape, first)
 
-        of_rows = as_bits(jnp.zeros((rows.size, w.shape[1]), w.dtype))
+        top, of_rows = jnp.int32(rows.start(i)), dw
+        if apart:
+            top, of_rows = jnp.int32(0), as_bits(jnp.zeros((rows.size, w.shape[1]), w.dtype))
         of_inputs, of_rows, of_noise = _over(columns, part, (_zeros(x, rows.size), of_rows, of_noise))
-        return rows.write(dx, of_inputs.astype(x.dtype), i, 1), put_rows(dw, of_rows, rows.start(i)), of_noise
+        dw = put_rows(dw, of_rows, rows.start(i)) if apart else of_rows
+        return rows.write(dx, of_inputs.astype(x.dtype), i, 1), dw, of_noise
 
     start = as_bits(jnp.zeros_like(x)), jnp.zeros_like(w), jax.tree.map(jnp.zeros_like, noise)
     dx, dw, of_noise = lax.fori_loop(0, rows.count, block, start)

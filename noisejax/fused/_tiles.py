@@ -97,9 +97,8 @@ class Blocks(NamedTuple):
 
     def load(self, x: jax.Array, i, axis: int = 1) -> jax.Array:
         """A block of an array that a loop does not change."""
-        starts, sizes = [0] * x.ndim, list(x.shape)
-        starts[axis], sizes[axis] = self.start(i), self.size
-        return cut(x, starts, sizes)
+        starts = [self.start(i) if n == axis else 0 for n in range(x.ndim)]
+        return cut(x, starts, [self.size if n == axis else size for n, size in enumerate(x.shape)])
 
     def write(self, buffer: jax.Array, value: jax.Array, i, axis: int, keep: bool = False) -> jax.Array:
         """The buffer with a block written. With `keep` the elements of earlier blocks keep their values."""
@@ -115,8 +114,8 @@ class Blocks(NamedTuple):
 
 # XLA's CPU backend has no slices of 16-bit floats: it converts the whole array. Of an array that a loop reads it makes
 # one converted copy before the loop, unless a barrier that depends on the step keeps the conversion in the loop, where
-# it is fused with the slice. An array that a loop updates would be converted at every step until jax 0.11. Integers are
-# not, so the loops update the bits. At the end they are copied.
+# it is fused with the slice. Until jax 0.11 an array that a loop updates is converted at every step. Integers are not,
+# so the loops update the bits, which are copied at the end.
 
 
 def cut(x: jax.Array, starts: Sequence, sizes: Sequence[int]) -> jax.Array:
@@ -138,11 +137,7 @@ def from_bits(x: jax.Array, dtype) -> jax.Array:
 
 
 def put_rows(buffer: jax.Array, bits: jax.Array, start) -> jax.Array:
-    """A buffer of any floats with rows written, whose bits are given. No copy is made at the end."""
-    if not is_narrow(buffer.dtype):
-        return lax.dynamic_update_slice_in_dim(buffer, bits, start, 0)
-    if not _CONVERTS:
-        return lax.dynamic_update_slice_in_dim(buffer, from_bits(bits, buffer.dtype), start, 0)
+    """A buffer of 16-bit floats with rows written, whose bits are given. It needs no copy at the end."""
     return lax.platform_dependent(buffer, bits, jnp.int32(start), cpu=_put_bits, default=_put)
 
 
@@ -151,11 +146,11 @@ def _put(buffer, bits, start) -> jax.Array:
 
 
 def _put_bits(buffer, bits, start) -> jax.Array:
-    """Reads and writes the whole buffer in one loop, of which LLVM leaves the rows alone."""
+    """This is a loop over the whole buffer, but LLVM skips the rows that stay as they are."""
     return from_bits(lax.dynamic_update_slice_in_dim(as_bits(buffer), bits, start, 0), buffer.dtype)
 
 
-_CONVERTS = jax.__version_info__ < (0, 12)  # XLA's CPU backend converts what a loop updates
+UPDATES_CONVERT = jax.__version_info__ < (0, 12)
 
 
 def is_narrow(dtype) -> bool:
