@@ -65,15 +65,15 @@ def classes_of(outputs: Any) -> int | None:
 
 
 def impossible(outputs: Any, y: Any) -> Any:
-    """Whether some labels are not classes of the model, which would count as errors."""
+    """Which labels are not classes of the model, and would count as errors: (n,)."""
     xp, known = _of(outputs), classes_of(outputs)
     if _is_float(y):
-        return xp.isnan(y).any()
+        return xp.isnan(y).any(-1)
     if y.dtype == jnp.bool_:
-        return xp.zeros((), bool)
+        return xp.zeros(y.shape, bool)
     unsigned = jnp.issubdtype(outputs.dtype, jnp.unsignedinteger)
     negative = y < 0 if known is not None or unsigned else xp.zeros(y.shape, bool)
-    return xp.any(negative if known is None else negative | (y >= known))
+    return negative if known is None else negative | (y >= known)
 
 
 def _lifted(y: Any, like: Any) -> Any:

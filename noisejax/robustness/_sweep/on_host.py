@@ -36,8 +36,8 @@ class OnHost:
             for start in range(0, self.n, self.batch):
                 stop = min(start + self.batch, self.n)
                 outputs, of_part = self.outputs(part(x, start, stop)), y[start:stop]
-                scores, fault = run.scored(self.plan, outputs, of_part)
-                faults = max(faults, int(fault))
+                scores, flags = run.scored(self.plan, outputs, of_part)
+                faults = max(faults, run.fault(scores, flags))
                 cell.add(start, {name: v / len(draws) for name, v in scores.items()})
                 if any(metric.over == "set" for metric in self.plan.metrics):
                     sets.append((run.by_model(outputs, stop - start), of_part))

@@ -34,19 +34,21 @@ class Plan:
 
 
 def scored(plan: Plan, outputs: Any, y: Any) -> tuple[dict[str, Any], Any]:
-    """Scores (models, n) of the metrics of examples, and the fault."""
+    """Scores (models, n) of the metrics of examples, and what `fault` needs besides them.
+
+    Reductions over the examples are left to the host: XLA takes 0.2 s to compile a few of them for a CPU.
+    """
     n = jax.tree.leaves(y)[0].shape[0]
     host = all(isinstance(leaf, np.ndarray) for leaf in jax.tree.leaves(outputs))
     xp: Any = np if host else jnp
-    found, fault = {}, xp.zeros((), xp.int32)
-    floats = [v for v in jax.tree.leaves(outputs) if jnp.issubdtype(v.dtype, jnp.floating)]
+    found, wrong = {}, None
     for metric in plan.metrics:
         known = KNOWN.get(metric.name) is metric
         given = outputs
         if known and metric.name in PROBABILITIES:
             given = softmax(outputs) if plan.probabilities is False else outputs
         if known and metric.name in CLASSES and hasattr(outputs, "dtype") and len(jax.tree.leaves(y)) == 1:
-            fault = xp.where(examples.impossible(outputs, y), IMPOSSIBLE, fault)
+            wrong = examples.impossible(outputs, y)
         if metric.over == "set":
             continue
         scores = metric.function(given, y)
@@ -59,9 +61,17 @@ def scored(plan: Plan, outputs: Any, y: Any) -> tuple[dict[str, Any], Any]:
                 f"{metric.name!r}. Do not average over examples, or pass robustness.Metric(..., over='set')."
             )
         found[metric.name] = scores.astype(xp.float32).reshape(-1, n)
-        floats.append(found[metric.name])
-    finite = functools.reduce(xp.logical_and, [xp.isfinite(v).all() for v in floats], xp.ones((), bool))
-    return found, xp.where(finite, fault, NOT_FINITE)
+    floats = [v for v in jax.tree.leaves(outputs) if jnp.issubdtype(v.dtype, jnp.floating)]
+    finite = [xp.isfinite(v).all(tuple(a for a, size in enumerate(v.shape) if size != n)) for v in floats]
+    return found, (finite, wrong)
+
+
+def fault(scores: dict[str, Any], flags: Any) -> int:
+    """The fault of a part, on the host."""
+    finite, wrong = flags
+    if not all(np.asarray(v).all() for v in finite) or not all(np.isfinite(v).all() for v in scores.values()):
+        return NOT_FINITE
+    return IMPOSSIBLE if wrong is not None and np.asarray(wrong).any() else 0
 
 
 def softmax(outputs: Any) -> Any:
@@ -122,11 +132,11 @@ class Scores:
         self.run = jax.jit(self._run)
 
     def _run(self, predict, x, y):
-        """Scores, the fault, and for metrics of sets the outputs."""
+        """Scores and flags as of `scored`, and for metrics of sets the outputs."""
         outputs = called(self.fixed if predict is None else predict, x)
-        scores, fault = scored(self.plan, outputs, y)
+        scores, flags = scored(self.plan, outputs, y)
         sets = any(metric.over == "set" for metric in self.plan.metrics)
-        return scores, fault, by_model(outputs, jax.tree.leaves(y)[0].shape[0]) if sets else None
+        return scores, flags, by_model(outputs, jax.tree.leaves(y)[0].shape[0]) if sets else None
 
 
 class ActsOnAll(ValueError):
@@ -215,33 +225,33 @@ class OnDevice:
         faults, first, place, draws = 0, None, None, max(1, len(keys))
         sums: dict[str, Any] = {}
         sets: list[list[Any]] = [[] for _ in range(draws)]
-        for draw, start, head, (scores, fault, outputs), y in _one_behind(self._scored(family, level, keys)):
-            first = head if first is None else first
-            faults = max(faults, int(fault))
+        for draw, start, noisy, (scores, flags, outputs), y in _one_behind(self._scored(family, level, keys)):
+            first = _head(noisy, self.plan.head) if first is None and noisy is not None else first
+            scores = {name: np.asarray(values) for name, values in scores.items()}
+            faults = max(faults, fault(scores, flags))
             size = min(self.batch, self.n - start)
             if start != place:
                 self._add(cell, place, sums, draws)
                 sums, place = {}, start
             for name, values in scores.items():
-                sums[name] = sums.get(name, 0.0) + np.asarray(values)[:, :size].astype(np.float64)
+                sums[name] = sums.get(name, 0.0) + values[:, :size].astype(np.float64)
             if outputs is not None:
                 sets[draw].append((np.asarray(outputs)[:, :size], np.asarray(y)[:size]))
         self._add(cell, place, sums, draws)
         for parts in filter(None, sets):
             cell.outputs.append((np.concatenate([p[0] for p in parts], 1), np.concatenate([p[1] for p in parts])))
-        return faults, jax.tree.map(np.asarray, first)
+        return faults, first
 
     def _add(self, cell: Cell, start: Any, sums: dict[str, Any], draws: int) -> None:
         if start is not None:
             cell.add(start, {name: values / draws for name, values in sums.items()})
 
     def _scored(self, family: Family | None, level: float, keys: Sequence[Any]) -> Iterator[Any]:
-        """The number of the draw, the number of the first example, the first rows of all, scores, and y."""
+        """The number of the draw, the number of the first example, the first of all noisy parts, scores, and y."""
         shown = family is not None
         for draw, start, x, y in self._examples(family, level, keys):
-            head = _head(x, self.plan.head) if shown else None
-            shown = False
-            yield draw, start, head, self.scores.run(self.model, x, y), y
+            noisy, shown = (x if shown else None), False
+            yield draw, start, noisy, self.scores.run(self.model, x, y), y
 
     def _examples(self, family: Family | None, level: float, keys: Sequence[Any]) -> Iterator[Any]:
         """The number of the draw, the number of the first example, and noisy examples: part by part, or by draw."""
@@ -293,7 +303,14 @@ def _one_behind(items: Iterator[Any]) -> Iterator[Any]:
         yield last
 
 
-_head = jax.jit(lambda tree, n: jax.tree.map(lambda v: v[:n], tree), static_argnums=1)
+def _head(tree: Any, n: int) -> Any:
+    """The first rows on the host. Only what is not there already is cut by a program, which has to be compiled."""
+    there = all(d.platform == "cpu" for v in jax.tree.leaves(tree) if isinstance(v, jax.Array) for d in v.devices())
+    tree = tree if there else _cut(tree, n)
+    return jax.tree.map(lambda v: np.array(np.asarray(v)[:n]), tree)
+
+
+_cut = jax.jit(lambda tree, n: jax.tree.map(lambda v: v[:n], tree), static_argnums=1)
 _gathered = jax.jit(lambda v, rows: v[rows])
 
 
