@@ -9,6 +9,7 @@ import numpy as np
 from jax import lax
 
 from noisejax._checks import Amount
+from noisejax._contract import saturate
 from noisejax._random.stream import along
 
 
@@ -47,6 +48,18 @@ def unit(dtype) -> int:
     return int(jnp.iinfo(dtype).max) if jnp.issubdtype(dtype, jnp.integer) else 1
 
 
+def converted(x: jax.Array) -> jax.Array:
+    """Pictures in float32, those of uint8 and uint16 as parts of white."""
+    values = x.astype(jnp.float32)
+    return values if unit(x.dtype) == 1 else values * np.float32(1 / unit(x.dtype))
+
+
+def rounded_to(dtype, values: jax.Array) -> jax.Array:
+    """The one rounding of a result to the dtype of the pictures."""
+    white = unit(dtype)
+    return saturate(values if white == 1 else values * np.float32(white), dtype)
+
+
 def per_picture(name: str, argument: str, value: Any) -> jax.Array:
     """An amount in float32: a scalar, or one for each example, of shape (B, 1, 1, 1)."""
     value = jnp.asarray(value, jnp.float32)
@@ -64,17 +77,26 @@ def each_picture(
     amounts: tuple[Amount, ...] = (),
     draws: tuple[jax.Array, ...] = (),
     shared: tuple[jax.Array, ...] = (),
+    *,
+    convert: bool = False,
 ) -> jax.Array:
     """``function(picture, *amounts, *draws, *shared)`` for every picture of (..., H, W, C).
+
+    With `convert` the function is one of pictures in float32: each is converted before, and its result is rounded to
+    the dtype of x. As this is part of the work on one picture, no batch of floats is written for bytes.
 
     Amounts are scalars, or have shape (..., 1, 1, 1); the function gets scalars. Draws have the leading axes of the
     pictures. On a CPU the pictures are worked on one after the other, so that one picture stays in the cache, and an
     amount that is traced picks one branch for each. Elsewhere, and where the batch may be sharded over a mesh, they are
     worked on at once.
     """
+
+    def work(image, *rest):
+        return rounded_to(image.dtype, function(converted(image), *rest)) if convert else function(image, *rest)
+
     lead, numbers = x.shape[:-3], tuple(jnp.asarray(amount, jnp.float32) for amount in amounts)
     if not lead:
-        return function(x, *(number.reshape(()) for number in numbers), *draws, *shared)
+        return work(x, *(number.reshape(()) for number in numbers), *draws, *shared)
     own = tuple(number.ndim > 0 for number in numbers)
     mapped = [x, *(jnp.broadcast_to(a, (*lead, 1, 1, 1)) for a, mine in zip(numbers, own, strict=True) if mine), *draws]
     if len(lead) > 1:
@@ -85,7 +107,7 @@ def each_picture(
         (image, *rest), (scalars, shared) = mapped, constant
         scalars, rest = iter(scalars), iter(rest)
         here = [next(rest).reshape(()) if mine else next(scalars) for mine in own]
-        return function(image, *here, *rest, *shared)
+        return work(image, *here, *rest, *shared)
 
     def one_by_one(mapped, constant):
         return lax.map(lambda mapped: one(mapped, constant), mapped)

@@ -14,13 +14,14 @@ from jax import lax
 
 from noisejax import _checks
 from noisejax._checks import Amount, Mask
-from noisejax._contract import saturate
 from noisejax.image._corruptions.tables import NAMES, TABLES
 from noisejax.image._pictures import (
     check_shape,
     check_unit,
+    converted,
     each_picture,
     of_examples as of_examples,
+    rounded_to,
     unit as unit,
 )
 
@@ -67,13 +68,7 @@ class Pictures(NamedTuple):
 
 def finished(values: jax.Array, severity: jax.Array, given: jax.Array) -> jax.Array:
     """The result, clipped and rounded once; the pictures themselves at severity 0."""
-    scaled = jnp.clip(values, 0, 1) * np.float32(unit(given.dtype))
-    return jnp.where(severity > 0, saturate(scaled, given.dtype), given)
-
-
-def converted(given: jax.Array) -> jax.Array:
-    values = given.astype(jnp.float32)
-    return values if unit(given.dtype) == 1 else values * np.float32(1 / unit(given.dtype))
+    return jnp.where(severity > 0, rounded_to(given.dtype, jnp.clip(values, 0, 1)), given)
 
 
 def pictures(name: str, x: jax.Array, severity: Amount, where: Mask) -> Pictures:
@@ -148,10 +143,7 @@ def branches(functions: Sequence[Callable], level: jax.Array, *args) -> jax.Arra
 
 
 def each(function: Callable, seen: Pictures, *draws: jax.Array, shared: tuple[jax.Array, ...] = ()) -> jax.Array:
-    """The finished results of ``function(picture, severity, *draws, *shared)`` for every picture.
-
-    Conversion and rounding are part of the work on one picture, so that no batch of floats is written for bytes.
-    """
+    """The finished results of ``function(picture, severity, *draws, *shared)`` for every picture."""
     own = () if seen.where is None else (seen.values,)  # padding has been replaced
 
     def one(given, severity, *rest):

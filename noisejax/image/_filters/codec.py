@@ -102,6 +102,7 @@ def shrunk(x: jax.Array, size: tuple[int, int]) -> jax.Array:
     for axis in (1, 0):
         index, weights = _box(x.shape[axis], size[axis])
         shape = tuple(-1 if a == axis else 1 for a in range(3))
+        x = computed_once(x)  # each pixel is read by several
         x = jnp.asarray(sum(jnp.take(x, i, axis) * w.reshape(shape) for i, w in zip(index, weights, strict=True)))
         x = jnp.floor(x + np.float32(0.5 + 1e-4))
     return x

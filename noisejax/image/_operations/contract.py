@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from noisejax import _checks
-from noisejax._contract import Parameters, published_signature, saturate
-from noisejax.image._pictures import check_shape, check_unit, unit
+from noisejax._contract import Parameters, published_signature
+from noisejax.image._pictures import check_shape, check_unit
 
 P = ParamSpec("P")
 
@@ -25,10 +25,10 @@ def operation(
     options: Callable | None = None,
     given: Callable | None = None,
 ) -> Callable[[Callable[Concatenate[jax.Array, P], jax.Array]], Callable[Concatenate[Any, P], jax.Array]]:
-    """Turns ``body(x, *amounts, **options)`` on pictures in float32 into a public function.
+    """Turns ``body(x, *amounts, **options)`` on pictures (..., H, W, C) into a public function.
 
-    The body gets pictures (..., H, W, C), those of uint8 and uint16 as parts of white, and its result is rounded once
-    to x's dtype. Amounts are scalars, or of shape (..., 1, 1, 1).
+    The body gets pictures as they are and returns pictures of the same dtype: it does its work in float32, by
+    `each_picture` with `convert` or by `converted` and `rounded_to`. Amounts are scalars, or of shape (..., 1, 1, 1).
 
     Args:
       ranges: the range of each amount, by its name.
@@ -59,10 +59,7 @@ def operation(
                 options(x, **amounts, **dict(statics))
             if not x.size:
                 return x
-            white = np.float32(unit(x.dtype))
-            values = x.astype(jnp.float32)
-            result = body(values if white == 1 else values * (1 / white), **amounts, **dict(statics))
-            return saturate(result if white == 1 else result * white, x.dtype)
+            return body(x, **amounts, **dict(statics))
 
         compiled.__name__ = name
         compiled = jax.jit(compiled, static_argnums=0, inline=True)

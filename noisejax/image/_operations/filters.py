@@ -55,7 +55,7 @@ def blur(x: jax.Array, sigma: Amount) -> jax.Array:
         vertical, horizontal = shared or matrices(sigma)
         return columns_by(horizontal, rows_by(vertical, image))
 
-    found = each_picture(blurred, x, (sigma,), shared=() if sigma.ndim else matrices(sigma))
+    found = each_picture(blurred, x, (sigma,), shared=() if sigma.ndim else matrices(sigma), convert=True)
     return jnp.where(sigma > 0, found, x)
 
 
@@ -100,7 +100,7 @@ def defocus(x: jax.Array, radius: Amount, alias: Amount = 0.5, *, largest: int =
     def blurred(image, radius, alias):
         return jnp.where(radius > 0, soft_disk(image, jnp.minimum(radius, largest), alias, largest), image)
 
-    return each_picture(blurred, x, (radius, alias))
+    return each_picture(blurred, x, (radius, alias), convert=True)
 
 
 @operation(ranges={"quality": _quality}, channels=(1, 3), in_unit=True)
@@ -140,7 +140,7 @@ def jpeg(x: jax.Array, quality: Amount, *, differentiable: bool = False) -> jax.
     def coded(image, quality):
         return compressed(image * 255, quality, rounding if differentiable else rounded) / 255
 
-    return each_picture(coded, x, (jnp.clip(quality, 1, 100),))
+    return each_picture(coded, x, (jnp.clip(quality, 1, 100),), convert=True)
 
 
 def _check_size(x, size, **_) -> None:
@@ -189,4 +189,4 @@ def pixelate_to(x: jax.Array, *, size: int | tuple[int, int]) -> jax.Array:
     def coarse(image):
         return boxes(rounded(image * np.float32(255))) / 255
 
-    return each_picture(coarse, x)
+    return each_picture(coarse, x, convert=True)

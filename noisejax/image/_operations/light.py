@@ -36,7 +36,7 @@ def adjust_brightness(x: jax.Array, factor: Amount) -> jax.Array:
       >>> (100 * nj.image.adjust_brightness(jnp.array([[[0.2, 0.4, 0.8]]]), 2.0)).ravel().round().tolist()
       [40.0, 80.0, 100.0]
     """
-    return each_picture(photometric.lighter, x, (factor,))
+    return each_picture(photometric.lighter, x, (factor,), convert=True)
 
 
 @operation(ranges={"factor": _checks.nonnegative}, channels=(1, 3), in_unit=True)
@@ -62,7 +62,7 @@ def adjust_contrast(x: jax.Array, factor: Amount) -> jax.Array:
       >>> (100 * nj.image.adjust_contrast(jnp.array([[[0.4], [0.6]]]), 2.0)).ravel().round().tolist()
       [30.0, 70.0]
     """
-    return each_picture(photometric.contrasted, x, (factor,))
+    return each_picture(photometric.contrasted, x, (factor,), convert=True)
 
 
 @operation(ranges={"factor": _checks.nonnegative}, channels=(3,), in_unit=True)
@@ -87,7 +87,7 @@ def color(x: jax.Array, factor: Amount) -> jax.Array:
       >>> (100 * nj.image.color(jnp.array([[[0.2, 0.4, 0.8]]]), 0.0)).ravel().round().tolist()
       [39.0, 39.0, 39.0]
     """
-    return each_picture(photometric.colored, x, (factor,))
+    return each_picture(photometric.colored, x, (factor,), convert=True)
 
 
 @operation(ranges={"factor": _checks.nonnegative}, channels=(1, 3), in_unit=True)
@@ -114,7 +114,7 @@ def sharpness(x: jax.Array, factor: Amount) -> jax.Array:
       >>> (100 * nj.image.sharpness(x, 0.0))[1, 1].round().tolist()  # five of thirteen
       [38.0]
     """
-    return each_picture(photometric.sharpened, x, (factor,))
+    return each_picture(photometric.sharpened, x, (factor,), convert=True)
 
 
 @operation(ranges={"exponent": _checks.nonnegative, "gain": _checks.nonnegative}, channels=(1, 3), in_unit=True)
@@ -138,7 +138,7 @@ def gamma(x: jax.Array, exponent: Amount, gain: Amount = 1.0) -> jax.Array:
       >>> nj.image.gamma(jnp.array([[[0.5]]]), 2.0).item()
       0.25
     """
-    return each_picture(photometric.curved, x, (exponent, gain))
+    return each_picture(photometric.curved, x, (exponent, gain), convert=True)
 
 
 @operation(ranges={"turns": _FINITE}, channels=(3,), in_unit=True)
@@ -163,7 +163,7 @@ def hue(x: jax.Array, turns: Amount) -> jax.Array:
       >>> (100 * nj.image.hue(jnp.array([[[0.8, 0.2, 0.2]]]), 1 / 3)).ravel().round().tolist()
       [20.0, 80.0, 20.0]
     """
-    return each_picture(photometric.turned, x, (turns,))
+    return each_picture(photometric.turned, x, (turns,), convert=True)
 
 
 @operation(channels=(1, 3), in_unit=True)
@@ -184,7 +184,7 @@ def invert(x: jax.Array) -> jax.Array:
       >>> nj.image.invert(jnp.array([[[0.25]]])).item()
       0.75
     """
-    return each_picture(photometric.inverted, x)
+    return each_picture(photometric.inverted, x, convert=True)
 
 
 @operation(ranges={"threshold": _checks.real}, channels=(1, 3), in_unit=True)
@@ -208,7 +208,7 @@ def solarize(x: jax.Array, threshold: Amount) -> jax.Array:
       >>> nj.image.solarize(jnp.array([[[0.25, 0.5, 1.0]]]), 0.5).ravel().tolist()
       [0.25, 0.5, 0.0]
     """
-    return each_picture(photometric.solarized, x, (threshold,))
+    return each_picture(photometric.solarized, x, (threshold,), convert=True)
 
 
 @operation(ranges={"bits": _BITS}, channels=(1, 3), in_unit=True)
@@ -233,7 +233,7 @@ def posterize(x: jax.Array, bits: Amount) -> jax.Array:
       >>> (255 * nj.image.posterize(jnp.array([[[1.0], [0.7]]]), 2.0)).ravel().round().tolist()
       [192.0, 128.0]
     """
-    return each_picture(photometric.posterized, x, (bits,))
+    return each_picture(photometric.posterized, x, (bits,), convert=True)
 
 
 @operation(channels=(1, 3), in_unit=True)
@@ -256,7 +256,7 @@ def autocontrast(x: jax.Array) -> jax.Array:
       >>> (100 * nj.image.autocontrast(jnp.array([[[0.2], [0.3], [0.6]]]))).ravel().round().tolist()
       [0.0, 25.0, 100.0]
     """
-    return each_picture(photometric.stretched, x)
+    return each_picture(photometric.stretched, x, convert=True)
 
 
 @operation(channels=(1, 3), in_unit=True)
@@ -281,4 +281,4 @@ def equalize(x: jax.Array) -> jax.Array:
       >>> round(float(nj.image.equalize(x).mean()), 2)
       0.5
     """
-    return each_picture(photometric.equalized, x)
+    return each_picture(photometric.equalized, x, convert=True)

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from noisejax._contract import straight_through
+from noisejax._sharding import computed_once
 from noisejax.image._filters.codec import rounded
 
 LUMA = (0.299, 0.587, 0.114)  # the shares of red, green and blue in grey, as OpenCV and Pillow have them
@@ -54,6 +55,7 @@ def sharpened(image: jax.Array, factor: jax.Array) -> jax.Array:
     height, width = image.shape[:2]
     if min(height, width) < 3:
         return image
+    image = computed_once(image)  # it is read nine times
     around = jnp.asarray(sum(image[i : height - 2 + i, j : width - 2 + j] for i in range(3) for j in range(3)))
     inside = image[1:-1, 1:-1]
     smooth = (around + 4 * inside) * np.float32(1 / 13)

@@ -9,6 +9,7 @@ from noisejax._checks import Amount
 from noisejax.image._geometry.places import Places, displacements, inverse, product
 from noisejax.image._geometry.resampling import FILLS, ORDERS, resampled
 from noisejax.image._operations.contract import operation
+from noisejax.image._pictures import converted, rounded_to
 
 
 def _check_reading(name: str, order, fill) -> None:
@@ -59,7 +60,7 @@ def warp(x: jax.Array, field: Amount, *, order: int = 1, fill: str = "mirror") -
       [0.5, 1.5, 2.5, 2.5]
     """
     field = jnp.broadcast_to(jnp.asarray(field), (*x.shape[:-1], 2))
-    return resampled(x, field[..., 0], field[..., 1], order, fill)
+    return rounded_to(x.dtype, resampled(converted(x), field[..., 0], field[..., 1], order, fill))
 
 
 def _check_affine(x, matrix, order, fill) -> None:
@@ -119,4 +120,5 @@ def affine(x: jax.Array, matrix: Amount, *, order: int = 1, fill: str = "mirror"
     there[:2, 2], back[:2, 2] = middle, (-middle[0], -middle[1])
     there, back = (jnp.broadcast_to(jnp.asarray(m), given.shape) for m in (there, back))
     about_centre = product(product(back, given), there)
-    return resampled(x, *displacements(Places(inverse(about_centre)), (height, width)), order, fill)
+    places = displacements(Places(inverse(about_centre)), (height, width))
+    return rounded_to(x.dtype, resampled(converted(x), *places, order, fill))

@@ -5,15 +5,21 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from noisejax import _checks
 from noisejax._checks import Amount, Mask
-from noisejax._contract import saturate
 from noisejax._random import sample
 from noisejax._random.stream import words
 from noisejax.image._corruptions.severity import mean_of
-from noisejax.image._pictures import check_shape, check_unit, each_picture, of_examples, per_picture, unit
+from noisejax.image._pictures import (
+    check_shape,
+    check_unit,
+    converted,
+    each_picture,
+    of_examples,
+    per_picture,
+    rounded_to,
+)
 
 
 def settings(name: str, more: Callable | None = None, **ranges: Callable) -> dict[str, Any]:
@@ -52,10 +58,15 @@ def augmented(
         return x
     rate = per_picture(name, "rate", rate)
     hit = sample.bernoulli(words(key, f"image.{name}", **of_examples(x)), rate)
-    white = np.float32(unit(x.dtype))
-    values = x.astype(jnp.float32) * (1 / white)
-    if where is not None:
-        where = jnp.asarray(where)
+    each = tuple(per_picture(name, "amounts", a) for a in amounts)
+
+    def clipped(image, *rest):
+        return jnp.clip(function(image, *rest), 0, 1)
+
+    if where is None:
+        found = each_picture(clipped, x, each, draws, convert=True)
+    else:
+        where, values = jnp.asarray(where), converted(x)
         values = jnp.where(where, values, mean_of(values, where))
-    found = each_picture(function, values, tuple(per_picture(name, "amounts", a) for a in amounts), draws)
-    return jnp.where(hit, saturate(jnp.clip(found, 0, 1) * white, x.dtype), x)
+        found = rounded_to(x.dtype, each_picture(clipped, values, each, draws))
+    return jnp.where(hit, found, x)
