@@ -36,11 +36,11 @@ def _forward(plan: Plan, q, k, v, bias, rate, operands):
 
     def block(i, buffers):
         out, lse = buffers
-        queries = plan.queries.load(q, i)
+        queries = _heads_first(plan.queries.load(q, i))
 
         def step(j, carry):
             m, total, acc = carry
-            s = scores(plan, queries, plan.keys.load(k, j), bias, operands, i, j, ("keys",))
+            s = scores(plan, queries, _features_first(plan.keys.load(k, j)), bias, operands, i, j, ("keys",))
             top = jnp.maximum(m, s.max(-1))
             shift = _finite(top)
             p, fade = jnp.exp(s - shift[..., None]), jnp.exp(m - shift)
@@ -51,7 +51,7 @@ def _forward(plan: Plan, q, k, v, bias, rate, operands):
             acc = acc * fade[..., None] + _product(plan, "bskv,bkgqs->bkgqv", values, kept, wide)
             return top, total, acc
 
-        zeros = jnp.zeros_like(_heads_first(queries[..., :1]), dtype=wide)
+        zeros = jnp.zeros_like(queries[..., :1], dtype=wide)
         row = zeros[..., 0]
         carry = jnp.full_like(row, -jnp.inf), row, _widened(zeros, v.shape[-1])
         m, total, acc = lax.fori_loop(*plan.key_blocks(i), step, carry)
@@ -83,14 +83,15 @@ def _attend_backward(plan: Plan, residuals, upstream):
 
     def block(j, buffers):
         dq, dk, dv, dbias = buffers
-        keys, values = plan.keys.load(k, j), plan.keys.load(v, j)
+        keys, values = plan.keys.load(k, j), _features_first(plan.keys.load(v, j))
+        turned = _features_first(keys)
 
         def step(i, carry):
             dq, dbias, dk, dv = carry
             queries, given = plan.queries.load(q, i), plan.queries.load(upstream, i)
-            s = scores(plan, queries, keys, bias, operands, i, j, ("queries", "keys"))
+            s = scores(plan, _heads_first(queries), turned, bias, operands, i, j, ("queries", "keys"))
             p = jnp.exp(s - plan.queries.read(lse, i, 3)[..., None])
-            dp = _product(plan, "bskv,bqkgv->bkgqs", values, given, wide)
+            dp = _product(plan, "bkvs,bqkgv->bkgqs", values, given, wide)
             kept, hit = p, dropped(plan, rate, operands, s, i, j)
             if hit is not None:
                 kept, dp = jnp.where(hit, 0, p * scale), jnp.where(hit, 0, dp * scale)
@@ -98,13 +99,15 @@ def _attend_backward(plan: Plan, residuals, upstream):
             if dbias is not None:
                 dbias = _add_part(plan, dbias, ds, i, j)
             ds = (ds * jnp.asarray(plan.scale, wide)).astype(q.dtype)
-            dv = dv + _product(plan, "bqkgv,bkgqs->bskv", given, kept.astype(v.dtype), wide)
-            dk = dk + _product(plan, "bqkgh,bkgqs->bskh", queries, ds, wide)
+            # A tile as the second operand: as the first it would be transposed, and drawn again for that.
+            dv = dv + _product(plan, "bqkgv,bkgqs->bkvs", given, kept.astype(v.dtype), wide)
+            dk = dk + _product(plan, "bqkgh,bkgqs->bkhs", queries, ds, wide)
             dq = plan.queries.add(dq, _product(plan, "bskh,bkgqs->bqkgh", keys, ds, wide), i, 1)
             return dq, dbias, dk, dv
 
-        start = dq, dbias, jnp.zeros_like(keys, dtype=wide), jnp.zeros_like(values, dtype=wide)
+        start = dq, dbias, jnp.zeros_like(turned, dtype=wide), jnp.zeros_like(values, dtype=wide)
         dq, dbias, new_dk, new_dv = lax.fori_loop(*plan.query_blocks(j), step, start)
+        new_dk, new_dv = (x.transpose(0, 3, 1, 2) for x in (new_dk, new_dv))
         dk = plan.keys.write(dk, new_dk.astype(k.dtype), j, 1, keep=True)
         dv = plan.keys.write(dv, new_dv.astype(v.dtype), j, 1, keep=True)
         return dq, dk, dv, dbias
@@ -147,6 +150,11 @@ def _product(plan: Plan, subscripts: str, a: jax.Array, b: jax.Array, wide) -> j
 def _heads_first(x: jax.Array) -> jax.Array:
     """(B, T, K, G, H) as (B, K, G, T, H)."""
     return x.transpose(0, 2, 3, 1, 4)
+
+
+def _features_first(x: jax.Array) -> jax.Array:
+    """(B, S, K, H) as (B, K, H, S)."""
+    return x.transpose(0, 2, 3, 1)
 
 
 def _queries_first(x: jax.Array) -> jax.Array:

@@ -67,11 +67,12 @@ class Operands(NamedTuple):
 def scores(plan: Plan, q, k, bias, operands: Operands, i, j, new) -> jax.Array:
     """The scores of block i of queries and block j of keys; minus infinity where they are hidden.
 
+    Here queries are (B, K, G, queries, H) and keys (B, K, H, keys), so that a loop over the others turns them once.
     `new` is "keys" or "queries" or both: of these the elements that earlier blocks have are hidden as well.
     """
     wide = accumulator(q.dtype)
     # An einsum puts the axes of its second operand first. In this order no result of a product is transposed.
-    s = jnp.einsum("bskh,bqkgh->bkgqs", k, q, precision=plan.precision, preferred_element_type=wide)
+    s = jnp.einsum("bkhs,bkgqh->bkgqs", k, q, precision=plan.precision, preferred_element_type=wide)
     s = s * jnp.asarray(plan.scale, wide)
     if bias is not None:
         s = s + part_of(plan, bias, i, j).astype(wide)
