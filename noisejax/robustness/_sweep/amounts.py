@@ -87,6 +87,35 @@ def acts_in_parts(noise: Any, n: int) -> bool:
     return not (isinstance(noise.function, Combinator) and noise.function.name not in ("chain", "clip", "on_columns"))
 
 
+def draws_once(family: Family) -> bool:
+    """Whether the noise may act at several levels in one program, which draws once for all of them.
+
+    Noises of single elements and those without a domain may. Others could choose one of many ways by their level, and
+    would go all of them, and a function of the user's could do anything.
+    """
+    if family.on != "x":
+        return False
+    try:
+        return _draws_once(family.noise_at(np.float32(family.levels[0])))
+    except Exception:  # the sweep itself reports it
+        return False
+
+
+def _draws_once(noise: Any) -> bool:
+    if not isinstance(noise, Noise):
+        return False
+    spec = getattr(noise.function, "__noise__", None)
+    if spec is None:
+        if not isinstance(noise.function, Combinator) or noise.function.name not in ("chain", "clip", "on_columns"):
+            return False
+    elif spec.kind != "array" or not (spec.sees == "element" or noise.function.__module__.startswith(_NO_DOMAIN)):
+        return False
+    return all(map(_draws_once, filter(is_noise, jax.tree.leaves(noise.amounts, is_leaf=is_noise))))
+
+
+_NO_DOMAIN = "noisejax._noises."
+
+
 def _amounts(noise: Any) -> list:
     """The traced amounts that have a range, as ((function, name, range), value); None for a noise that hides them."""
     if not isinstance(noise, Noise):

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from noisejax import _checks
-from noisejax.robustness._sweep import run
+from noisejax.robustness._sweep import programs
 from noisejax.robustness._sweep.on_host import as_array, part
 
 _BYTES = 2**26  # of x that is noised and predicted at a time
@@ -59,8 +59,8 @@ def runs_on_host(predict: Callable, x: Any, names: Any) -> bool:
     if not is_arrays(x) or names is not None:
         return True
     try:
-        jax.eval_shape(lambda x: run.called(predict, x), jax.tree.map(lambda v: v[:2], x))
-    except run.TrainMode:
+        jax.eval_shape(lambda x: programs.called(predict, x), jax.tree.map(lambda v: v[:2], x))
+    except programs.TrainMode:
         raise
     except Exception as error:
         try:
@@ -83,7 +83,7 @@ def are_probabilities(predict: Callable, x: Any, y: Any, host: bool) -> bool:
     """Whether outputs of the first examples are rows of probabilities; otherwise they are logits."""
     first = jax.tree.map(lambda v: v[:256], x) if is_arrays(x) else part(x, 0, 256)
     given = jax.tree.map(np.asarray, first) if host and is_arrays(x) else first
-    found = as_array(run.called(predict, given)).astype(np.float64)
+    found = as_array(programs.called(predict, given)).astype(np.float64)
     inside = np.all((found >= -1e-6) & (found <= 1 + 1e-6))
     return bool(found.ndim < 2 or (inside and np.allclose(found.sum(-1), 1, atol=1e-2)))
 
@@ -118,14 +118,14 @@ def parts_of(y: Any, groups: Any, names: Any, n: int, classified: bool) -> dict[
 
 def refuse(faults: int, y: Any) -> None:
     """Raises for a fault without noise."""
-    if faults == run.IMPOSSIBLE:
+    if faults == programs.IMPOSSIBLE:
         known = np.asarray(y)
         got = f"from {known.min()} to {known.max()} in data" if known.ndim == 1 else "rows with NaN"
         raise ValueError(
             f"sweep: labels must be classes of predict, numbered from 0, got others without noise (labels {got}). They "
             "would count as errors. Leave out examples without a label: keep = y >= 0 and data=(x[keep], y[keep])."
         )
-    if faults == run.NOT_FINITE:
+    if faults == programs.NOT_FINITE:
         raise FloatingPointError(
             "sweep: predict or the metric returned values that are not finite without noise. Such a model would be "
             "scored as if it always chose one class. To score such outputs anyway, replace them in predict: "
@@ -137,8 +137,8 @@ def problem(faults: int) -> str:
     """The mark of a level under noise."""
     return {
         0: "",
-        run.NOT_FINITE: "predict or the metric returned values that are not finite",
-        run.IMPOSSIBLE: "the noise made labels that are not classes of the model; fix its num_classes",
+        programs.NOT_FINITE: "predict or the metric returned values that are not finite",
+        programs.IMPOSSIBLE: "the noise made labels that are not classes of the model; fix its num_classes",
     }[faults]
 
 

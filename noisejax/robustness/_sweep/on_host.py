@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from noisejax.robustness._families import Family
-from noisejax.robustness._sweep import run
+from noisejax.robustness._sweep import programs
 from noisejax.robustness._sweep.collect import Cell
 
 
@@ -16,14 +16,21 @@ class OnHost:
 
     host = True
 
-    def __init__(self, predict: Callable, x: Any, y: Any, plan: run.Plan, batch: int, classes: Any = None):
+    def __init__(self, predict: Callable, x: Any, y: Any, plan: programs.Plan, batch: int, classes: Any = None):
         self.predict, self.x, self.y, self.plan, self.batch, self.classes = predict, x, y, plan, batch, classes
         self.n = len(y)
 
     def ahead(self, family: Family, keys: Any) -> None:
         """Nothing is compiled ahead."""
 
-    def measure(self, family: Family | None, level: float, keys: Sequence[Any], cell: Cell):
+    def groups(self, family: Family, levels: Sequence[float]) -> list[list[float]]:
+        """Levels are measured one after another."""
+        return [[level] for level in levels]
+
+    def measure(self, family: Family | None, levels: Sequence[float], keys: Sequence[Any], cells: Sequence[Cell]):
+        return [self._measured(family, level, keys, cell) for level, cell in zip(levels, cells, strict=True)]
+
+    def _measured(self, family: Family | None, level: float, keys: Sequence[Any], cell: Cell):
         faults, first = 0, None
         draws = [None] if family is None else keys
         for key in draws:
@@ -36,11 +43,11 @@ class OnHost:
             for start in range(0, self.n, self.batch):
                 stop = min(start + self.batch, self.n)
                 outputs, of_part = self.outputs(part(x, start, stop)), y[start:stop]
-                scores, flags = run.scored(self.plan, outputs, of_part)
-                faults = max(faults, run.fault(scores, flags))
+                scores, flags = programs.scored(self.plan, outputs, of_part)
+                faults = max(faults, programs.fault(scores, flags, of_part))
                 cell.add(start, {name: v / len(draws) for name, v in scores.items()})
                 if any(metric.over == "set" for metric in self.plan.metrics):
-                    sets.append((run.by_model(outputs, stop - start), of_part))
+                    sets.append((programs.by_model(outputs, stop - start), of_part))
             if sets:
                 cell.outputs.append((np.concatenate([s[0] for s in sets], 1), np.concatenate([s[1] for s in sets])))
         return faults, first
@@ -56,7 +63,7 @@ class OnHost:
                 f"sweep: the noise of {family.name!r} acts on arrays, got x as a {type(self.x).__name__}. For data "
                 "frames and strings use Family(..., on='host')."
             )
-        x, y = run.noisy_of(family).run(None, key, self.x, self.y, None, np.float32(level), len(self.y))
+        x, y = programs.noisy_of(family).run(None, key, self.x, self.y, None, np.float32(level), len(self.y))
         return jax.tree.map(np.asarray, x), self.y if y is None else np.asarray(y)
 
     def outputs(self, x: Any) -> np.ndarray:

@@ -19,7 +19,7 @@ from noisejax.robustness._metrics.metric import CLASSES, KNOWN, PROBABILITIES, M
 from noisejax.robustness._report.records import fingerprint
 from noisejax.robustness._report.report import CLEAN, Report
 from noisejax.robustness._report.shift import shift_of
-from noisejax.robustness._sweep import amounts, inputs, run
+from noisejax.robustness._sweep import amounts, inputs, programs, run
 from noisejax.robustness._sweep.collect import Cell, Setup
 from noisejax.robustness._sweep.journal import Journal
 from noisejax.robustness._sweep.on_host import OnHost, part
@@ -45,7 +45,8 @@ def sweep(
 
     The draws depend only on the key, the family's name and the example. They are the same at every level and for every
     model, so curves are smooth and the reports of two models can be compared example by example. Levels are traced: a
-    family compiles once, whatever the number of its levels.
+    family compiles once, whatever the number of its levels. Noises of single elements, and others without a domain,
+    draw once for all levels, or for as many as fit into 64 MiB, unless a level is to be kept at once (`checkpoint`).
 
     Args:
       key: a JAX key.
@@ -109,10 +110,14 @@ def sweep(
             amounts.ask(family, key, x, y)
     parts = inputs.parts_of(y, groups, names, n, any(KNOWN.get(m.name) is m and m.name in CLASSES for m in measures))
     setup = Setup(measures, n, parts, resamples)
-    plan = run.Plan(measures, head=min(n, run.COMPARED if shift else run.SHOWN))
+    plan = programs.Plan(measures, head=min(n, programs.COMPARED if shift else programs.SHOWN))
+
+    # A level is kept as soon as it is measured, and outputs of a set at several levels would need much memory.
+    one_by_one = checkpoint is not None or any(measure.over == "set" for measure in measures)
+    together = [] if one_by_one or host else [family for family in families if amounts.draws_once(family)]
 
     def runner(plan):
-        return OnHost(predict, x, y, plan, batch, names) if host else run.OnDevice(predict, x, y, plan, batch)
+        return OnHost(predict, x, y, plan, batch, names) if host else run.OnDevice(predict, x, y, plan, batch, together)
 
     if any(metric.name in PROBABILITIES for metric in measures):
         plan = dataclasses.replace(plan, probabilities=inputs.are_probabilities(predict, x, y, host))
@@ -122,7 +127,7 @@ def sweep(
     keys = {family.name: typed_keys(stage(key, family.name), draws) for family in families}
     for family in families[: 0 if checkpoint else 1]:
         runs.ahead(family, keys[family.name])
-    faults, _ = runs.measure(None, 0.0, [], clean_cell)
+    ((faults, _),) = runs.measure(None, [0.0], [], [clean_cell])
     inputs.refuse(faults, y)
     clean = clean_cell.finish()
     report = Report(
@@ -135,7 +140,7 @@ def sweep(
         parts={name: (list(names_), counts) for name, (names_, _, counts) in setup.parts.items()},
         cells={CLEAN: [clean]},
         problems={},
-        shown={CLEAN: [inputs.listed(part(x, 0, min(n, run.SHOWN)))]},
+        shown={CLEAN: [inputs.listed(part(x, 0, min(n, programs.SHOWN)))]},
         shift={},
         pairing=fingerprint(inputs.key_words(key), x, y),
     )
@@ -176,29 +181,37 @@ def sweep(
 
 def _measured(family, runs, setup, kept, keys, columns, failures, advance) -> list[dict[str, Any]]:
     """The levels of one family: arrays, the problem if there is one, first rows, and the shift of columns."""
-    found = []
-    for level in family.levels:
-        cell = kept.cell(family.name, float(level))
-        if cell is None:
-            cell = {"arrays": {}, "problem": "", "shown": None, "shift": None}
-            collected, first = Cell(setup), None
-            try:
-                faults, first = runs.measure(family, float(level), keys, collected)
-                cell["problem"] = inputs.problem(faults)
-                if not faults:
-                    cell["arrays"] = collected.finish()
-            except run.TrainMode:
-                raise
-            except Exception as error:  # finished levels are not lost
-                failures.append(error)
-                cell["problem"] = f"{type(error).__name__}: {error}"[:500]
-            if first is not None:
-                cell["shown"] = inputs.listed(part(first, 0, run.SHOWN))
-                cell["shift"] = None if columns is None else shift_of(columns, first)
-            kept.keep(family.name, float(level), cell)
-        found.append(cell)
+    found = {level: kept.cell(family.name, level) for level in map(float, family.levels)}
+    for _ in range(sum(cell is not None for cell in found.values())):
         advance()
-    return found
+    groups = runs.groups(family, [level for level, cell in found.items() if cell is None])
+    while groups:
+        levels = groups.pop(0)
+        cells = [{"arrays": {}, "problem": "", "shown": None, "shift": None} for _ in levels]
+        collected = [Cell(setup) for _ in levels]
+        try:
+            measured = runs.measure(family, levels, keys, collected)
+            for cell, (faults, first), scores in zip(cells, measured, collected, strict=True):
+                cell["problem"] = inputs.problem(faults)
+                if first is not None:
+                    cell["shown"] = inputs.listed(part(first, 0, programs.SHOWN))
+                    cell["shift"] = None if columns is None else shift_of(columns, first)
+                if not faults:
+                    cell["arrays"] = scores.finish()
+        except programs.TrainMode:
+            raise
+        except Exception as error:  # finished levels are not lost
+            if len(levels) > 1:
+                runs.one_by_one(family)
+                groups = [[level] for level in itertools.chain(levels, *groups)]
+                continue
+            failures.append(error)
+            cells[0]["problem"] = f"{type(error).__name__}: {error}"[:500]
+        for level, cell in zip(levels, cells, strict=True):
+            found[level] = cell
+            kept.keep(family.name, level, cell)
+            advance()
+    return list(found.values())
 
 
 @contextlib.contextmanager
