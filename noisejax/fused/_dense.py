@@ -1,21 +1,16 @@
 """A product with noisy weights that are never written: each tile is drawn when it is needed, forward and backward."""
 
 import dataclasses
-import functools
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jax import lax
 
 from noisejax import _checks
 from noisejax._noise import Combinator, is_noise, stages
-from noisejax._random.stream import Stream, Tile, _key_words, enter, stream
+from noisejax._random.stream import _key_words, enter, stream
 from noisejax.fused._kernels import dense as kernels, dispatch
-from noisejax.fused._tiles import Blocks, as_bits, from_bits
-
-_TILE = 2**21  # elements of a tile of weights: 8 MB in float32
+from noisejax.fused._products import by_kernel, by_tiles, plan_for
 
 
 def noisy_dense(
@@ -62,7 +57,7 @@ def noisy_dense(
 
 
 def dense_by_tiles(key, x, w, noise, size: int | None = None, implementation: str | None = None) -> jax.Array:
-    """`noisy_dense` with the number of columns or rows in a tile."""
+    """`noisy_dense` with the most rows and columns in a tile."""
     key = enter("noisy_dense", key)
     for name, array in (("x", x), ("w", w)):
         _checks.array("noisy_dense", array, _checks.floats, name)
@@ -82,12 +77,11 @@ def dense_by_tiles(key, x, w, noise, size: int | None = None, implementation: st
     if 0 in (*x.shape, *w.shape):
         return jnp.zeros((*x.shape[:-1], w.shape[1]), x.dtype)
     n, m = w.shape
-    plan = Plan(Blocks(n, min(n, size or _block(m))), Blocks(m, min(m, size or _block(n))))
-    flat = x.reshape(-1, n)
+    plan, flat = plan_for(w, size), x.reshape(-1, n)
     how = dispatch.kernel("noisy_dense", implementation, kernels.why_not(flat, w, noise))
     if how is not None:
-        return _by_kernel(plan, tuple(how.items()), flat, w, noise, drawn).reshape(*x.shape[:-1], m)
-    return _product(plan, flat, w, noise, drawn).reshape(*x.shape[:-1], m)
+        return by_kernel(plan, tuple(how.items()), flat, w, noise, drawn).reshape(*x.shape[:-1], m)
+    return by_tiles(plan, flat, w, noise, drawn).reshape(*x.shape[:-1], m)
 
 
 def _check_noise(noise: Any) -> None:
@@ -107,97 +101,3 @@ def _check_noise(noise: Any) -> None:
     for nested in jax.tree.leaves(noise.amounts, is_leaf=is_noise):
         if is_noise(nested):
             _check_noise(nested)
-
-
-@dataclasses.dataclass(frozen=True)
-class Plan:
-    """What is static: how rows and columns of w are cut."""
-
-    rows: Blocks
-    columns: Blocks
-
-
-def _block(other: int) -> int:
-    """How many rows or columns of this many weights make a tile."""
-    return max(8, _TILE // other // 8 * 8)
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _dense(plan: Plan, x: jax.Array, w: jax.Array, noise: Any, drawn: Stream) -> jax.Array:
-    return _forward(plan, x, w, noise, drawn)[0]
-
-
-def _forward(plan: Plan, x, w, noise, drawn):
-    def block(j, out):
-        first = (jnp.int32(0), jnp.int32(plan.columns.start(j)))
-        tile = plan.columns.load(w, j)
-        noisy = _noisy(noise, drawn, tile, w.shape, first)
-        value = jnp.dot(x, noisy, preferred_element_type=_wide(x)).astype(x.dtype)
-        return plan.columns.write(out, value, j, 1)
-
-    out = jnp.broadcast_to(jnp.zeros_like(x[:, :1]), (x.shape[0], w.shape[1]))
-    out = lax.fori_loop(0, plan.columns.count, block, as_bits(out))
-    return from_bits(out, x.dtype), (x, w, noise, drawn)
-
-
-def _backward(plan: Plan, residuals, upstream):
-    x, w, noise, drawn = residuals
-    wide = _wide(x)
-
-    def block(i, buffers):
-        dx, dw, of_noise = buffers
-        first = (jnp.int32(plan.rows.start(i)), jnp.int32(0))
-        tile = plan.rows.load(w, i, 0)
-        noisy, pullback = jax.vjp(lambda tile, noise: _noisy(noise, drawn, tile, w.shape, first), tile, noise)
-        rows = plan.rows.load(x, i)
-        of_rows = jnp.dot(upstream, noisy.T, preferred_element_type=wide).astype(x.dtype)
-        of_noisy = jnp.dot(rows.T, upstream, preferred_element_type=wide).astype(w.dtype)
-        new = plan.rows.new(i, 2, 0)
-        if new is not None:
-            of_noisy = jnp.where(new, of_noisy, 0)
-        of_tile, more = pullback(of_noisy)
-        of_noise = jax.tree.map(lambda a, b: a + b if a.dtype == b.dtype else a, of_noise, more)
-        return plan.rows.write(dx, of_rows, i, 1), plan.rows.write(dw, of_tile, i, 0, keep=True), of_noise
-
-    start = as_bits(jnp.zeros_like(x)), as_bits(jnp.zeros_like(w)), jax.tree.map(jnp.zeros_like, noise)
-    dx, dw, of_noise = lax.fori_loop(0, plan.rows.count, block, start)
-    return from_bits(dx, x.dtype), from_bits(dw, w.dtype), of_noise, None
-
-
-_dense.defvjp(_forward, _backward)
-_product = jax.jit(_dense, static_argnums=0, inline=True)
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
-def _kernel(plan: Plan, how: tuple, x: jax.Array, w: jax.Array, noise: Any, drawn: Stream) -> jax.Array:
-    return kernels.product(how, x, w, noise.amounts["std"], drawn)
-
-
-def _kernel_forward(plan: Plan, how: tuple, x, w, noise, drawn):
-    return kernels.product(how, x, w, noise.amounts["std"], drawn), (x, w, noise, drawn)
-
-
-_kernel.defvjp(_kernel_forward, lambda plan, how, residuals, upstream: _backward(plan, residuals, upstream))
-_by_kernel = jax.jit(_kernel, static_argnums=(0, 1), inline=True)
-
-
-def _noisy(noise, drawn: Stream, tile: jax.Array, whole: tuple[int, int], first: tuple) -> jax.Array:
-    """The noisy tile, whose first element has these indices in the whole array."""
-
-    def part(amount):
-        """Of an amount for each weight, the part for the tile. Amounts for each column or for all are of w's rank."""
-        shape = np.shape(amount)
-        if len(shape) not in (1, 2) or shape[-1] not in (1, whole[1]) or shape[:-1] not in ((), (1,), (whole[0],)):
-            return amount
-        amount = jnp.asarray(amount).reshape((1,) * (2 - len(shape)) + shape)
-        for axis in range(2):
-            if amount.shape[axis] > 1:
-                amount = lax.dynamic_slice_in_dim(amount, first[axis], tile.shape[axis], axis)
-        return amount
-
-    noise = jax.tree.map(part, noise)
-    return noise(dataclasses.replace(drawn, tile=Tile(first, whole)), tile)
-
-
-def _wide(x: jax.Array):
-    return jnp.float64 if x.dtype == jnp.float64 else jnp.float32
