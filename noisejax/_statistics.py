@@ -150,10 +150,11 @@ def crossed_interval(
     if not shares:
         below, above = skewed_halves(variance, third, units, level)
         with np.errstate(invalid="ignore", divide="ignore"):
-            part = np.where(variance > 0, shared / variance, 0)
+            part = np.where(variance > 0, shared / variance, 0)  # none of the infinite variance of one unit
+            within = [np.where(part > 0, part * half**2, 0) for half in (below, above)]
         least, most = limits or (-np.inf, np.inf)
-        lower = mean - with_seeds(below, part * below**2)
-        return mean, np.maximum(lower, least), np.minimum(mean + with_seeds(above, part * above**2), most)
+        lower, upper = mean - with_seeds(below, within[0]), mean + with_seeds(above, within[1])
+        return mean, np.maximum(lower, least), np.minimum(upper, most)
     # Wilson's interval needs a number of independent yes-or-no examples: the number that would have the observed
     # variance. It is at least the number of examples, since models that agree add no information, and at most the
     # number of single answers.
