@@ -258,6 +258,7 @@ def normalized(predict: Callable, mean, std) -> Callable:
 
     def call(*inputs):
         *before, x = inputs
+        x = jnp.asarray(x)
         mu, sigma = (jnp.asarray(v).astype(x.dtype) for v in (mean, std))
         for name, value in (("mean", mu), ("std", sigma)):
             _checks.broadcastable("normalized", name, value.shape, x.shape)

@@ -113,6 +113,13 @@ def an_update(threat, x):
             TypeError,
             "mlp: noise must be bound, such as nj.bind\\(nj.mixup",
         ),
+        (
+            lambda: nj.robustness.mlp(
+                KEY, (np.zeros((4, 2), np.float32), np.array([0, 1, 0, 1])), learning_rate=1e300, seeds=1
+            ),
+            ValueError,
+            "mlp: learning_rate must be in",
+        ),
         (lambda: swept(lambda outputs, y: None), TypeError, "sweep: metric 'worst' must return one number, got None"),
         (lambda: swept(lambda outputs, y: "good"), TypeError, "sweep: metric 'worst' must return one number, got 'g"),
         (lambda: swept(lambda outputs, y: y), ValueError, "sweep: metric 'worst' must return one number, got shape"),
@@ -130,6 +137,14 @@ def test_the_ends_of_a_column_may_be_any_number_of_the_host():
     assert column == nj.tabular.Column("a", low=0.5, high=2.0)
     assert hash(column) == hash(nj.tabular.Column("a", low=0.5, high=2.0))
     assert nj.tabular.Column("a", high=2**62 + 1).high == 2**62 + 1
+
+
+def test_float64_of_numpy_is_taken_as_float32_without_a_warning():
+    x, threat = np.full((2, 3, 2), 0.5), adversarial.L2(0.5, bounds=None)
+    plain = adversarial.freelb(KEY, lambda x: x.sum((1, 2)), x.astype(np.float32), threat)
+    np.testing.assert_array_equal(adversarial.freelb(KEY, lambda x: x.sum((1, 2)), x, threat), plain)
+    assert adversarial.smart(KEY, lambda x: x[:, 0], x, threat).dtype == jnp.float32
+    assert adversarial.normalized(lambda x: x, 0.5, 0.25)(x).dtype == jnp.float32
 
 
 @pytest.mark.slow

@@ -211,3 +211,11 @@ def test_coverage_of_area_and_corruption_error(models, n):
         bad = report(curves(rng, models, n, 0.5), LEVELS)
         inside += [not good.area()["f"].excludes(0.8), not good.corruption_error(bad)["f"].excludes(ratio)]
     assert min(inside) >= 930
+
+
+@pytest.mark.parametrize("models", [1, 2])
+def test_one_example_says_nothing_about_the_others(models):
+    scores = np.linspace(0.3, 0.5, models)[:, None]
+    mean, low, high = crossed_interval(scores, 0.95)
+    assert (low, high) == (-np.inf, np.inf) and mean == pytest.approx(scores.mean())
+    assert crossed_interval(scores, 0.95, limits=(0.0, 1.0))[1:] == (0.0, 1.0)

@@ -79,6 +79,7 @@ def freelb(
       (5, 2)
     """
     at, given, mask = _embedded("freelb", key, loss, x, threat, args, where, lengths, steps)
+    x = jnp.asarray(x)
     size = per_example_size("freelb", step_size, at)
     counted = jnp.ones_like(at) if mask is None else jnp.where(mask, jnp.ones_like(at), 0)
     numbers = jnp.sum(counted, axis=tuple(range(1, at.ndim)))
@@ -162,6 +163,7 @@ def smart(
     if divergence is not None:
         _checks.function("smart", "divergence", divergence, "of two outputs, of shape (B,)")
     at, given, _ = _embedded("smart", key, predict, x, threat, (), where, lengths, steps)
+    x = jnp.asarray(x)
     size = per_example_size("smart", step_size, at)
     clean, still = predict(x), jax.lax.stop_gradient(x)
     if divergence is None:

@@ -89,9 +89,11 @@ def pictures(name: str, x: jax.Array, severity: Amount, where: Mask) -> Pictures
 def mean_of(values: jax.Array, where: jax.Array | None) -> jax.Array:
     """The mean of each channel of each picture, over its data."""
     if where is None:
-        return values.mean(-2, keepdims=True).mean(
-            -3, keepdims=True
-        )  # two short sums are more accurate than a long one
+        # Sums of whole rows, every eighth one at first, are vectors, and short sums are more accurate than a long one.
+        *lead, height, width, channels = values.shape
+        apart = 8 if height % 8 == 0 else 1
+        rows = values.reshape(*lead, height // apart, apart, width * channels).sum(-3).sum(-2)
+        return rows.reshape(*lead, 1, width, channels).sum(-2, keepdims=True) * np.float32(1 / max(height * width, 1))
     where = jnp.broadcast_to(where, values.shape)
     count = jnp.maximum(where.sum((-3, -2), keepdims=True, dtype=jnp.float32), 1)
     return jnp.where(where, values, 0).sum((-3, -2), keepdims=True) / count

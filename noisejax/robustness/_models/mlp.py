@@ -188,8 +188,8 @@ def _plan(function, classes, hidden, seeds, epochs, batch_size, learning_rate, w
         _checks.count(function, "seeds", seeds, 1),
         _checks.count(function, "epochs", epochs, 1),
         _checks.count(function, "batch_size", batch_size, 1),
-        _checks.scalar(function, "learning_rate", learning_rate, 0),
-        _checks.scalar(function, "weight_decay", weight_decay, 0),
+        _checks.scalar(function, "learning_rate", learning_rate, 0, 1e30),
+        _checks.scalar(function, "weight_decay", weight_decay, 0, 1e30),
     )
 
 

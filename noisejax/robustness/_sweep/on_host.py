@@ -23,11 +23,13 @@ class OnHost:
     def ahead(self, family: Family, keys: Any) -> None:
         """Nothing is compiled ahead."""
 
-    def groups(self, family: Family, levels: Sequence[float]) -> list[list[float]]:
+    def groups(self, family: Family, keys: Any, levels: Sequence[float]) -> list[list[float]]:
         """Levels are measured one after another."""
         return [[level] for level in levels]
 
-    def measure(self, family: Family | None, levels: Sequence[float], keys: Sequence[Any], cells: Sequence[Cell]):
+    def measure(
+        self, family: Family | None, levels: Sequence[float], keys: Sequence[Any], cells: Sequence[Cell], meanwhile=None
+    ):
         return [self._measured(family, level, keys, cell) for level, cell in zip(levels, cells, strict=True)]
 
     def _measured(self, family: Family | None, level: float, keys: Sequence[Any], cell: Cell):

@@ -58,8 +58,10 @@ class OnDevice:
         if self.n <= batch:
             self.x, self.y = jax.device_put((x, y))
 
-    def groups(self, family: Family, levels: Sequence[float]) -> list[list[float]]:
+    def groups(self, family: Family, keys: Sequence[Any], levels: Sequence[float]) -> list[list[float]]:
         """The levels that are measured at once."""
+        if levels:
+            self.ahead(family, keys)
         size = self.at_once if family.name in self._several else 1
         return [list(levels[n : n + size]) for n in range(0, len(levels), size)]
 
@@ -146,14 +148,27 @@ class OnDevice:
             return jnp.broadcast_to(v, (self.at_once, *v.shape))
         return jax.device_put(np.broadcast_to(v, (self.at_once, *v.shape)))  # without a program
 
-    def measure(self, family: Family | None, levels: Sequence[float], keys: Sequence[Any], cells: Sequence[Cell]):
-        """Fills the cells of a group of levels. Returns for each the faults found, and the first noisy rows."""
+    def measure(
+        self,
+        family: Family | None,
+        levels: Sequence[float],
+        keys: Sequence[Any],
+        cells: Sequence[Cell],
+        ahead: Sequence[Callable[[], Any]] = (),
+    ):
+        """Fills the cells of a group of levels. Returns for each the faults found, and the first noisy rows.
+
+        What is prepared ahead is prepared as soon as the device has something to do.
+        """
         faults, first, place, draws = [0] * len(cells), None, None, max(1, len(keys))
         same_y = family is not None and family.on != "batch"
         sums: list[dict[str, Any]] = [{} for _ in cells]
         sets: list[list[Any]] = [[] for _ in range(draws)]
         for draw, start, noisy, results, y in _one_behind(self._scored(family, levels, keys)):
-            first = noisy() if first is None else first
+            if first is None:
+                for prepare in ahead:
+                    prepare()
+                first = noisy()
             size = min(self.batch, self.n - start)
             if start != place:
                 self._add(cells, place, sums, draws)

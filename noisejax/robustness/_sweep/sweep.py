@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import itertools
 import os
 import warnings
@@ -157,11 +158,10 @@ def sweep(
     failures: list[Exception] = []
     with _bar(progress, sum(len(family.levels) for family in families)) as advance:
         missing = [f for f in families if any(kept.cell(f.name, float(level)) is None for level in f.levels)]
-        following = dict(itertools.pairwise(missing))
+        following = {family: missing[n + 1 : n + 3] for n, family in enumerate(missing)}  # compile while it runs
         for family in families:
-            for soon in (family, following[family]) if family in following else ():  # compiles while this one runs
-                runs.ahead(soon, keys[soon.name])
-            found = _measured(family, runs, setup, kept, keys[family.name], columns, failures, advance)
+            ahead = [functools.partial(runs.ahead, soon, keys[soon.name]) for soon in following.get(family, ())]
+            found = _measured(family, runs, setup, kept, keys[family.name], columns, failures, advance, ahead)
             report.cells[family.name] = [cell["arrays"] or None for cell in found]
             report.shown[family.name] = [cell["shown"] for cell in found]
             report.problems[family.name] = {i: c["problem"] for i, c in enumerate(found) if c["problem"]}
@@ -179,18 +179,18 @@ def sweep(
     return report
 
 
-def _measured(family, runs, setup, kept, keys, columns, failures, advance) -> list[dict[str, Any]]:
+def _measured(family, runs, setup, kept, keys, columns, failures, advance, ahead) -> list[dict[str, Any]]:
     """The levels of one family: arrays, the problem if there is one, first rows, and the shift of columns."""
     found = {level: kept.cell(family.name, level) for level in map(float, family.levels)}
     for _ in range(sum(cell is not None for cell in found.values())):
         advance()
-    groups = runs.groups(family, [level for level, cell in found.items() if cell is None])
+    groups = runs.groups(family, keys, [level for level, cell in found.items() if cell is None])
     while groups:
         levels = groups.pop(0)
         cells = [{"arrays": {}, "problem": "", "shown": None, "shift": None} for _ in levels]
         collected = [Cell(setup) for _ in levels]
         try:
-            measured = runs.measure(family, levels, keys, collected)
+            measured = runs.measure(family, levels, keys, collected, ahead)
             for cell, (faults, first), scores in zip(cells, measured, collected, strict=True):
                 cell["problem"] = inputs.problem(faults)
                 if first is not None:
