@@ -192,7 +192,8 @@ def times(cases):
     columns = "rows, levels x draws, noisejax, NumPy, noisejax again, NumPy again, network alone, times as fast, again"
     head = f"| {columns.replace(', ', ' | ')} |"
     text = f"""The bar of 5 times as fast at {first["rows"]:,} rows in a fresh process is {bar}. A fresh process
-compiles a program for the noise of each family and one for all predictions, which with few rows is most of the time. "Network
+compiles a program for the noise of each family and one for all predictions, which with few rows is most of the time.
+"Network
 alone" is the time of the same number of predictions in JAX without any noise. No sweep can be faster than that, which
 is {floors}. NumPy has one thread for its products or as many as its BLAS chooses, whichever is faster."""
     rule = "| --- | --- | --- | --- | --- | --- | --- | --- | --- |"
