@@ -24,6 +24,7 @@ import os
 import resource
 import subprocess
 import sys
+import textwrap
 import time
 from pathlib import Path
 
@@ -190,15 +191,13 @@ def times(cases):
     bar = "met" if first["numpy"]["seconds"] >= 5 * first["noisejax"]["seconds"] else "**missed**"
     columns = "rows, levels x draws, noisejax, NumPy, noisejax again, NumPy again, network alone, times as fast, again"
     head = f"| {columns.replace(', ', ' | ')} |"
-    return f"""{head}
-| --- | --- | --- | --- | --- | --- | --- | --- | --- |
-{chr(10).join(lines)}
-
-The bar of 5 times as fast at {first["rows"]:,} rows in a fresh process is {bar}. A fresh process compiles a program for
-the noise of each family and one for all predictions, which with few rows is most of the time. "Network alone" is the
-time of the same number of predictions in JAX without any noise. No sweep can be faster than that, which is {floors}.
-NumPy has one thread for its products or as many as its BLAS chooses, whichever is faster.
-"""
+    text = f"""The bar of 5 times as fast at {first["rows"]:,} rows in a fresh process is {bar}. A fresh process
+compiles a program for the noise of each family and one for all predictions, which with few rows is most of the time.
+"Network
+alone" is the time of the same number of predictions in JAX without any noise. No sweep can be faster than that, which
+is {floors}. NumPy has one thread for its products or as many as its BLAS chooses, whichever is faster."""
+    rule = "| --- | --- | --- | --- | --- | --- | --- | --- | --- |"
+    return "\n".join([head, rule, *lines, "", textwrap.fill(" ".join(text.split()), 120), ""])
 
 
 def page():
