@@ -9,6 +9,7 @@ import optax
 import pytest
 
 import noisejax as nj
+from noisejax.fused._losses.statistics import _blockwise_sums, _sums
 
 B, K = 6, 11
 RNG = np.random.default_rng(0)
@@ -197,3 +198,11 @@ def test_bad_arguments(function, change, message):
 def test_vmap_is_a_loop():
     mapped = jax.vmap(functools.partial(nj.fused.cross_entropy, alpha=0.1))(LOGITS[:, None], LABELS[:, None])
     np.testing.assert_allclose(mapped[:, 0], nj.fused.cross_entropy(LOGITS, LABELS, 0.1), rtol=1e-5)
+
+
+def test_sums_over_blocks_of_classes_are_those_over_whole_rows():
+    x = jnp.asarray(np.random.default_rng(0).standard_normal((3, 2500)), jnp.float32)
+    where = jnp.arange(2500) % 3 > 0
+    for seen in (None, where[None]):
+        for a, b in zip(_sums(x, seen), _blockwise_sums(x, seen), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-4)

@@ -34,7 +34,7 @@ def statistics(logits, own, partner, where, transition) -> Statistics:
 
 
 def _statistics(logits, own, partner, where, transition) -> Statistics:
-    if jnp.dtype(logits.dtype).itemsize == 2 and logits.shape[-1] > _BLOCK:
+    if logits.shape[-1] > (_BLOCK if jnp.dtype(logits.dtype).itemsize == 2 else _MANY):
         top, total, plain = lax.platform_dependent(logits, where, cpu=_blockwise_sums, default=_sums)
     else:
         top, total, plain = _sums(logits, where)
@@ -61,12 +61,16 @@ def _finite(top: jax.Array) -> jax.Array:
 
 
 _BLOCK = 1024
+_MANY = 2**15  # float32 logits of a row for which one pass has been measured to be faster
 
 
 def _blockwise_sums(logits, where) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """The same in one pass over blocks of classes: XLA's CPU backend would store a wider copy of all logits."""
+    """The same in one pass over blocks of classes.
+
+    XLA's CPU backend would store a wider copy of 16-bit logits, and sums over long rows in one thread.
+    """
     blocks, axis = Blocks(logits.shape[-1], _BLOCK), logits.ndim - 1
-    row = jnp.zeros_like(logits[..., 0], dtype=jnp.float32)
+    row = _widened(jnp.zeros_like(logits[..., 0]))
 
     def step(n, carry):
         top, total, plain = carry
