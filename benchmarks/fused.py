@@ -228,7 +228,7 @@ def _times_table(rows: list[dict]) -> str:
     ]
     ratios = [
         [f"{row['attention, T']:,}", row["dtype"], row["way"]]
-        + [f"{_ratio(row[name])} ({_ratio(row[f'{name}, cores'])})" for name in RATIOS]
+        + [f"{_ratio(row[name])} ({_ratio(row[f'{name}, cores'])})" if row[name] else "" for name in RATIOS]
         for row in rows
     ]
     return f"{pages.table(columns, body)}\n\n{pages.table(['T', 'dtype', 'pass', *RATIOS], ratios)}"
