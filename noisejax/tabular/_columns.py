@@ -139,7 +139,7 @@ def _survives(given: np.ndarray, schema: Schema) -> np.ndarray:
         if lost.any():
             row = np.flatnonzero(lost)[0]
             raise ValueError(
-                f"fit: the column {column.name!r} of table, of kind {column.kind!r}, holds {given[row, place]} in row "
+                f"fit: in table, the column {column.name!r} of kind {column.kind!r} holds {given[row, place]} in row "
                 f"{row}, which float32 cannot hold: it is exact for integers up to 2**24. Subtract an offset, leave "
                 "the column out, or enable x64: jax.config.update('jax_enable_x64', True)."
             )
