@@ -131,6 +131,11 @@ def an_update(threat, x):
         (lambda: swept(lambda outputs, y: None), TypeError, "sweep: metric 'worst' must return one number, got None"),
         (lambda: swept(lambda outputs, y: "good"), TypeError, "sweep: metric 'worst' must return one number, got 'g"),
         (lambda: swept(lambda outputs, y: y), ValueError, "sweep: metric 'worst' must return one number, got shape"),
+        (
+            lambda: nj.shot(KEY, IMAGES, 1e300),
+            ValueError,
+            "shot: photons must be above 0 and at most 1e30, or inf, got",
+        ),
         (lambda: nj.clip(0, Decimal("0.5")), TypeError, "clip: high must be a number or an array, got Decimal"),
         (
             lambda: nj.image.pixelate(KEY, np.zeros((1, 8, 3, 1), np.float32), 1.0),
@@ -249,6 +254,9 @@ def test_float64_of_numpy_is_taken_as_float32_without_a_warning():
 def test_enormous_amounts_stay_finite():
     x = np.linspace(0, 1, 20, dtype=np.float32)
     assert np.isfinite(nj.signal.time_warp(KEY, x, 3e38, order="linear")).all()
+    loud = nj.signal.reverb(KEY, x, np.full((1, 5), 1e38, np.float32))
+    np.testing.assert_allclose(loud[:3], [1e38 * sum(x[: n + 1]) for n in range(3)], rtol=1e-5)
+    assert not np.isnan(loud).any()
     large = np.full((1, 4, 4, 1), 3e38, np.float32)
     np.testing.assert_array_equal(nj.image.rotate(KEY, large, 20.0, order=3), large)
 
