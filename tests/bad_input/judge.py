@@ -27,7 +27,8 @@ ALSO_CALLED = {
     "values": "values|x",
     "integers": "integers|columns",
     "columns": "columns|classes|kind",  # what a dict of columns holds are their classes or their kind
-    "function": "function|lambda|value",
+    "function": "function|lambda|value|std",  # the amount that a schedule gives
+    "step": "step|std",
     "noise": "noises?|bind|certificate",
     "logits": "logits|labels|model",
     "metrics": "metrics?",

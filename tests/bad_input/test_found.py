@@ -136,6 +136,31 @@ def an_update(threat, x):
             ValueError,
             "shot: photons must be above 0 and at most 1e30, or inf, got",
         ),
+        (
+            lambda: nj.blend({"a": IMAGES}, 0.5, 1, keep=(np.zeros(0),)),
+            KeyError,
+            "blend: keep names float64\\[0\\], but",
+        ),
+        (
+            lambda: nj.sometimes(GAUSSIAN, object()),
+            TypeError,
+            "sometimes: rate must be a number or an array, got <object",
+        ),
+        (lambda: nj.sometimes(GAUSSIAN, 0.5j), TypeError, "sometimes: rate must be a number or an array"),
+        (lambda: nj.keyless(jnp.tanh, quux=1), TypeError, "keyless: function must take x and the arguments, and tanh"),
+        (lambda: nj.keyless(lambda x, *, low=0: x, lwo=1), TypeError, "does not: got an unexpected keyword argument"),
+        (lambda: nj.at_step(nj.gaussian, 1), TypeError, "at_step: bind gaussian first"),
+        (
+            lambda: adversarial.Linf(0.1, None, mutable=pd.Series([True, False])),
+            TypeError,
+            "Linf: mutable must be a JAX or NumPy array, got a pandas Series. Convert it: np.asarray\\(mutable\\)",
+        ),
+        (lambda: adversarial.Linf(0.1, None, mutable=[[1], [1, 2]]), TypeError, "Linf: mutable must be"),
+        (
+            lambda: adversarial.patch_mask(IMAGES, (1, 2), (2, 2**70)),
+            ValueError,
+            "patch_mask: size must be a height and",
+        ),
         (lambda: nj.clip(0, Decimal("0.5")), TypeError, "clip: high must be a number or an array, got Decimal"),
         (
             lambda: nj.image.pixelate(KEY, np.zeros((1, 8, 3, 1), np.float32), 1.0),
@@ -255,7 +280,7 @@ def test_enormous_amounts_stay_finite():
     x = np.linspace(0, 1, 20, dtype=np.float32)
     assert np.isfinite(nj.signal.time_warp(KEY, x, 3e38, order="linear")).all()
     loud = nj.signal.reverb(KEY, x, np.full((1, 5), 1e38, np.float32))
-    np.testing.assert_allclose(loud[:3], [1e38 * sum(x[: n + 1]) for n in range(3)], rtol=1e-5)
+    np.testing.assert_allclose(loud[:3], [1e38 * sum(x[: n + 1]) for n in range(3)], rtol=1e-5, atol=1e33)
     assert not np.isnan(loud).any()
     large = np.full((1, 4, 4, 1), 3e38, np.float32)
     np.testing.assert_array_equal(nj.image.rotate(KEY, large, 20.0, order=3), large)
@@ -271,6 +296,12 @@ def test_a_block_longer_than_its_axis_covers_it():
 def test_floats_of_eight_bits_are_examples_too():
     x = jnp.full((1, 2), 0.5, jnp.float8_e5m2)
     assert an_update(adversarial.Linf(0.25, bounds=(0, 1)), x).tolist() == [[-0.25, -0.25]]
+
+
+def test_a_rate_of_one_number_may_have_any_axes():
+    x = np.zeros((4, 3), np.float32)
+    plain = nj.sometimes(GAUSSIAN, 0.5)(KEY, x)
+    np.testing.assert_array_equal(nj.sometimes(GAUSSIAN, np.full((1, 1, 1), 0.5))(KEY, x), plain)
 
 
 def test_no_channels_are_rotated_to_none():
