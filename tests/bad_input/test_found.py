@@ -161,6 +161,11 @@ def an_update(threat, x):
             ValueError,
             "patch_mask: size must be a height and",
         ),
+        (
+            lambda: nj.image.thin_plate(KEY, IMAGES, 3e38),
+            ValueError,
+            "thin_plate: std must be at least 0 and at most 1e30",
+        ),
         (lambda: nj.clip(0, Decimal("0.5")), TypeError, "clip: high must be a number or an array, got Decimal"),
         (
             lambda: nj.image.pixelate(KEY, np.zeros((1, 8, 3, 1), np.float32), 1.0),
