@@ -188,6 +188,23 @@ def an_update(threat, x):
             TypeError,
             "set_amounts: rate must not change a model",
         ),
+        (
+            lambda: adversarial.smoothed_counts(
+                KEY, lambda x: x[:, 0] > 0, IMAGES[0, :, :, 0], GAUSSIAN, samples=5, num_classes=2**70
+            ),
+            ValueError,
+            "smoothed_counts: num_classes must be the number of classes, got 1180591620717411303424",
+        ),
+        (
+            lambda: adversarial.Tabular(LINF, categories=((0, 1),), switches=2**70),
+            ValueError,
+            "Tabular: switches must be an integer, at least 0 and below 2\\*\\*31",
+        ),
+        (
+            lambda: adversarial.spatial(KEY, lambda x: x.sum((1, 2, 3)), IMAGES, grid=(2**70, 1, 1)),
+            ValueError,
+            "spatial: grid must be the numbers of angles, rows and columns",
+        ),
         (lambda: nj.clip(0, Decimal("0.5")), TypeError, "clip: high must be a number or an array, got Decimal"),
         (
             lambda: nj.image.pixelate(KEY, np.zeros((1, 8, 3, 1), np.float32), 1.0),
