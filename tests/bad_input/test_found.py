@@ -205,6 +205,32 @@ def an_update(threat, x):
             ValueError,
             "spatial: grid must be the numbers of angles, rows and columns",
         ),
+        (
+            lambda: nj.choose(GAUSSIAN, GAUSSIAN, weights=[[1], [1, 2]]),
+            TypeError,
+            "choose: weights must be",
+        ),
+        (
+            lambda: nj.choose(GAUSSIAN, GAUSSIAN, weights=jax.random.split(KEY)),
+            TypeError,
+            "choose: weights must be an array of numbers, got key<fry>",
+        ),
+        (lambda: nj.tabular.fit(np.ones((4, 3)), where=KEY), TypeError, "fit: where must be booleans, got key<fry>"),
+        (
+            lambda: jax.jit(lambda where: nj.tabular.fit(np.ones((4, 3)), where=where))(np.ones((4, 3), bool)),
+            TypeError,
+            "fit: where must not be traced",
+        ),
+        (
+            lambda: nj.tabular.fit(np.ones((4, 3)), where=np.ones(4, bool)),
+            ValueError,
+            "fit: where must broadcast to the shape of table, \\(4, 3\\), got shape \\(4,\\)",
+        ),
+        (
+            lambda: jax.jit(nj.tabular.copula)(np.eye(2)),
+            TypeError,
+            "copula: correlation must be one number if it is traced",
+        ),
         (lambda: nj.clip(0, Decimal("0.5")), TypeError, "clip: high must be a number or an array, got Decimal"),
         (
             lambda: nj.image.pixelate(KEY, np.zeros((1, 8, 3, 1), np.float32), 1.0),

@@ -20,6 +20,11 @@ from noisejax.adversarial._options import amount_per_example, check_amount, real
 from noisejax.adversarial._threats.balls import Linf, check_ids, streams_per_example, words_per_example
 
 
+def _is_grid(grid: Any) -> bool:
+    sized = isinstance(grid, (list, tuple)) and len(grid) == 3
+    return sized and all(isinstance(n, (int, np.integer)) and n > 0 for n in grid) and math.prod(map(int, grid)) < 2**31
+
+
 def spatial(
     key: jax.Array,
     loss: Callable,
@@ -79,9 +84,7 @@ def spatial(
     )
     check_amount("spatial", "fill", fill, real)
     fill = _checks.scalar("spatial", "fill", fill)
-    sized = isinstance(grid, (list, tuple)) and len(grid) == 3
-    sized = sized and all(isinstance(n, (int, np.integer)) and n > 0 for n in grid)
-    if grid is not None and not (sized and math.prod(map(int, grid)) < 2**31):
+    if grid is not None and not _is_grid(grid):
         raise ValueError(
             "spatial: grid must be the numbers of angles, rows and columns, such as (31, 5, 5), with a product below "
             f"2**31, got {grid!r}."
