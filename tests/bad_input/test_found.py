@@ -231,6 +231,21 @@ def an_update(threat, x):
             TypeError,
             "copula: correlation must be one number if it is traced",
         ),
+        (lambda: nj.quantize(KEY, IMAGES, 0.5, np.nan), ValueError, "quantize: origin must be finite, got nan"),
+        (
+            lambda: adversarial.free_step(
+                lambda w, x: x @ w, np.ones(2), np.ones((1, 2)), LINF, np.zeros((1, 2), complex)
+            ),
+            TypeError,
+            "free_step: delta must be an array of numbers, got complex128",
+        ),
+        (
+            lambda: jax.jit(
+                lambda key: adversarial.autoattack(key, lambda x: x, IMAGES[0, :2, :, 0], np.zeros(2, int), LINF)
+            )(KEY),
+            TypeError,
+            "autoattack: key must not be traced",
+        ),
         (lambda: nj.clip(0, Decimal("0.5")), TypeError, "clip: high must be a number or an array, got Decimal"),
         (
             lambda: nj.image.pixelate(KEY, np.zeros((1, 8, 3, 1), np.float32), 1.0),
