@@ -249,6 +249,7 @@ def calls() -> list[Call]:
             lambda family: [family.name, family.labels],
             a={"name": "a", "noise": GAUSSIAN, "columns": ["a", "b", "c"]},
             anything=("name",),
+            skip={"columns": ("a number",)},  # of columns
         ),
         call(
             "robustness.Metric",
@@ -362,6 +363,7 @@ def calls() -> list[Call]:
             drawn,
             a={"before": X, "after": {"noisy": X + 0.1}, "names": ["a", "b", "c"], "bins": 5},
             slow=("bins",),
+            skip={"before": ("of strings",)},  # categories
         ),
     ]
     for name, tx in {
