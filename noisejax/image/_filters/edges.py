@@ -69,11 +69,11 @@ def distance(edges: jax.Array, most: int) -> jax.Array:
 
     # Both sweeps at once, in place: each step reads the last two rows, which have two pixels more on each side.
     across = own_loop_on_cpus(across, always=True)  # or the padding below computes it pixel by pixel
-    zero, rows = np.int32(0), jnp.stack([across, across[::-1]], 1)
+    rows = jnp.stack([across, across[::-1]], 1)
     rows = jnp.pad(rows, ((2, 0), (0, 0), (2, 2)), constant_values=_FAR)
 
     def sweep(n, rows):
-        seen = lax.dynamic_slice(rows, (n, zero, zero), (3, 2, width + 4))
+        seen = lax.dynamic_slice_in_dim(rows, n, 3)
 
         def at(row, column):
             return seen[row, :, column + 2 : column + 2 + width]
@@ -81,9 +81,9 @@ def distance(edges: jax.Array, most: int) -> jax.Array:
         diagonal = jnp.minimum(at(1, -1), at(1, 1)) + _DIAGONAL
         knight = jnp.minimum(jnp.minimum(at(1, -2), at(1, 2)), jnp.minimum(at(0, -1), at(0, 1))) + _KNIGHT
         found = jnp.minimum(jnp.minimum(at(2, 0), at(1, 0) + _ACROSS), jnp.minimum(diagonal, knight))
-        return lax.dynamic_update_slice(rows, found[None], (n + 2, zero, np.int32(2)))
+        return lax.dynamic_update_slice(rows, found[None], tuple(jnp.asarray(i, jnp.int32) for i in (n + 2, 0, 2)))
 
-    rows = lax.fori_loop(zero, np.int32(height), sweep, rows)[2:, :, 2:-2]
+    rows = lax.fori_loop(0, height, sweep, rows)[2:, :, 2:-2]
     return jnp.minimum(jnp.minimum(rows[:, 0], rows[::-1, 1]), most * _UNIT)
 
 
@@ -92,12 +92,12 @@ def equalized(level: jax.Array, most: int) -> jax.Array:
     # Four counts share a word, eight bits each. So columns are summed in pieces of at most 255 pixels.
     pieces = -(-level.shape[0] // 255)
     cut = jnp.pad(level, ((0, -level.shape[0] % pieces), (0, 0)), constant_values=-1)
-    cut = cut.reshape(pieces, -1, level.shape[1])
+    cut = cut.reshape(1, pieces, -1, level.shape[1])
     word = np.arange(most // 4 + 1, dtype=np.int32).reshape(-1, 1, 1, 1)
-    bits = np.arange(0, 32, 8, dtype=np.int32).reshape(-1, 1, 1)
+    bits = np.arange(0, 32, 8, dtype=np.int32).reshape(1, -1, 1, 1)
     words = jnp.where(cut >> 2 == word, 1 << (8 * (cut & 3)), 0).sum(2, dtype=jnp.int32)
     counts = ((words[:, None] >> bits) & 255).sum((2, 3), dtype=jnp.int32).reshape(-1)[: most + 1]
-    sums = (np.tri(most + 1, dtype=np.int32) * counts).sum(1, dtype=jnp.int32)
+    sums = (np.tri(most + 1, dtype=np.int32) * counts[None]).sum(1, dtype=jnp.int32)
     start, total = jnp.where(sums > 0, sums, sums[-1]).min(), sums[-1]
     scale = 255 / jnp.maximum(total - start, 1).astype(jnp.float32)
     table = jnp.clip(jnp.round((sums - start).astype(jnp.float32) * scale), 0, 255).astype(jnp.int32)
