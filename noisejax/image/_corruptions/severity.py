@@ -121,18 +121,16 @@ def between(severity: jax.Array, points: np.ndarray, zero: float) -> jax.Array:
 def mixed(image: jax.Array, severity: jax.Array, at: Callable[[jax.Array], jax.Array]) -> jax.Array:
     """(1 - f) at(n) + f at(n + 1) for the scalar severity n + f; at(0) is the picture. It costs one level if f is 0."""
     low = jnp.floor(severity)
-    share = severity - low
+    share, level = severity - low, low.astype(jnp.int32)
 
     def add(total, term):
         level, weight = term
-        found = lax.cond(
-            (weight > 0) & (level > 0), lambda: weight * at(jnp.maximum(level, 1)), lambda: jnp.zeros_like(image)
-        )
-        return total + jnp.where(level > 0, found, weight * image), None
+        more = (weight > 0) & (level > 0)
+        return lax.cond(more, lambda: total + weight * at(jnp.maximum(level, 1)), lambda: total), None
 
-    level = low.astype(jnp.int32)
+    start = jnp.where(level > 0, jnp.zeros_like(image), (1 - share) * image)
     terms = (jnp.stack([level, jnp.minimum(level + 1, LEVELS)]), jnp.stack([1 - share, share]))
-    return lax.scan(add, jnp.zeros_like(image), terms)[0]
+    return lax.scan(add, start, terms)[0]
 
 
 def branches(functions: Sequence[Callable], level: jax.Array, *args) -> jax.Array:
