@@ -1,5 +1,6 @@
 """Faults that the generator found in long runs, each with the message or the right result."""
 
+import functools
 from decimal import Decimal
 from fractions import Fraction
 
@@ -9,8 +10,10 @@ import numpy as np
 import optax
 import pandas as pd
 import pytest
+from flax import nnx
 
 import noisejax as nj
+import noisejax.nnx as njx
 from noisejax import adversarial, frame, optim
 
 KEY = jax.random.key(0)
@@ -33,6 +36,10 @@ def swept(function, key=KEY):
 def an_optimizer_step(updates):
     optimizer = optim.preconditioned_sgld(KEY, 0.1)
     return optimizer.update(updates, optimizer.init({"w": jnp.ones(2)}))
+
+
+def a_model():
+    return nnx.Sequential(njx.Dropout(0.5, rngs=nnx.Rngs(0)))
 
 
 def an_update(threat, x):
@@ -160,6 +167,26 @@ def an_update(threat, x):
             lambda: adversarial.patch_mask(IMAGES, (1, 2), (2, 2**70)),
             ValueError,
             "patch_mask: size must be a height and",
+        ),
+        (
+            lambda: nj.image.thin_plate(KEY, IMAGES, 3e38),
+            ValueError,
+            "thin_plate: std must be at least 0 and at most 1e30",
+        ),
+        (
+            lambda: njx.dot_product_attention(*3 * [np.ones((1, 2, 1, 2), np.float32)], quux=1),
+            TypeError,
+            "dot_product_attention: got an unexpected keyword argument 'quux'",
+        ),
+        (
+            lambda: jax.jit(functools.partial(njx.reseed, a_model()))(KEY),
+            TypeError,
+            "reseed: key must not change a model that was made outside of the transformation",
+        ),
+        (
+            lambda: jax.jit(functools.partial(njx.set_amounts, a_model()))(rate=0.5),
+            TypeError,
+            "set_amounts: rate must not change a model",
         ),
         (lambda: nj.clip(0, Decimal("0.5")), TypeError, "clip: high must be a number or an array, got Decimal"),
         (

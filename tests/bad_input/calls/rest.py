@@ -108,7 +108,12 @@ def calls() -> list[Call]:
     optimizing = {"heads": ("adversarial_weights", "update", "apply_noise", "gaussian")}
     found = [
         *(call(f"weights.{name}", a=product, **products) for name in ("flipout", "local_reparam")),
-        call("weights.low_rank", a={**product, "rank": 2}, **products, slow=("rank",)),
+        call(
+            "weights.low_rank",
+            a={**product, "rank": 2},
+            **{**products, "signed": ("std", "bias")},  # as for noisy_net
+            slow=("rank",),
+        ),
         call(
             "weights.low_rank_factors",
             a={**{n: v for n, v in product.items() if n != "std"}, "rank": 2},
