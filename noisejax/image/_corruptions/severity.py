@@ -14,6 +14,7 @@ from jax import lax
 
 from noisejax import _checks
 from noisejax._checks import Amount, Mask
+from noisejax._random.stream import stream
 from noisejax.image._corruptions.tables import NAMES, TABLES
 from noisejax.image._pictures import (
     check_shape,
@@ -84,6 +85,21 @@ def pictures(name: str, x: jax.Array, severity: Amount, where: Mask) -> Pictures
     if where is not None:
         values = jnp.where(where, values, mean_of(values, where))
     return Pictures(x, values, jnp.clip(severity, 0, LEVELS), where)
+
+
+def as_lines(key: Any, seen: Pictures) -> Pictures:
+    """The same pictures as one channel of longer lines (..., H, W C, 1), whose draws are the same.
+
+    A CPU vectorizes long loops over the elements of lines, but not over three channels. Where axes may be sharded, and
+    for a tile of a larger array, the pictures stay as they are.
+    """
+    parent = stream(key)
+    if parent.layout is not None or parent.tile is not None or not jax.sharding.get_abstract_mesh().empty:
+        return seen
+    *lead, width, channels = seen.given.shape
+    return seen._replace(
+        given=seen.given.reshape(*lead, width * channels, 1), values=seen.values.reshape(*lead, width * channels, 1)
+    )
 
 
 def mean_of(values: jax.Array, where: jax.Array | None) -> jax.Array:
