@@ -246,6 +246,11 @@ def an_update(threat, x):
             TypeError,
             "autoattack: key must not be traced",
         ),
+        (
+            lambda: adversarial.pgd(KEY, lambda x: x.sum(1), np.zeros((1, 2), np.float32), LINF, unroll=2**70),
+            ValueError,
+            "pgd: unroll must be a number of steps, or None, got 1180591620717411303424",
+        ),
         (lambda: nj.clip(0, Decimal("0.5")), TypeError, "clip: high must be a number or an array, got Decimal"),
         (
             lambda: nj.image.pixelate(KEY, np.zeros((1, 8, 3, 1), np.float32), 1.0),

@@ -288,7 +288,7 @@ def steps_unrolled(name: str, unroll: Any, steps: int, function: Callable, x: ja
     There they are two to twelve times as fast, so all steps are unrolled where ``function(x)`` convolves.
     """
     if unroll is not None:
-        if not isinstance(unroll, (bool, int, np.integer)) or unroll < 0:
+        if not isinstance(unroll, (bool, int, np.integer)) or not 0 <= unroll < 2**31:
             raise ValueError(f"{name}: unroll must be a number of steps, or None, got {unroll!r}. It is static.")
         return max(steps if unroll is True else int(unroll), 1)
     if not 1 < steps <= MOST_UNROLLED or _platform(x) != "cpu":
