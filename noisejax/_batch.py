@@ -178,8 +178,11 @@ def split(function: str, batch: Any, keep: tuple, num_classes: int | None) -> tu
     everything, structure = jax.tree.flatten(batch, is_leaf=is_padded)
     names, tops = _names(structure)
     for name in keep:
-        if name not in tops:
-            raise KeyError(f"{function}: keep names {name!r}, but the batch has {sorted(set(tops), key=str)}.")
+        array = hasattr(name, "ndim") and not isinstance(name, np.generic)  # compared element by element
+        if array or name not in tops:
+            raise KeyError(
+                f"{function}: keep names {_checks.shown(name)}, but the batch has {sorted(set(tops), key=str)}."
+            )
     mixed = {name: leaf for name, top, leaf in zip(names, tops, everything, strict=True) if not keep or top not in keep}
     for name, leaf in mixed.items():
         if isinstance(leaf, Padded):

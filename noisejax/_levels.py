@@ -13,7 +13,7 @@ import numpy as np
 from noisejax import _checks
 from noisejax._calls.arguments import arithmetic_amount
 from noisejax._contract import Amount
-from noisejax._noise import Noise, Schedule
+from noisejax._noise import Noise, Schedule, stages
 
 
 def at_step(noise: Any, step: int | jax.Array) -> Any:
@@ -35,7 +35,9 @@ def at_step(noise: Any, step: int | jax.Array) -> Any:
 
     _checks.operand("at_step", "step", step)  # a Python number stays one, which promotes like any other
     found = any(isinstance(leaf, (Noise, Schedule)) for leaf in jax.tree.leaves(noise, is_leaf=_is_whole))
-    if not found and not callable(noise):
+    if not found and callable(noise):
+        stages("at_step", (noise,))  # a noise of this library must be bound
+    elif not found:
         raise TypeError(
             f"at_step: noise must be a bound noise, or a pytree that holds some, got {_checks.shown(noise)}."
         )

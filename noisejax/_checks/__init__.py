@@ -22,6 +22,7 @@ from noisejax._checks.kinds import (
     number as number,
     operand as operand,
     scalar as scalar,
+    several as several,
     shown as shown,
     string as string,
     whole as whole,

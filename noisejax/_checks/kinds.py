@@ -1,7 +1,8 @@
 """Checks of one argument by its kind: a flag, a count, an array, numbers. What can be converted is converted."""
 
 import numbers as abstract
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, TypeGuard
 
 import jax
 import jax.numpy as jnp
@@ -26,7 +27,8 @@ def count(function: str, name: str, value: Any, least: int = 0, hint: str = "") 
     whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
     if not whole or value < least or value >= 2**31:
         more = f" {hint}" if hint else ""
-        raise ValueError(f"{function}: {name} must be an integer, at least {least}, got {shown(value)}.{more}")
+        most = " and below 2**31" if whole and value >= 2**31 else ""
+        raise ValueError(f"{function}: {name} must be an integer, at least {least}{most}, got {shown(value)}.{more}")
     return int(value)
 
 
@@ -94,6 +96,11 @@ def listed(function: str, name: str, value: Any) -> np.ndarray:
     if array is None or array.dtype.kind not in "biufc":
         raise TypeError(f"{function}: {name} must be a number or an array of numbers, got {shown(value)}.")
     return array
+
+
+def several(value: Any) -> TypeGuard[Iterable]:
+    """Whether a value holds several things: it can be iterated over, and is no string and no array without axes."""
+    return isinstance(value, Iterable) and not isinstance(value, (str, bytes)) and getattr(value, "shape", None) != ()
 
 
 def mask(function: str, name: str, value: Any) -> Any:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from noisejax import _checks, _noise
-from noisejax._calls.arguments import host_amount
+from noisejax._calls.arguments import arithmetic, host_amount
 from noisejax._calls.replay import pick_examples
 from noisejax._contract import Amount
 from noisejax._noise import Noise, Run, Schedule, combinator
@@ -89,6 +89,8 @@ def sometimes(noise: Callable, rate: Amount, *, mode: str = "example") -> Noise:
     """
     _checks.one_of("sometimes", "mode", mode, ("example", "batch"))
     rate = _noise.amount("sometimes", "rate", rate, _checks.rate)
+    if not isinstance(rate, Schedule):
+        arithmetic("sometimes", "rate", rate, False)
     (noise,) = _noise.stages("sometimes", (noise,))
     return Noise(_sometimes, {"noises": (noise,), "rate": rate}, (("mode", mode),))
 
@@ -109,7 +111,10 @@ def _sometimes(run: Run, key, x, noises, rate, *, mode):
             f"sometimes: rate must be one number, or one for each of {examples['shape'][:1]} examples, got shape "
             f"{rate.shape}."
         )
-    rate = rate.reshape(rate.shape + (1,) * (len(examples["shape"]) - rate.ndim)) if rate.ndim else rate
+    if rate.size == 1:
+        rate = rate.reshape(())
+    else:
+        rate = rate.reshape(rate.shape + (1,) * (len(examples["shape"]) - 1))
     drawn = sample.bernoulli(words(key, "sometimes", **examples), rate)
     y, replayed = branch(x)
     return _select("sometimes", drawn, y, x), run.select(drawn, replayed, run.unchanged(x))

@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from noisejax import _checks, _noise
 from noisejax._calls.fitted import is_fitted
@@ -131,6 +132,10 @@ def on_columns(noise: Callable, columns: Sequence[int] | np.ndarray | slice, *, 
         static = ("slice", columns.start, columns.stop, columns.step)
     else:
         listed = isinstance(columns, (tuple, list, range))
+        if isinstance(columns, jax.Array):  # of keys, or traced
+            known = _checks.operand("on_columns", "columns", columns)
+            if isinstance(known, Tracer):
+                raise TypeError("on_columns: columns must be known, got a traced array. They are static: use NumPy.")
         places = np.asarray(_checks.listed("on_columns", "columns", list(columns)) if listed else columns)
         places = places.astype(int) if not places.size else places
         places = np.flatnonzero(places) if places.dtype == bool else places

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from noisejax import _checks, _noise
+from noisejax._checks.texts import written
 from noisejax._contract import Amount
 from noisejax._noise import Noise, Run, combinator
 from noisejax._padded import Padded, padding_of, restored, values_of
@@ -68,6 +69,7 @@ def keyless(function: Callable, **arguments: Any) -> Noise:
     if not callable(function):
         raise TypeError(f"keyless: function must be a function f(x), got {function!r}.")
     name, options = getattr(function, "__name__", repr(function)), _options_of(function)
+    _check_names(function, name, arguments)
     amounts = {n: _argument(n, v) for n, v in sorted(arguments.items()) if n not in options}
     static = {n: _noise.option(name, n, v) for n, v in arguments.items() if n in options}
     return Noise(_keyless, amounts, tuple(sorted({"function": function, **static}.items())))
@@ -119,6 +121,20 @@ def _on_values(name: str, run: Run, x: Any, function: Callable) -> tuple[Any, An
         mask = padding_of(name, x, run.where)
         return x.with_values(jnp.where(mask, result, values)), run.unchanged(x)
     return restored(name, x, result, run.where), run.unchanged(x)
+
+
+def _check_names(function: Callable, name: str, arguments: dict[str, Any]) -> None:
+    """Requires arguments that the function has."""
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # some functions written in C have no signature
+        return
+    try:
+        signature.bind_partial(None, **arguments)
+    except TypeError as error:
+        raise TypeError(
+            f"keyless: function must take x and the arguments, and {name}{written(signature)} does not: {error}."
+        ) from None
 
 
 def _options_of(function: Callable) -> set[str]:

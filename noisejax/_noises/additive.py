@@ -13,7 +13,7 @@ from noisejax._random.stream import words_like
 _MOST_PHOTONS = 1e30  # where float32 cannot show the noise any more, and counts begin to overflow
 _photons = _checks.Range(
     "above 0 and at most 1e30, or inf",
-    lambda v: (v > 0) & ((v <= np.float32(_MOST_PHOTONS)) | (v == np.inf)),
+    lambda v: (v > 0) & ((v <= float(np.float32(_MOST_PHOTONS))) | (v == np.inf)),
     "It is the mean count for x = 1; +inf is the identity.",
 )
 _freedom = _checks.Range("above 0", lambda v: v > 0, "Small values give heavy tails; +inf is the Gaussian.")

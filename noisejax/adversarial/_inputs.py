@@ -63,9 +63,7 @@ def check_attack(
             )
     # `counted` is what an attack calls its steps or restarts.
     for what, count, least in (("steps", steps, 0), ("restarts", restarts, 1), ("eot", eot, 0)):
-        what = counted or what
-        if not isinstance(count, (int, np.integer)) or isinstance(count, bool) or count < least:
-            raise ValueError(f"{name}: {what} must be an integer, at least {least}, got {count!r}. It is static.")
+        _checks.count(name, counted or what, count, least, "It is static.")
     check_inside_bounds(name, x, threat)
     return jnp.asarray(x).astype(jnp.float32)
 

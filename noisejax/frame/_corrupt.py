@@ -320,8 +320,7 @@ def augment(key: jax.Array, df: Any, faults: Faults, copies: int = 1, **options:
       >>> len(more), more["hired"].tolist()
       (8, [0, 1, 0, 1, 0, 1, 0, 1])
     """
-    if not isinstance(copies, (int, np.integer)) or isinstance(copies, bool) or copies < 0:
-        raise ValueError(f"augment: copies must be an integer of at least 0, got {copies!r}.")
+    copies = _checks.count("augment", "copies", copies)
     _checks.key("augment", key)
     _check_options("augment", options)
     frames = [enter_frame("augment", df)]

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import narwhals as nw
 import numpy as np
+from jax.core import Tracer
 
 from noisejax import _checks
 from noisejax.frame._cells import Cells, named
@@ -127,6 +128,11 @@ def decode(x: Any, schema: Schema, like: Any = None) -> Any:
       >>> frame.decode(x, schema, like=df).equals(df)
       True
     """
+    if isinstance(x, Tracer):
+        raise TypeError(
+            f"decode: x must be known, since data frames live on the host, got {_checks.shown(x)} that is traced. Call "
+            "decode outside of jax.jit."
+        )
     values = np.asarray(_checks.operand("decode", "x", x))
     if not isinstance(schema, Schema):
         raise TypeError(f"decode: schema must be a noisejax.tabular.Schema, got {schema!r}.")

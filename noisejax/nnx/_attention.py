@@ -1,5 +1,6 @@
 """Dropout on attention probabilities, for the `attention_fn` of `nnx.MultiHeadAttention`."""
 
+import inspect
 from typing import Any, ClassVar
 
 import jax
@@ -10,6 +11,8 @@ from flax.nnx.nn.dtypes import promote_dtype
 from noisejax import _checks
 from noisejax._layers import attention
 from noisejax.nnx._layer import NoiseLayer, Streams
+
+_KEYWORDS = {"is_causal", *inspect.signature(dot_product_attention_weights).parameters}
 
 
 def dot_product_attention(
@@ -55,6 +58,11 @@ def dot_product_attention(
       >>> attention(jnp.ones((3, 5, 4))).shape
       (3, 5, 4)
     """
+    if unknown := sorted(keywords.keys() - _KEYWORDS):
+        raise TypeError(
+            f"dot_product_attention: got an unexpected keyword argument {unknown[0]!r}. The arguments are those of "
+            "nnx.dot_product_attention."
+        )
     flags = {"broadcast_dropout": broadcast_dropout, "deterministic": deterministic}
     attention.check("dot_product_attention", query, key, value, bias, mask, **flags)
     rate, silent = attention.rate_of("dot_product_attention", dropout_rate, dropout_rng, deterministic)

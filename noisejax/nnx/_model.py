@@ -1,11 +1,12 @@
 """Functions of a whole model: set its amounts, derive its streams from paths, turn it into a pure function."""
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-from flax import nnx
+from flax import errors, nnx
 
 from noisejax import _checks
 from noisejax._random.stream import stage, words
@@ -54,8 +55,9 @@ def set_amounts(model: Any, *filters: Any, **amounts: Any) -> None:
                 f"set_amounts: {name} has {len(values)} entries for {len(having)} layers. Give one for each layer, a "
                 "number for all, or an array of the shape that a stack of layers holds."
             )
-        for layer, each in zip(having, values, strict=True):
-            layer._set_amount(name, each)
+        with _changing("set_amounts", name):
+            for layer, each in zip(having, values, strict=True):
+                layer._set_amount(name, each)
 
 
 def reseed(model: Any, key: jax.Array) -> None:
@@ -83,11 +85,24 @@ def reseed(model: Any, key: jax.Array) -> None:
     """
     _check_model("reseed", model)
     _checks.key("reseed", key)
-    for path, node in nnx.iter_graph(model):
-        if isinstance(node, nnx.RngStream):
-            before = node.key.get_value()
-            node.key.set_value(_derived(key, path, before))
-            node.count.set_value(jnp.zeros(before.shape, jnp.uint32))
+    with _changing("reseed", "key"):
+        for path, node in nnx.iter_graph(model):
+            if isinstance(node, nnx.RngStream):
+                before = node.key.get_value()
+                node.key.set_value(_derived(key, path, before))
+                node.count.set_value(jnp.zeros(before.shape, jnp.uint32))
+
+
+@contextlib.contextmanager
+def _changing(function: str, name: str) -> Iterator[None]:
+    """Says how to change a model inside a transformation, which Flax allows only if the model is its argument."""
+    try:
+        yield
+    except errors.TraceContextError:
+        raise TypeError(
+            f"{function}: {name} must not change a model that was made outside of the transformation, such as jax.jit, "
+            "in which this runs. Pass the model through it: use nnx.jit with the model among the arguments."
+        ) from None
 
 
 def functional(model: Any, *, deterministic: bool = True, method: str = "__call__") -> tuple[Callable, nnx.State]:

@@ -158,6 +158,7 @@ def preconditioned_sgld(
 
     def update(updates, state, params=None, **extra_args):
         del params, extra_args
+        _streams.same_shapes(name, "updates", updates, "the params of init", state.nu)
         rate = _streams.at_count(learning_rate, state.count)
         heat = _streams.at_count(temperature, state.count)
         keep, least = (_streams.at_count(value, state.count) for value in (decay, eps))

@@ -49,7 +49,7 @@ def clipped_sum(grads: optax.Updates, l2_norm_clip: Amount, *, where: jax.Array 
     size = _checks.batch("clipped_sum", {f"grads {n}": leaf for n, leaf in enumerate(leaves)})
     if where is not None and (where.shape != (size,) or where.dtype != jnp.bool_):
         raise ValueError(
-            f"clipped_sum: where must be booleans of shape {(size,)}, one per example, got {where.dtype}"
+            f"clipped_sum: where must be booleans of shape {(size,)}, one for each example of grads, got {where.dtype}"
             f"{list(where.shape)}."
         )
     squares = [jnp.sum(jnp.square(g.astype(jnp.float32)), axis=tuple(range(1, g.ndim))) for g in leaves]

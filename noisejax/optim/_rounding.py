@@ -101,7 +101,7 @@ def apply_updates(key: jax.Array, params: optax.Params, updates: optax.Updates) 
       (dtype(bfloat16), True)
     """
     _checks.key("apply_updates", key)
-    _streams.same_structure("apply_updates", "params", params, "updates", updates)
+    _streams.same_shapes("apply_updates", "params", params, "updates", updates)
     for name, tree in (("params", params), ("updates", updates)):
         for leaf in jax.tree.leaves(tree):
             _checks.operand("apply_updates", name, leaf)
@@ -113,7 +113,7 @@ def apply_updates(key: jax.Array, params: optax.Params, updates: optax.Updates) 
             raise ValueError(
                 f"apply_updates: updates must have the structure of params, got {_checks.shown(u)} for an array."
             )
-        if p.dtype not in _NARROW:
+        if getattr(p, "dtype", None) not in _NARROW:
             return optax.apply_updates(p, u)
         stream = _streams.at_path(stream_of(key), "stochastic_round", path)
         return stochastic_round(stream, p.astype(jnp.float32) + u.astype(jnp.float32), p.dtype)

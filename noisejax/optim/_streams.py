@@ -55,14 +55,27 @@ def leafwise(function: Callable, tag: str, steps: tuple[Stream, ...], tree: Any,
 
 
 def same_structure(function: str, name: str, tree: Any, other_name: str, other: Any) -> None:
-    """Requires two trees of the same structure, or `other` to continue where `tree` has a leaf."""
+    """Requires two trees of the same structure."""
     try:
-        jax.tree.structure(tree).flatten_up_to(other)
+        same = jax.tree_util.all_leaves(jax.tree.structure(tree).flatten_up_to(other))
     except (TypeError, ValueError):
+        same = False
+    if not same:
         raise ValueError(
             f"{function}: {name} must have the structure of {other_name}, got {jax.tree.structure(tree)} and "
             f"{jax.tree.structure(other)}."
-        ) from None
+        )
+
+
+def same_shapes(function: str, name: str, tree: Any, other_name: str, other: Any) -> None:
+    """Requires two trees of the same structure whose arrays have the same shapes."""
+    same_structure(function, name, tree, other_name, other)
+    for leaf, others in zip(jax.tree.leaves(tree), jax.tree.leaves(other), strict=True):
+        if np.shape(leaf) != np.shape(others):
+            raise ValueError(
+                f"{function}: {name} must have the shapes of {other_name}, got {_checks.shown(leaf)} and "
+                f"{_checks.shown(others)} at one place."
+            )
 
 
 def at_step(key: jax.Array, state: Any) -> Stream:

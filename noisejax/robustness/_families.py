@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from noisejax import _checks
+from noisejax._noise import stages
 
 ON = ("x", "batch", "host", "attack")
 
@@ -94,6 +95,7 @@ def by_column(name: str, noise: Callable[..., Any], columns: Sequence[str] | int
     """
     _checks.string("by_column", "name", name)
     _checks.function("by_column", "noise", noise, "(key, x) -> x")
+    stages("by_column", (noise,))  # a noise of this library must be bound
     if isinstance(columns, (int, np.integer)) and not isinstance(columns, bool):
         columns = [str(n) for n in range(_checks.count("by_column", "columns", columns, 1))]
     if isinstance(columns, str) or not isinstance(columns, (list, tuple, np.ndarray)) or not len(columns):

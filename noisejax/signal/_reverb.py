@@ -66,6 +66,8 @@ def reverb(
         raise ValueError(f"reverb: responses must have shape (R, taps), got {table.shape}. One response: h[None].")
     if x.size == 0:
         return x
+    loud = jnp.max(jnp.abs(table)) > 2.0**60  # as for x below
+    table = table * jnp.where(loud, jnp.float32(2.0**-96), 1)
     steps, taps = x.shape[axis], table.shape[1]
     period = 2 * smooth((steps + taps) // 2)
     if align:  # what comes before the largest coefficient wraps around, to negative times
@@ -96,7 +98,7 @@ def reverb(
     k = lax.broadcasted_iota(jnp.int32, (a.shape[0],) + (1,) * (a.ndim - 1), 0)
     weight = jnp.where((k == 0) | (k == period // 2), 1, 2).astype(jnp.float32) / period
     sound = waves(weight * (a * gain_a - b * gain_b), -weight * (a * gain_b + b * gain_a), period)[:steps]
-    sound = sound * jnp.where(huge, jnp.float32(2.0**64), 1)
+    sound = sound * jnp.where(huge, jnp.float32(2.0**64), 1) * jnp.where(loud, jnp.float32(2.0**96), 1)
     sound = jnp.moveaxis(sound, 0, axis).astype(x.dtype)
     return jnp.where((wet > 0) & jnp.isfinite(x), x + wet * (sound - x), x)
 

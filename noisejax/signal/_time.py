@@ -337,7 +337,8 @@ def rotate3(
     unit = [(n / jnp.where(norm > 0, norm, 1)).astype(x.dtype) for n in normals]
     cosine, sine = jnp.cos(turn).astype(x.dtype), jnp.sin(turn).astype(x.dtype)
     # Rodrigues: v cos + (k x v) sin + k (k . v) (1 - cos), channel by channel
-    part = [lax.slice_in_dim(x, n, x.shape[-1], 3, axis=x.ndim - 1) for n in range(3)]
+    ends = x.shape[-1]
+    part = [lax.slice_in_dim(x, min(n, ends), ends, 3, axis=x.ndim - 1) for n in range(3)]
     dot = unit[0] * part[0] + unit[1] * part[1] + unit[2] * part[2]
     rotated = []
     for n in range(3):

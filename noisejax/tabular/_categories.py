@@ -30,9 +30,14 @@ def _category_options(x, num_classes, **shared) -> None:
     if not isinstance(num_classes, tuple) and num_classes < 2:
         raise ValueError(f"category: num_classes must be at least 2, got {num_classes!r}.")
     if jnp.issubdtype(x.dtype, jnp.integer) and max(each) - 1 > jnp.iinfo(x.dtype).max:
-        raise ValueError(f"category: x of {x.dtype} cannot hold {max(each)} classes. Cast it to a wider integer.")
+        raise ValueError(
+            f"category: x of {x.dtype} cannot hold the {max(each)} classes of num_classes. Cast it to a wider integer."
+        )
     if jnp.issubdtype(x.dtype, jnp.floating) and max(each) > 2 / float(jnp.finfo(x.dtype).eps):
-        raise ValueError(f"category: x of {x.dtype} cannot hold {max(each)} codes exactly. Cast it to a wider float.")
+        raise ValueError(
+            f"category: x of {x.dtype} cannot hold the {max(each)} codes of num_classes exactly. Cast it to a wider "
+            "float, or group classes."
+        )
 
 
 def _transition(function: str, name: str, value: Any) -> None:

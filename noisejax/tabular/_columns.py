@@ -139,9 +139,9 @@ def _survives(given: np.ndarray, schema: Schema) -> np.ndarray:
         if lost.any():
             row = np.flatnonzero(lost)[0]
             raise ValueError(
-                f"fit: the column {column.name!r} of kind {column.kind!r} holds {given[row, place]} in row {row}, "
-                "which float32 cannot hold: it is exact for integers up to 2**24. Subtract an offset, leave the column "
-                "out, or enable x64: jax.config.update('jax_enable_x64', True)."
+                f"fit: in table, the column {column.name!r} of kind {column.kind!r} holds {given[row, place]} in row "
+                f"{row}, which float32 cannot hold: it is exact for integers up to 2**24. Subtract an offset, leave "
+                "the column out, or enable x64: jax.config.update('jax_enable_x64', True)."
             )
     return values
 
@@ -155,7 +155,7 @@ def _check_codes(values: np.ndarray, schema: Schema) -> None:
         if wrong.any():
             row = np.flatnonzero(wrong)[0]
             raise ValueError(
-                f"fit: the column {column.name!r} must hold the codes 0 to {column.num_classes - 1}, got "
+                f"fit: the column {column.name!r} of table must hold the codes 0 to {column.num_classes - 1}, got "
                 f"{codes[row]:g} in row {row}. Encode its classes first, for instance with noisejax.frame.encode. "
                 "Missing codes are NaN."
             )

@@ -192,6 +192,8 @@ def copula(correlation: Amount, mechanism: Mechanism | None = None) -> Mechanism
             "copula: mechanism must be None, at_random(...), not_at_random(...) or block(...), which give "
             f"probabilities, got {mechanism!r}."
         )
+    if isinstance(correlation, (list, tuple)):
+        correlation = _checks.listed("copula", "correlation", correlation)
     if np.ndim(correlation) == 0:
         return Copula(arithmetic_amount("copula", "correlation", correlation, _correlation), mechanism)
     matrix = np.asarray(_checks.operand("copula", "correlation", correlation), np.float64)

@@ -9,6 +9,7 @@ import numpy as np
 from jax import lax
 from jax.scipy.special import ndtri
 
+from noisejax import _checks
 from noisejax._calls.fitted import Fitted
 from noisejax._checks import Amount
 from noisejax._random import sample
@@ -122,6 +123,7 @@ class Bursty(Mechanism):
         if x.shape[-2] >= 2**30:
             raise ValueError(f"bursty: x must have fewer than 2**30 rows, got {x.shape[-2]}. Split the table.")
         rate = _rate(rate, x, "bursty")
+        _checks.broadcastable("bursty", "burst", np.shape(self.burst), x.shape)
         row = positions(x, -2)
         state = sample.gilbert(words(key, tag, **draw), rate, self.burst, row == 0)
         # The state is that of the last row at which one was set: no scan, but a running maximum of row and state.

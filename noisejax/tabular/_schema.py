@@ -1,7 +1,7 @@
 """What the columns of a table are: the static description that fits, faults, encoders and models share."""
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -54,7 +54,7 @@ class Column:
         classes = self.classes
         if isinstance(classes, (int, np.integer)) and not isinstance(classes, bool):
             classes = tuple(range(int(classes)))
-        elif isinstance(classes, str) or not isinstance(classes, Iterable):
+        elif not _checks.several(classes):
             raise TypeError(f"Column: classes of {self.name!r} must be a tuple of classes, got {classes!r}.")
         classes = (False, True) if self.kind == "flag" and not tuple(classes) else tuple(classes)
         if self.kind in CODED and not classes:
@@ -121,7 +121,7 @@ class Schema:
         columns: Any = self.columns
         if isinstance(columns, Mapping):
             columns = [_named(name, what) for name, what in columns.items()]
-        if not isinstance(columns, Iterable) or isinstance(columns, (str, bytes)):
+        if not _checks.several(columns):
             raise TypeError(f"Schema: columns must be Column values or a dict, got {columns!r}.")
         columns = tuple(columns)
         for column in columns:

@@ -7,6 +7,7 @@ from typing import Any, overload
 
 import jax
 import numpy as np
+from jax.core import Tracer
 
 from noisejax._calls.fitted import is_fitted
 from noisejax._combinators.compose import per_example, reads_batch
@@ -126,6 +127,11 @@ def on_strings(noise: Callable, *, alphabet: Graphemes | None = None) -> OnStrin
     (noise,) = stages("on_strings", (noise,))
     if (reader := reads_batch(noise)) is not None:
         raise TypeError(f"on_strings: {reader} reads the other examples of a batch, and each string is alone.")
+    if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(noise)):
+        raise TypeError(
+            "on_strings: noise must not be traced, since strings are made on the host. Inside of jax.jit, call the "
+            "noise itself on encoded strings."
+        )
     if alphabet is not None and not isinstance(alphabet, Graphemes):
         raise TypeError(f"on_strings: alphabet must be made by nj.text.graphemes(strings), got {alphabet!r:.60}.")
     return OnStrings(noise, alphabet)

@@ -26,10 +26,13 @@ ALSO_CALLED = {
     "table": "table|fill",
     "values": "values|x",
     "integers": "integers|columns",
-    "columns": "columns|classes",  # what a dict of columns holds are their classes
-    "function": "function|lambda|value",
+    "columns": "columns|classes|kind",  # what a dict of columns holds are their classes or their kind
+    "function": "function|lambda|value|std",  # the amount that a schedule gives
+    "step": "step|std",
     "noise": "noises?|bind|certificate",
     "logits": "logits|labels|model",
+    "metrics": "metrics?",
+    "params": "params|logits",  # the logits that a model of wrong parameters makes
     "dropout_rate": "dropout_rate|rate",
     "lengths": "lengths?",
     "labels": "labels|args",
@@ -228,7 +231,7 @@ def broken(call, name: str, mutation: Mutation, result: tuple, base: tuple) -> s
     value = mutation.value
     if call.noise and name == "x":
         given, got = jnp.asarray(value), result[0][0]
-        if got.shape != given.shape or (got.dtype != given.dtype and not call.address.endswith("hits")):
+        if got.shape != given.shape or (got.dtype != given.dtype and not call.address.endswith(("hits", "keyless"))):
             return f"is {got.dtype}{got.shape} for x of {given.dtype}{given.shape}"
     number = isinstance(value, (int, float, np.number)) and kind_of(call.arguments[name]) == "float"
     if number and not call.shapes and list(map(np.shape, result[0])) != list(map(np.shape, base[0])):

@@ -1,5 +1,6 @@
 """Faults that the generator found in long runs, each with the message or the right result."""
 
+import functools
 from decimal import Decimal
 from fractions import Fraction
 
@@ -7,12 +8,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import pandas as pd
 import pytest
+from flax import nnx
 
 import noisejax as nj
-from noisejax import adversarial, frame
+import noisejax.nnx as njx
+from noisejax import adversarial, frame, optim
 
 KEY = jax.random.key(0)
+GAUSSIAN = nj.bind(nj.gaussian, std=0.1)
+LINF = adversarial.Linf(0.1, bounds=None)
 IMAGES = np.zeros((2, 8, 8, 1), np.float32)
 
 
@@ -20,11 +26,20 @@ def gives_none(key, batch):
     return None
 
 
-def swept(function):
+def swept(function, key=KEY):
     metric = nj.robustness.Metric("worst", function, over="set")
     family = nj.robustness.Family("noise", lambda level: nj.bind(nj.gaussian, std=level), [0.1])
     data = np.zeros((4, 3), np.float32), np.array([0, 1, 2, 0])
-    return nj.robustness.sweep(KEY, lambda x: x, data, [family], metrics=metric)
+    return nj.robustness.sweep(key, lambda x: x, data, [family], metrics=metric)
+
+
+def an_optimizer_step(updates):
+    optimizer = optim.preconditioned_sgld(KEY, 0.1)
+    return optimizer.update(updates, optimizer.init({"w": jnp.ones(2)}))
+
+
+def a_model():
+    return nnx.Sequential(njx.Dropout(0.5, rngs=nnx.Rngs(0)))
 
 
 def an_update(threat, x):
@@ -123,7 +138,147 @@ def an_update(threat, x):
         (lambda: swept(lambda outputs, y: None), TypeError, "sweep: metric 'worst' must return one number, got None"),
         (lambda: swept(lambda outputs, y: "good"), TypeError, "sweep: metric 'worst' must return one number, got 'g"),
         (lambda: swept(lambda outputs, y: y), ValueError, "sweep: metric 'worst' must return one number, got shape"),
+        (
+            lambda: nj.shot(KEY, IMAGES, 1e300),
+            ValueError,
+            "shot: photons must be above 0 and at most 1e30, or inf, got",
+        ),
+        (
+            lambda: nj.blend({"a": IMAGES}, 0.5, 1, keep=(np.zeros(0),)),
+            KeyError,
+            "blend: keep names float64\\[0\\], but",
+        ),
+        (
+            lambda: nj.sometimes(GAUSSIAN, object()),
+            TypeError,
+            "sometimes: rate must be a number or an array, got <object",
+        ),
+        (lambda: nj.sometimes(GAUSSIAN, 0.5j), TypeError, "sometimes: rate must be a number or an array"),
+        (lambda: nj.keyless(jnp.tanh, quux=1), TypeError, "keyless: function must take x and the arguments, and tanh"),
+        (lambda: nj.keyless(lambda x, *, low=0: x, lwo=1), TypeError, "does not: got an unexpected keyword argument"),
+        (lambda: nj.at_step(nj.gaussian, 1), TypeError, "at_step: bind gaussian first"),
+        (
+            lambda: adversarial.Linf(0.1, None, mutable=pd.Series([True, False])),
+            TypeError,
+            "Linf: mutable must be a JAX or NumPy array, got a pandas Series. Convert it: np.asarray\\(mutable\\)",
+        ),
+        (lambda: adversarial.Linf(0.1, None, mutable=[[1], [1, 2]]), TypeError, "Linf: mutable must be"),
+        (
+            lambda: adversarial.patch_mask(IMAGES, (1, 2), (2, 2**70)),
+            ValueError,
+            "patch_mask: size must be a height and",
+        ),
+        (
+            lambda: nj.image.thin_plate(KEY, IMAGES, 3e38),
+            ValueError,
+            "thin_plate: std must be at least 0 and at most 1e30",
+        ),
+        (
+            lambda: njx.dot_product_attention(*3 * [np.ones((1, 2, 1, 2), np.float32)], quux=1),
+            TypeError,
+            "dot_product_attention: got an unexpected keyword argument 'quux'",
+        ),
+        (
+            lambda: jax.jit(functools.partial(njx.reseed, a_model()))(KEY),
+            TypeError,
+            "reseed: key must not change a model that was made outside of the transformation",
+        ),
+        (
+            lambda: jax.jit(functools.partial(njx.set_amounts, a_model()))(rate=0.5),
+            TypeError,
+            "set_amounts: rate must not change a model",
+        ),
         (lambda: nj.clip(0, Decimal("0.5")), TypeError, "clip: high must be a number or an array, got Decimal"),
+        (
+            lambda: nj.image.pixelate(KEY, np.zeros((1, 8, 3, 1), np.float32), 1.0),
+            ValueError,
+            "pixelate: x must have a height and width of at least 4",
+        ),
+        (lambda: nj.on_columns(nj.bind(nj.mask, rate=0.5), KEY), TypeError, "on_columns: columns must be an array of"),
+        (
+            lambda: jax.jit(lambda columns: nj.on_columns(nj.bind(nj.mask, rate=0.5), columns))(jnp.arange(2)),
+            TypeError,
+            "on_columns: columns must be known, got a traced array",
+        ),
+        (
+            lambda: adversarial.fab(KEY, lambda x: x, IMAGES[0, :2, :, 0], np.zeros(2, int), LINF, targets=2**70),
+            ValueError,
+            "fab: targets must be an integer, at least 1 and below 2\\*\\*31",
+        ),
+        (
+            lambda: optim.clipped_sum(np.ones((2, 2)), 1.0, where=np.ones(4, bool)),
+            ValueError,
+            "where must be booleans of shape \\(2,\\), one for each example of grads",
+        ),
+        (
+            lambda: nj.robustness.by_column("a", nj.gaussian, 3),
+            TypeError,
+            "by_column: bind gaussian first: nj.bind\\(nj.gaussian",
+        ),
+        (
+            lambda: an_optimizer_step({}),
+            ValueError,
+            "preconditioned_sgld: updates must have the structure of the params",
+        ),
+        (lambda: an_optimizer_step({"w": {"v": jnp.ones(2)}}), ValueError, "updates must have the structure of the"),
+        (
+            lambda: an_optimizer_step({"w": np.ones((2, 2))}),
+            ValueError,
+            "preconditioned_sgld: updates must have the shapes of the params of init, got float64\\[2, 2\\]",
+        ),
+        (
+            lambda: optim.apply_updates(KEY, np.ones((3, 2)), np.ones((2, 2))),
+            ValueError,
+            "apply_updates: params must have the shapes of updates",
+        ),
+        (
+            lambda: frame.augment(KEY, pd.DataFrame({"a": [1.0]}), [("a", GAUSSIAN)], copies=2**70),
+            ValueError,
+            "augment: copies must be an integer, at least 0 and below",
+        ),
+        (
+            lambda: jax.jit(lambda x: frame.decode(x, nj.tabular.Schema({"a": "number"})))(np.ones((2, 1))),
+            TypeError,
+            "decode: x must be known",
+        ),
+        (lambda: nj.tabular.Schema(KEY), TypeError, "Schema: columns must be Column values or a dict"),
+        (lambda: nj.tabular.Schema({"a": KEY}), TypeError, "Column: classes of 'a' must be a tuple of classes"),
+        (
+            lambda: jax.jit(lambda rate: nj.text.on_strings(nj.bind(nj.text.typos, rate=rate))(KEY, ["a"]))(0.5),
+            TypeError,
+            "on_strings: noise must not be traced",
+        ),
+        (
+            lambda: jax.jit(lambda key: swept(lambda outputs, y: 1.0, key))(KEY),
+            TypeError,
+            "sweep: key must be known",
+        ),
+        (
+            lambda: nj.tabular.category(KEY, np.zeros((3, 1), np.float32), 0.5, num_classes=2**70),
+            ValueError,
+            "category: x of float32 cannot hold the .* codes of num_classes exactly",
+        ),
+        (
+            lambda: nj.tabular.fit(np.full((3, 1), 7.0), nj.tabular.Schema({"c": 3})),
+            ValueError,
+            "fit: the column 'c' of table must hold the codes 0 to 2, got 7",
+        ),
+        (
+            lambda: nj.tabular.missing(KEY, IMAGES[0, :, :, 0], 0.5, mechanism=nj.tabular.bursty(np.full(7, 2.0))),
+            ValueError,
+            "bursty: burst of shape \\(7,\\) does not broadcast to x of shape \\(8, 8\\)",
+        ),
+        (lambda: nj.tabular.copula([[1], [1, 2]]), TypeError, "copula: correlation must be a number or an array"),
+        (
+            lambda: nj.tabular.fit_text_errors({"a": ["x"], "b": ["y"]}, {"a": ["x"]}),
+            ValueError,
+            "fit_text_errors: dirty has no column 'b' of clean",
+        ),
+        (
+            lambda: nj.tabular.fit_text_errors({"a": KEY}, {"a": ["x"]}),
+            TypeError,
+            "fit_text_errors: the column 'a' of clean must be a list of cells",
+        ),
     ],
 )
 def test_what_is_refused(call, error, words):
@@ -151,6 +306,9 @@ def test_float64_of_numpy_is_taken_as_float32_without_a_warning():
 def test_enormous_amounts_stay_finite():
     x = np.linspace(0, 1, 20, dtype=np.float32)
     assert np.isfinite(nj.signal.time_warp(KEY, x, 3e38, order="linear")).all()
+    loud = nj.signal.reverb(KEY, x, np.full((1, 5), 1e38, np.float32))
+    np.testing.assert_allclose(loud[:3], [1e38 * sum(x[: n + 1]) for n in range(3)], rtol=1e-5, atol=1e33)
+    assert not np.isnan(loud).any()
     large = np.full((1, 4, 4, 1), 3e38, np.float32)
     np.testing.assert_array_equal(nj.image.rotate(KEY, large, 20.0, order=3), large)
 
@@ -165,3 +323,19 @@ def test_a_block_longer_than_its_axis_covers_it():
 def test_floats_of_eight_bits_are_examples_too():
     x = jnp.full((1, 2), 0.5, jnp.float8_e5m2)
     assert an_update(adversarial.Linf(0.25, bounds=(0, 1)), x).tolist() == [[-0.25, -0.25]]
+
+
+def test_a_rate_of_one_number_may_have_any_axes():
+    x = np.zeros((4, 3), np.float32)
+    plain = nj.sometimes(GAUSSIAN, 0.5)(KEY, x)
+    np.testing.assert_array_equal(nj.sometimes(GAUSSIAN, np.full((1, 1, 1), 0.5))(KEY, x), plain)
+
+
+def test_no_channels_are_rotated_to_none():
+    assert nj.signal.rotate3(KEY, np.zeros((2, 5, 0), np.float32), 1.0).shape == (2, 5, 0)
+
+
+def test_counts_of_eight_bits():
+    x = np.zeros((2, 3), np.float32)
+    counts = adversarial.smoothed_counts(KEY, lambda x: x, x, GAUSSIAN, samples=np.uint8(20))
+    assert counts.sum(1).tolist() == [20, 20]

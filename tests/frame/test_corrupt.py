@@ -249,7 +249,7 @@ def test_augment():
     copy, _ = frame.corrupt(jax.random.fold_in(KEY, 1), clean, faults)
     pandas.testing.assert_frame_equal(third, copy)
     assert frame.augment(KEY, clean, faults, copies=0).equals(clean)
-    with pytest.raises(ValueError, match="copies must be an integer of at least 0, got -1"):
+    with pytest.raises(ValueError, match="copies must be an integer, at least 0, got -1"):
         frame.augment(KEY, clean, faults, copies=-1)
 
 

@@ -50,9 +50,7 @@ def prepare_attack(
     x = check_attack(name, key, logits_fn, x, threat, (labels,), eot=eot, order=order)
     check_norm(name, threat, norms)
     for what, count in counts.items():
-        least = 0 if what in ("steps", "queries") else 1
-        if not isinstance(count, (int, np.integer)) or isinstance(count, bool) or count < least:
-            raise ValueError(f"{name}: {what} must be an integer, at least {least}, got {count!r}. It is static.")
+        _checks.count(name, what, count, 0 if what in ("steps", "queries") else 1, "It is static.")
     if not isinstance(targeted, bool):
         raise TypeError(f"{name}: targeted must be True or False, got {targeted!r}. It is static.")
     logits_of = model_logits(name, logits_fn, x, labels, eot)

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
+from noisejax import _checks
 from noisejax._random.stream import fold, keys, stage
 from noisejax.adversarial._attacks.apgd import apgd
 from noisejax.adversarial._attacks.boundary import model_logits, rival_classes
@@ -231,8 +232,7 @@ def _plan(version, eot, steps, queries, batch_size) -> tuple[tuple[str, ...], in
             f"{', '.join(map(repr, ATTACKS))}, without repetition, got {version!r}."
         )
     for what, value in (("steps", steps), ("queries", queries), ("batch_size", batch_size)):
-        if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < 1:
-            raise ValueError(f"autoattack: {what} must be an integer, at least 1, got {value!r}.")
+        _checks.count("autoattack", what, value, 1)
     eot = (20 if version == "rand" else 0) if eot is None else eot
     blind = [name for name in names if not name.startswith("apgd")]
     if eot and blind:

@@ -72,6 +72,7 @@ def smoothed_counts(
     """
     count = make_counter("smoothed_counts", key, predict, x, noise, num_classes, batch_size)
     check_samples("smoothed_counts", "samples", samples)
+    samples = int(samples)  # 8 bits of NumPy do not hold the end
     if not isinstance(first, (int, np.integer)) or not 0 <= first < 2**30 - samples:
         raise ValueError(f"smoothed_counts: first must be an integer from 0 to 2**30 - samples, got {first!r}.")
     return count(x, noise, ids, first, samples)

@@ -39,7 +39,10 @@ class Threat:
         name = type(self).__name__
         self.eps = _float(name, "eps", eps, _checks.nonnegative)
         self.bounds = _checked_bounds(name, bounds)
-        if mutable is not None and not _boolean(mutable := _host(mutable)):
+        if isinstance(mutable, (list, tuple, bool)):
+            mutable = _checks.listed(name, "mutable", mutable)
+        _checks.native(name, "mutable", mutable)
+        if mutable is not None and not _boolean(mutable):
             raise TypeError(f"{name}: mutable must be booleans, True where x may change, got {mutable!r}.")
         self.mutable = mutable
 
@@ -374,10 +377,6 @@ def _checked_bounds(function: str, bounds):
             "mutable=."
         )
     return low, high
-
-
-def _host(value):
-    return np.asarray(value) if isinstance(value, (list, tuple, bool)) else value
 
 
 def _boolean(value) -> bool:

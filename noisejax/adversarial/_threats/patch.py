@@ -36,7 +36,7 @@ def patch_mask(x: jax.Array, corner: Any, size: tuple[int, int]) -> jax.Array:
     if (
         not isinstance(size, (tuple, list))
         or len(size) != 2
-        or not all(isinstance(n, (int, np.integer)) and n > 0 for n in size)
+        or not all(isinstance(n, (int, np.integer)) and 0 < n < 2**31 for n in size)
     ):
         raise ValueError(f"patch_mask: size must be a height and a width, at least 1, got {size!r}. It is static.")
     known, sides = host_value(corner), np.array(size)
@@ -52,7 +52,7 @@ def patch_mask(x: jax.Array, corner: Any, size: tuple[int, int]) -> jax.Array:
     for axis in (0, 1):
         place = jnp.arange(x.shape[axis + 1], dtype=jnp.int32)[None]
         first = corner[:, axis : axis + 1]
-        hit = (place >= first) & (place < first + size[axis])
+        hit = (place >= first) & (place - first < size[axis])
         hit = hit[:, :, None, None] if axis == 0 else hit[:, None, :, None]
         inside = hit if inside is None else inside & hit
     return inside

@@ -40,8 +40,8 @@ def settings(name: str, colour: bool = False, least: Callable[[str], int] | None
         smallest = 1 if least is None else least(table)
         if min(x.shape[-3:-1]) < smallest:
             raise ValueError(
-                f"{name}: height and width must be at least {smallest} for table={table!r}, got shape {x.shape}. "
-                "Resize the pictures first, or use the table of their size."
+                f"{name}: x must have a height and width of at least {smallest} for table={table!r}, got shape "
+                f"{x.shape}. Resize the pictures first, or use the table of their size."
             )
 
     def host(x, where, **_) -> None:

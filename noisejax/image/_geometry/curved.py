@@ -158,7 +158,7 @@ def _knots(knots, **_) -> None:
         raise ValueError(f"thin_plate: knots must be an integer from 2 to 16, got {knots!r}.")
 
 
-@array_noise(_checks.numbers, **settings("thin_plate", _knots, std=_checks.nonnegative))
+@array_noise(_checks.numbers, **settings("thin_plate", _knots, std=_checks.summed))
 def thin_plate(
     key: jax.Array,
     x: jax.Array,

@@ -50,7 +50,8 @@ def operation(
             check_shape(name, x, channels)
             if min(x.shape[-3:-1]) < least and x.size:
                 raise ValueError(
-                    f"{name}: height and width must be at least {least}, got shape {x.shape}. Enlarge the pictures."
+                    f"{name}: x must have a height and width of at least {least}, got shape {x.shape}. Enlarge the "
+                    "pictures."
                 )
             amounts = {
                 n: jnp.asarray(v, jnp.float32) if n in tables else _fit(name, n, v, x.ndim) for n, v in amounts.items()

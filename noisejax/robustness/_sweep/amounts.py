@@ -63,7 +63,9 @@ def ask(family: Family, key: Any, x: Any, y: Any) -> None:
         try:
             jax.eval_shape(call, key, x, y)
         except ValueError as error:
-            raise ValueError(f"sweep: the level {level:g} of {family.name!r} is not valid. {error}") from None
+            raise ValueError(
+                f"sweep: the level {level:g} among the levels of {family.name!r} is not valid. {error}"
+            ) from None
         except Exception:  # a function that needs a traced level, or is wrong: the sweep itself reports it
             pass
 
@@ -141,4 +143,6 @@ def _within(family: Family, level: float, check: Any, *arguments: Any) -> Any:
     try:
         return check(*arguments)
     except ValueError as error:
-        raise ValueError(f"sweep: the level {level:g} of {family.name!r} is not valid. {error}") from None
+        raise ValueError(
+            f"sweep: the level {level:g} among the levels of {family.name!r} is not valid. {error}"
+        ) from None

@@ -13,7 +13,7 @@ import jax
 import numpy as np
 
 from noisejax import _checks
-from noisejax._random.host import typed_keys
+from noisejax._random.host import known, typed_keys
 from noisejax._random.stream import stage
 from noisejax.robustness._families import Family, checked
 from noisejax.robustness._metrics.metric import CLASSES, KNOWN, PROBABILITIES, Metric, chosen
@@ -94,6 +94,7 @@ def sweep(
       [1.0, 0.9, 0.6]
     """
     _checks.key("sweep", key)
+    known("sweep", key)
     families, measures = checked(families), chosen(metrics)
     draws = _checks.count("sweep", "draws", draws, 1)
     resamples = _checks.count("sweep", "resamples", resamples, 100)

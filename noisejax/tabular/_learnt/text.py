@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -82,7 +82,7 @@ class TextErrors(Fitted):
           {'size': ['24 oz', '6 oz']}
         """
         checked = enter("apply", key)
-        given = columns_of("apply", "rows", rows, self.names)
+        given = columns_of("apply", "rows", rows, self.names, "the model")
         if not np.ndim(strength) == 0 or not 0 <= float(strength) < np.inf:
             raise ValueError(f"apply: strength must be one number of at least 0, got {strength!r}.")
         size = len(given[0])
@@ -198,8 +198,8 @@ def fit_text_errors(
       {'city': ['Mill Valley CA'], 'state': ['']}
     """
     names = tuple(_named("fit_text_errors", "clean", clean))
-    before = columns_of("fit_text_errors", "clean", clean, names)
-    after = columns_of("fit_text_errors", "dirty", dirty, names)
+    before = columns_of("fit_text_errors", "clean", clean, names, "clean")
+    after = columns_of("fit_text_errors", "dirty", dirty, names, "clean")
     rows = [len(column) for column in (*before[:1], *after[:1])]
     if not names or rows[0] == 0 or rows[0] != rows[1]:
         raise ValueError(f"fit_text_errors: clean and dirty must have the same rows, at least one, got {rows}.")
@@ -240,17 +240,16 @@ def fit_text_errors(
     )
 
 
-def columns_of(function: str, name: str, table: Any, names: Sequence[Any]) -> list[list]:
-    """The columns of a table as lists, in the order of the names."""
+def columns_of(function: str, name: str, table: Any, names: Sequence[Any], owner: str) -> list[list]:
+    """The columns of a table as lists, in the order of the names, which are those of the owner."""
     present = _named(function, name, table)
     for column in names:
         if column not in present:
-            raise ValueError(f"{function}: {name} has no column {column!r}. Its columns are {present}.")
+            raise ValueError(f"{function}: {name} has no column {column!r} of {owner}. Its columns are {present}.")
     for column in names:
-        if isinstance(table[column], str) or not isinstance(table[column], Iterable):
-            raise TypeError(
-                f"{function}: the column {column!r} of {name} must be a list of cells, got {table[column]!r}."
-            )
+        cells = table[column]
+        if not _checks.several(cells):
+            raise TypeError(f"{function}: the column {column!r} of {name} must be a list of cells, got {cells!r}.")
     found = [list(table[column]) for column in names]
     lengths = {len(column) for column in found}
     if len(lengths) > 1:

@@ -10,6 +10,7 @@ from cases.padded import PADDED
 ADDRESSES = {id(function): address for address, function in PUBLIC.items()}
 SIGNED = ("fill", "low", "high", "origin", "value", "snr_db", "axis", "channel_axis", "exponent", "nu")
 SIGNED += ("position", "time", "shift", "delta", "offset", "scale", "beta", "degrees", "pixels")
+SIGNED += ("ppm",)  # a slow clock
 # A block that is longer than its axis covers it. A fill, an end or an origin is a value of x, and may be NaN.
 ANYTHING = ("fill", "low", "high", "value", "x", "block_size")
 MECHANISMS = ("at_random", "not_at_random", "block", "bursty", "copula")  # they head their own messages

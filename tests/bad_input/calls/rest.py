@@ -108,7 +108,12 @@ def calls() -> list[Call]:
     optimizing = {"heads": ("adversarial_weights", "update", "apply_noise", "gaussian")}
     found = [
         *(call(f"weights.{name}", a=product, **products) for name in ("flipout", "local_reparam")),
-        call("weights.low_rank", a={**product, "rank": 2}, **products, slow=("rank",)),
+        call(
+            "weights.low_rank",
+            a={**product, "rank": 2},
+            **{**products, "signed": ("std", "bias")},  # as for noisy_net
+            slow=("rank",),
+        ),
         call(
             "weights.low_rank_factors",
             a={**{n: v for n, v in product.items() if n != "std"}, "rank": 2},
@@ -249,6 +254,7 @@ def calls() -> list[Call]:
             lambda family: [family.name, family.labels],
             a={"name": "a", "noise": GAUSSIAN, "columns": ["a", "b", "c"]},
             anything=("name",),
+            skip={"columns": ("a number",)},  # of columns
         ),
         call(
             "robustness.Metric",
@@ -362,6 +368,7 @@ def calls() -> list[Call]:
             drawn,
             a={"before": X, "after": {"noisy": X + 0.1}, "names": ["a", "b", "c"], "bins": 5},
             slow=("bins",),
+            skip={"before": ("of strings",)},  # categories
         ),
     ]
     for name, tx in {

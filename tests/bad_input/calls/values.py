@@ -40,6 +40,7 @@ def calls() -> list[Call]:
             a={"function": nj.mask, "*0": 0.5, "groups": (0, 0, 1)},
             note="options",
             heads=("mask",),
+            none=("groups",),
             only=("*0", "groups"),
         ),
         call("chain", plain, a={"*0": MASK, "*1": GAUSSIAN}, heads=inner),
@@ -71,7 +72,8 @@ def calls() -> list[Call]:
             plain,
             a={"noise": nj.bind(nj.gaussian, std=nj.scheduled(lambda step: 0.1 * step)), "step": 3},
             heads=inner,
-            skip={"step": ("float 2.5",)},  # schedules are functions of any number
+            # Schedules are functions of any number; a list of noises is a pytree, which is not called.
+            skip={"step": ("float 2.5",), "noise": ("a list",)},
         ),
         call("linear_rates", list, a={"rate": 0.3, "depth": 4, "start": 0.1}, slow=("depth",)),
         call(
@@ -79,6 +81,7 @@ def calls() -> list[Call]:
             lambda m: nj.mask(KEY, X, 0.5, m),
             a={"table": array(9, 3), "rows": 5},
             heads=("mask",),
+            none=("rows",),
             slow=("rows",),
             anything=(),
         ),
