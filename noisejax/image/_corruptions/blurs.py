@@ -27,13 +27,12 @@ from noisejax.image._filters.shuffling import offsets, shuffled
 from noisejax.image._filters.smoothing import (
     Reach,
     along_path,
+    banded,
     by_disk,
-    columns_by,
     disk_edge,
     gaussian,
     gaussian_matrix,
     mirrored,
-    rows_by,
 )
 from noisejax.image._filters.zooming import mean_of_enlargements
 
@@ -76,7 +75,7 @@ def gaussian_blur(
 
     def blurred(image, severity, *shared):
         vertical, horizontal = shared or matrices(severity)
-        return columns_by(horizontal, rows_by(vertical, image))
+        return banded(vertical, horizontal, image, most)
 
     return each(blurred, seen, shared=matrices(seen.severity) if seen.scalar else ())
 

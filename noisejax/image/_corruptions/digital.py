@@ -24,7 +24,7 @@ from noisejax.image._corruptions.severity import (
 )
 from noisejax.image._corruptions.tables import TABLES
 from noisejax.image._filters.codec import compressed, pixelated, rounded
-from noisejax.image._filters.smoothing import columns_by, rows_by
+from noisejax.image._filters.smoothing import banded
 from noisejax.image._filters.warping import at_places, folded_gaussian, inverse_affine
 
 
@@ -151,13 +151,17 @@ def elastic_transform(
     corners = sample.symmetric_uniform(words(key, "image.elastic_transform.affine", **of_examples(x, 3, 2, 1)))
     field = sample.symmetric_uniform(words(key, "image.elastic_transform", **of_examples(x, height, width, 2)))
     smooth = [np.stack([folded_gaussian(n, float(std)) for std in levels[:, 1]]) for n in (height, width)]
+    reaches = [int(3 * float(std) + 0.5) for std in levels[:, 1]]
+    narrow = max((reach for reach in reaches if 8 * reach <= max(height, width)), default=0)
+    near, far = (functools.partial(banded, reach=reach) for reach in (narrow, max(reaches)))
+    smoothed = [near if reach <= narrow else far for reach in reaches]
 
     def at(image, level, corners, field):
         amplitude, _, shift = (jnp.asarray(column)[level - 1] for column in levels.T)
         rows, columns = inverse_affine((height, width), shift * corners[..., 0])
         image = at_places(image, rows, columns, whole_edge=False)
         vertical, horizontal = (jnp.asarray(matrices)[level - 1] for matrices in smooth)
-        moved = amplitude * columns_by(horizontal, rows_by(vertical, field))
+        moved = amplitude * branches(smoothed, level, vertical, horizontal, field)
         i, j = (jnp.arange(n, dtype=jnp.float32) for n in (height, width))
         return at_places(image, i[:, None] + moved[..., 1], j[None, :] + moved[..., 0], whole_edge=True)
 

@@ -9,7 +9,8 @@ from noisejax._checks import Amount, Mask
 from noisejax._contract import array_noise, straight_through
 from noisejax._random import sample
 from noisejax._random.stream import words_like
-from noisejax.image._corruptions.severity import between, pictures, row, settings
+from noisejax._sharding import own_loop_on_cpus
+from noisejax.image._corruptions.severity import as_lines, between, pictures, row, settings
 
 
 @array_noise(_checks.images, **settings("gaussian_noise"))
@@ -145,11 +146,12 @@ def shot_noise(
       >>> sorted(set((3 * y).round().ravel().tolist()))
       [0.0, 1.0, 2.0, 3.0]
     """
-    seen = pictures("shot_noise", x, severity, where)
+    seen = as_lines(key, pictures("shot_noise", x, severity, where))
     points = (1 / row("shot_noise", table)).astype(np.float32)
     photons = 1 / jnp.maximum(between(seen.severity, points, 0), np.float32(1e-9))
     photons = jnp.minimum(photons, np.float32(2**22))
     mean = jnp.clip(seen.values, 0, 1) * photons
     lit = jnp.where(mean >= 0, mean, 0)
-    counts = sample.poisson(words_like(key, "image.shot_noise", x), lit, x.dtype.itemsize < 4)
-    return seen.finish(straight_through(jnp.where(mean >= 0, counts / photons, seen.values), seen.values))
+    counts = sample.poisson(words_like(key, "image.shot_noise", seen.given), lit, x.dtype.itemsize < 4)
+    found = seen.finish(straight_through(jnp.where(mean >= 0, counts / photons, seen.values), seen.values))
+    return own_loop_on_cpus(found, always=True).reshape(x.shape)  # or the loop would be one over channels again

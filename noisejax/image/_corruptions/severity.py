@@ -14,6 +14,7 @@ from jax import lax
 
 from noisejax import _checks
 from noisejax._checks import Amount, Mask
+from noisejax._random.stream import stream
 from noisejax.image._corruptions.tables import NAMES, TABLES
 from noisejax.image._pictures import (
     check_shape,
@@ -86,6 +87,21 @@ def pictures(name: str, x: jax.Array, severity: Amount, where: Mask) -> Pictures
     return Pictures(x, values, jnp.clip(severity, 0, LEVELS), where)
 
 
+def as_lines(key: Any, seen: Pictures) -> Pictures:
+    """The same pictures as one channel of longer lines (..., H, W C, 1), whose draws are the same.
+
+    A CPU vectorizes long loops over the elements of lines, but not over three channels. Where axes may be sharded, and
+    for a tile of a larger array, the pictures stay as they are.
+    """
+    parent = stream(key)
+    if parent.layout is not None or parent.tile is not None or not jax.sharding.get_abstract_mesh().empty:
+        return seen
+    *lead, width, channels = seen.given.shape
+    return seen._replace(
+        given=seen.given.reshape(*lead, width * channels, 1), values=seen.values.reshape(*lead, width * channels, 1)
+    )
+
+
 def mean_of(values: jax.Array, where: jax.Array | None) -> jax.Array:
     """The mean of each channel of each picture, over its data."""
     if where is None:
@@ -121,18 +137,16 @@ def between(severity: jax.Array, points: np.ndarray, zero: float) -> jax.Array:
 def mixed(image: jax.Array, severity: jax.Array, at: Callable[[jax.Array], jax.Array]) -> jax.Array:
     """(1 - f) at(n) + f at(n + 1) for the scalar severity n + f; at(0) is the picture. It costs one level if f is 0."""
     low = jnp.floor(severity)
-    share = severity - low
+    share, level = severity - low, low.astype(jnp.int32)
 
     def add(total, term):
         level, weight = term
-        found = lax.cond(
-            (weight > 0) & (level > 0), lambda: weight * at(jnp.maximum(level, 1)), lambda: jnp.zeros_like(image)
-        )
-        return total + jnp.where(level > 0, found, weight * image), None
+        more = (weight > 0) & (level > 0)
+        return lax.cond(more, lambda: total + weight * at(jnp.maximum(level, 1)), lambda: total), None
 
-    level = low.astype(jnp.int32)
+    start = jnp.where(level > 0, jnp.zeros_like(image), (1 - share) * image)
     terms = (jnp.stack([level, jnp.minimum(level + 1, LEVELS)]), jnp.stack([1 - share, share]))
-    return lax.scan(add, jnp.zeros_like(image), terms)[0]
+    return lax.scan(add, start, terms)[0]
 
 
 def branches(functions: Sequence[Callable], level: jax.Array, *args) -> jax.Array:

@@ -1,11 +1,14 @@
 """Blurs of pictures: Gaussian by matrices, disks by prefix sums, and paths by their taps."""
 
+import itertools
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+
+from noisejax._sharding import own_loop_on_cpus
 
 EXACT = lax.Precision.HIGHEST
 
@@ -20,6 +23,39 @@ def columns_by(matrix: jax.Array, x: jax.Array) -> jax.Array:
     """A matrix (..., W', W) applied to the columns of (..., H, W, C)."""
     turned = jnp.swapaxes(x, -2, -1)
     return jnp.swapaxes(jnp.matmul(turned, jnp.swapaxes(matrix, -2, -1)[..., None, :, :], precision=EXACT), -2, -1)
+
+
+def banded(vertical: jax.Array, horizontal: jax.Array, x: jax.Array, reach: int) -> jax.Array:
+    """Square matrices applied to the rows and the columns of one picture, with zeros beyond `reach` of their diagonals.
+
+    On a CPU, most products with zeros are left out, and the picture is turned only once.
+    """
+
+    def whole(vertical, horizontal, x):
+        return columns_by(horizontal, rows_by(vertical, x))
+
+    def in_bands(vertical, horizontal, x):
+        height, width, channels = x.shape
+
+        def across(rows, near):
+            return jnp.matmul(lines[:, near], horizontal[rows, near].T, precision=EXACT)
+
+        def along(rows, near):
+            return jnp.matmul(vertical[rows, near], turned[near], precision=EXACT)
+
+        lines = jnp.swapaxes(x, 1, 2).reshape(-1, width)
+        turned = jnp.concatenate([across(*band) for band in _bands(width, reach)], 1).reshape(height, -1)
+        found = jnp.concatenate([along(*band) for band in _bands(height, reach)])
+        return jnp.swapaxes(found.reshape(height, channels, width), 1, 2)
+
+    return lax.platform_dependent(vertical, horizontal, x, cpu=in_bands, default=whole)
+
+
+def _bands(n: int, reach: int) -> list[tuple[slice, slice]]:
+    """Pieces of n rows of a matrix, and the columns of which each has others than zeros."""
+    count = max(min(n // max(2 * reach, 48), 8), 1)
+    ends = [n * i // count for i in range(count + 1)]
+    return [(slice(a, b), slice(max(a - reach, 0), b + reach)) for a, b in itertools.pairwise(ends)]
 
 
 def gaussian_matrix(n: int, std: jax.Array, most: int, truncate: float = 4.0) -> jax.Array:
@@ -40,8 +76,8 @@ def gaussian_matrix(n: int, std: jax.Array, most: int, truncate: float = 4.0) ->
     sums = jnp.cumsum(beyond[::-1])[::-1]
     tail = sums[1 : n + 1]
     total = 2 * sums[0] - beyond[0]
-    inside = inside.at[:, 0].add(tail).at[:, n - 1].add(tail[::-1])
-    return inside / total
+    first = np.eye(1, n, dtype=np.float32)  # sums of whole matrices compile faster than updates of a column
+    return (inside + tail[:, None] * first + tail[::-1, None] * first[:, ::-1]) / total
 
 
 def gaussian(x: jax.Array, std: jax.Array, most: int, truncate: float = 4.0) -> jax.Array:
@@ -110,8 +146,7 @@ class Mirrored(NamedTuple):
 
 
 def mirrored(x: jax.Array, edge: int) -> Mirrored:
-    lines = jnp.pad(x, ((edge, edge), (edge, edge), (0, 0)), mode="reflect")
-    lines = lines.reshape(lines.shape[0], -1)
+    lines = _with_edges(x, edge)
 
     def up_to(total, line):
         return total + line, total + line
@@ -124,6 +159,21 @@ def mirrored(x: jax.Array, edge: int) -> Mirrored:
         return jnp.pad(jnp.cumsum(lines, 0), ((1, 0), (0, 0)))
 
     return Mirrored(lines, lax.platform_dependent(lines, cpu=scanned, default=summed))
+
+
+def _with_edges(x: jax.Array, edge: int) -> jax.Array:
+    """The lines of `Mirrored`. On a CPU this takes a third of the time of `jnp.pad`."""
+    height, width, _ = x.shape
+    if min(height, width) <= edge:
+        lines = jnp.pad(x, ((edge, edge), (edge, edge), (0, 0)), mode="reflect")
+        return lines.reshape(lines.shape[0], -1)
+
+    def joined(first, middle, last, axis):  # loops of their own, so that each piece is copied as a whole
+        pieces = (own_loop_on_cpus(v.reshape(v.shape[0], -1), always=True) for v in (first, middle, last))
+        return own_loop_on_cpus(jnp.concatenate(list(pieces), axis), always=True)
+
+    wide = joined(x[:, edge:0:-1], x, x[:, -2 : -2 - edge : -1], 1)
+    return joined(wide[edge:0:-1], wide, wide[-2 : -2 - edge : -1], 0)
 
 
 def disk_edge(radius: float) -> int:
@@ -187,14 +237,18 @@ def _over_columns(seen: Mirrored, shape: tuple[int, ...], edge: int, tops: jax.A
         return seen.column(first - top, first + top + 1, first + away, larger)
 
     def add(total, both):
-        away, top = both
-        return total + jnp.where(top >= 0, column(-away, top) + column(away, top), 0), None
+        for away, top in zip(*both, strict=True):
+            total = total + jnp.where(top >= 0, column(-away, top) + column(away, top), 0)
+        return total, None
 
-    tops = jnp.asarray(tops)[half:]
-    rest = (jnp.arange(1, half + 1, dtype=jnp.int32), tops[1:])
-    disk = lax.scan(add, column(0, tops[0]), rest)[0].reshape(larger)
+    # Two columns in a step, so that the sum is read and written less often.
+    tops = jnp.pad(jnp.asarray(tops)[half:], (0, half % 2), constant_values=-1)
+    rest = (jnp.arange(1, len(tops), dtype=jnp.int32).reshape(-1, 2), tops[1:].reshape(-1, 2))
+    disk = lax.scan(add, column(0, tops[0]), rest)[0]
     disk = jnp.asarray(sum(weights[n] * disk[n : n + height] for n in range(2 * pad + 1)))
-    return jnp.asarray(sum(weights[n] * disk[:, n : n + width] for n in range(2 * pad + 1)))
+    # Lines as a whole rather than pixels of three channels, which are not vectorized.
+    shifted = [disk[:, n * channels : (n + width) * channels] for n in range(2 * pad + 1)]
+    return jnp.asarray(sum(weights[n] * part for n, part in enumerate(shifted))).reshape(shape)
 
 
 def _at_the_ends(radius: float, soft: np.ndarray, edge: int) -> np.ndarray:
