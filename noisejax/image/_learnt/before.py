@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from noisejax import _checks
 from noisejax.image._learnt.model import SensorModel
@@ -84,6 +85,8 @@ def _checked(noisy: Any, x: jax.Array) -> np.ndarray:
             f"fit_sensor: after must return pictures of the shape that it is given, {(1, *x.shape)}, got "
             f"{_checks.shown(noisy)}."
         )
+    if isinstance(noisy, Tracer):
+        raise TypeError("fit_sensor: after is traced, and pictures are fitted on the host. Call it outside of jit.")
     found = np.asarray(noisy[0], np.float64)
     if not np.isfinite(found).all():
         raise ValueError("fit_sensor: after must return finite pictures, got NaN or infinite values.")

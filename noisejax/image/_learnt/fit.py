@@ -8,6 +8,7 @@ import numpy as np
 from jax.core import Tracer
 
 from noisejax import _checks
+from noisejax._noise import Noise, address
 from noisejax.image._learnt.before import noise_before, root
 from noisejax.image._learnt.model import LEVELS, SensorModel
 
@@ -66,6 +67,8 @@ def fit_sensor(
     brightness = _checks.flag("fit_sensor", "brightness", brightness)
     if after is not None:
         _checks.function("fit_sensor", "after", after, "(key, x) -> x, or a noise")
+        if hasattr(after, "__noise__") and not isinstance(after, Noise):
+            raise TypeError(f"fit_sensor: after must be a bound noise: nj.bind({address(after)}, ...).")
     pairs = _pairs(clean, noisy)
     size = min(size, *(n for before, _ in pairs for n in before.shape[:2]))
     found = measured(pairs, size, brightness)
