@@ -39,12 +39,13 @@ def choose(*noises: Callable, weights: Sequence[float] | jax.Array | None = None
     if isinstance(weights, Schedule) or callable(weights):
         amounts["weights"] = _noise.amount("choose", "weights", weights, None)
     elif weights is not None:
-        if np.shape(weights) != (len(stages),):
+        given: Any = _checks.listed("choose", "weights", weights) if isinstance(weights, (list, tuple)) else weights
+        if np.shape(given) != (len(stages),):
             raise ValueError(f"choose: weights must be {len(stages)} numbers, one per noise, got {weights!r}.")
-        if isinstance(weights, jax.Array):
-            amounts["weights"] = weights
+        if isinstance(given, jax.Array):
+            amounts["weights"] = _checks.operand("choose", "weights", given)
         else:
-            known = host_amount("choose", "weights", np.asarray(weights), None)
+            known = host_amount("choose", "weights", np.asarray(given), None)
             if not (np.all(known >= 0) and 0 < known.sum(dtype=np.float64) <= np.finfo(np.float32).max):
                 raise ValueError(
                     "choose: weights must be nonnegative, and their sum above 0 and in the range of float32, got "

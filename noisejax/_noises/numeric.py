@@ -161,7 +161,10 @@ def nonfinite(
     return Hit(*_one_of(words_like(key, "nonfinite", x), rate, *shares))
 
 
-@array_noise(sees="element", ranges={"step": _checks.nonnegative})
+_origin = _checks.Range("finite", lambda v: abs(v) < jnp.inf, "It is a point of the grid.")
+
+
+@array_noise(sees="element", ranges={"step": _checks.nonnegative, "origin": _origin})
 def quantize(
     key: jax.Array,
     x: jax.Array,

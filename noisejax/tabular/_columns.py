@@ -107,7 +107,7 @@ def fit(
     single = not jax.config.jax_enable_x64  # pyright: ignore[reportAttributeAccessIssue]
     values = _survives(given, schema) if single else given.astype(np.float64)
     if where is not None:
-        values = np.where(np.broadcast_to(np.asarray(where, bool), values.shape), values, np.nan)
+        values = np.where(_mask(where, values.shape), values, np.nan)
     infinite = np.isinf(values)
     if infinite.any():
         row, column = np.argwhere(infinite)[0]
@@ -144,6 +144,22 @@ def _survives(given: np.ndarray, schema: Schema) -> np.ndarray:
                 "the column out, or enable x64: jax.config.update('jax_enable_x64', True)."
             )
     return values
+
+
+def _mask(where: Any, shape: tuple[int, ...]) -> np.ndarray:
+    """The values that count."""
+    where = _checks.mask("fit", "where", where)
+    if isinstance(where, Tracer):
+        raise TypeError("fit: where must not be traced, since the table is fitted on the host. Fit it outside of jit.")
+    if where.dtype != np.bool_:
+        raise TypeError(f"fit: where must be booleans, got {_checks.shown(where)}. Cast it: where.astype(bool).")
+    try:
+        return np.broadcast_to(np.asarray(where), shape)
+    except ValueError:
+        raise ValueError(
+            f"fit: where must broadcast to the shape of table, {shape}, got shape {where.shape}. For one value for "
+            "each row write where[:, None]."
+        ) from None
 
 
 def _check_codes(values: np.ndarray, schema: Schema) -> None:

@@ -7,6 +7,7 @@ fitted distribution.
 from typing import Any
 
 import numpy as np
+from jax.core import Tracer
 
 from noisejax import _checks
 from noisejax._calls.arguments import arithmetic_amount
@@ -196,6 +197,8 @@ def copula(correlation: Amount, mechanism: Mechanism | None = None) -> Mechanism
         correlation = _checks.listed("copula", "correlation", correlation)
     if np.ndim(correlation) == 0:
         return Copula(arithmetic_amount("copula", "correlation", correlation, _correlation), mechanism)
+    if isinstance(correlation, Tracer):
+        raise TypeError("copula: correlation must be one number if it is traced, since a matrix needs the host.")
     matrix = np.asarray(_checks.operand("copula", "correlation", correlation), np.float64)
     square = matrix.ndim == 2 and matrix.shape[0] == matrix.shape[1]
     if not square or not np.allclose(matrix, matrix.T, atol=1e-6) or not np.allclose(np.diag(matrix), 1, atol=1e-6):

@@ -188,6 +188,64 @@ def an_update(threat, x):
             TypeError,
             "set_amounts: rate must not change a model",
         ),
+        (
+            lambda: adversarial.smoothed_counts(
+                KEY, lambda x: x[:, 0] > 0, IMAGES[0, :, :, 0], GAUSSIAN, samples=5, num_classes=2**70
+            ),
+            ValueError,
+            "smoothed_counts: num_classes must be the number of classes, got 1180591620717411303424",
+        ),
+        (
+            lambda: adversarial.Tabular(LINF, categories=((0, 1),), switches=2**70),
+            ValueError,
+            "Tabular: switches must be an integer, at least 0 and below 2\\*\\*31",
+        ),
+        (
+            lambda: adversarial.spatial(KEY, lambda x: x.sum((1, 2, 3)), IMAGES, grid=(2**70, 1, 1)),
+            ValueError,
+            "spatial: grid must be the numbers of angles, rows and columns",
+        ),
+        (
+            lambda: nj.choose(GAUSSIAN, GAUSSIAN, weights=[[1], [1, 2]]),
+            TypeError,
+            "choose: weights must be",
+        ),
+        (
+            lambda: nj.choose(GAUSSIAN, GAUSSIAN, weights=jax.random.split(KEY)),
+            TypeError,
+            "choose: weights must be an array of numbers, got key<fry>",
+        ),
+        (lambda: nj.tabular.fit(np.ones((4, 3)), where=KEY), TypeError, "fit: where must be booleans, got key<fry>"),
+        (
+            lambda: jax.jit(lambda where: nj.tabular.fit(np.ones((4, 3)), where=where))(np.ones((4, 3), bool)),
+            TypeError,
+            "fit: where must not be traced",
+        ),
+        (
+            lambda: nj.tabular.fit(np.ones((4, 3)), where=np.ones(4, bool)),
+            ValueError,
+            "fit: where must broadcast to the shape of table, \\(4, 3\\), got shape \\(4,\\)",
+        ),
+        (
+            lambda: jax.jit(nj.tabular.copula)(np.eye(2)),
+            TypeError,
+            "copula: correlation must be one number if it is traced",
+        ),
+        (lambda: nj.quantize(KEY, IMAGES, 0.5, np.nan), ValueError, "quantize: origin must be finite, got nan"),
+        (
+            lambda: adversarial.free_step(
+                lambda w, x: x @ w, np.ones(2), np.ones((1, 2)), LINF, np.zeros((1, 2), complex)
+            ),
+            TypeError,
+            "free_step: delta must be an array of numbers, got complex128",
+        ),
+        (
+            lambda: jax.jit(
+                lambda key: adversarial.autoattack(key, lambda x: x, IMAGES[0, :2, :, 0], np.zeros(2, int), LINF)
+            )(KEY),
+            TypeError,
+            "autoattack: key must not be traced",
+        ),
         (lambda: nj.clip(0, Decimal("0.5")), TypeError, "clip: high must be a number or an array, got Decimal"),
         (
             lambda: nj.image.pixelate(KEY, np.zeros((1, 8, 3, 1), np.float32), 1.0),

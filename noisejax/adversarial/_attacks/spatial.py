@@ -1,6 +1,7 @@
 """Spatial attacks: the rotation and translation of an image with the highest loss."""
 
 import itertools
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +18,11 @@ from noisejax.adversarial._attacks.driver import choose_examples, is_better, los
 from noisejax.adversarial._inputs import check_attack
 from noisejax.adversarial._options import amount_per_example, check_amount, real
 from noisejax.adversarial._threats.balls import Linf, check_ids, streams_per_example, words_per_example
+
+
+def _is_grid(grid: Any) -> bool:
+    sized = isinstance(grid, (list, tuple)) and len(grid) == 3
+    return sized and all(isinstance(n, (int, np.integer)) and n > 0 for n in grid) and math.prod(map(int, grid)) < 2**31
 
 
 def spatial(
@@ -78,10 +84,10 @@ def spatial(
     )
     check_amount("spatial", "fill", fill, real)
     fill = _checks.scalar("spatial", "fill", fill)
-    sized = isinstance(grid, (list, tuple)) and len(grid) == 3
-    if grid is not None and (not sized or not all(isinstance(n, (int, np.integer)) and n > 0 for n in grid)):
+    if grid is not None and not _is_grid(grid):
         raise ValueError(
-            f"spatial: grid must be the numbers of angles, rows and columns, such as (31, 5, 5), got {grid!r}."
+            "spatial: grid must be the numbers of angles, rows and columns, such as (31, 5, 5), with a product below "
+            f"2**31, got {grid!r}."
         )
     x, angle, shift = jax.lax.stop_gradient((x, angle, shift))
     values = loss_on_batch("spatial", loss, x, args, 0)

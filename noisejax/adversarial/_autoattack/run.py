@@ -140,11 +140,13 @@ def autoattack(
       [False, True]
     """
     names, eot = _plan(version, eot, steps, queries, batch_size)
-    if isinstance(x, Tracer) or isinstance(labels, Tracer):
-        raise TypeError(
-            "autoattack: it selects the remaining examples on the host, and cannot be part of a compiled function. "
-            "Call it outside jax.jit; it compiles its stages itself."
-        )
+    given = {"key": key, "logits_fn": logits_fn, "x": x, "labels": labels, "threat": threat, "ids": ids}
+    for name, value in given.items():
+        if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(value)):
+            raise TypeError(
+                f"autoattack: {name} must not be traced: autoattack selects the remaining examples on the host, and "
+                "cannot be part of a compiled function. Call it outside jax.jit; it compiles its stages itself."
+            )
     order = "key, logits_fn, x, labels, threat"
     check_attack("autoattack", key, logits_fn, x, threat, (labels,), eot=eot, order=order)
     if "square" in names and np.ndim(x) not in (2, 3, 4):

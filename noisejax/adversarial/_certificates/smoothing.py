@@ -251,7 +251,8 @@ def _classes(function: str, outputs, x_shape: tuple[int, ...], num_classes) -> i
                 "num_classes=2."
             )
         return shape[1]
-    if not isinstance(num_classes, (int, np.integer)) or num_classes < 2 or (not numbers and num_classes != shape[1]):
+    whole = isinstance(num_classes, (int, np.integer)) and 2 <= num_classes < 2**31
+    if not whole or (not numbers and num_classes != shape[1]):
         raise ValueError(
             f"{function}: num_classes must be the number of classes, got {num_classes!r} for {list(shape)}."
         )

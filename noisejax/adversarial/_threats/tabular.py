@@ -82,8 +82,8 @@ class Tabular(Threat):
             )
         if any(len(group) < 2 for group in self.categories):
             raise ValueError(f"Tabular: each of categories must have at least two columns, got {categories!r}.")
-        if switches is not None and (not isinstance(switches, (int, np.integer)) or switches < 0):
-            raise ValueError(f"Tabular: switches must be an integer, at least 0, or None, got {switches!r}.")
+        if switches is not None:
+            switches = _checks.count("Tabular", "switches", switches, 0, "None for any number.")
         if (derive is None) != (not self.derived):
             raise ValueError("Tabular: derive is the function that sets the derived columns. Pass both or neither.")
         self.switches, self.derive = switches, derive

@@ -268,9 +268,9 @@ def free_step(
     """
     x = check_attack("free_step", jax.random.key(0), loss, x, threat, args)
     has_aux = _checks.flag("free_step", "has_aux", has_aux)
-    _checks.native("free_step", "delta", delta)
-    if getattr(delta, "shape", None) != x.shape:
-        got = getattr(delta, "shape", None) or type(delta).__name__
+    delta = _checks.operand("free_step", "delta", delta)
+    if delta.shape != x.shape:
+        got = tuple(delta.shape)
         raise ValueError(f"free_step: delta must have x's shape {x.shape}, got {got}. Start with jnp.zeros_like(x).")
     for leaf in jax.tree.leaves(params):
         _checks.native("free_step", "params", leaf)

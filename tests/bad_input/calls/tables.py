@@ -50,6 +50,7 @@ def calls() -> list[Call]:
             skip={"name": ("an object", "a number", "a float")},  # data frames have such names
         ),
         call("tabular.fit", a={"table": TABLE, "schema": SCHEMA, "quantiles": 9}, none=("schema",), signed=("table",)),
+        call("tabular.fit", a={"table": TABLE, "where": DIRTY == DIRTY}, note="where", only=("where",)),
         call(
             "tabular.at_random",
             missing_by,
