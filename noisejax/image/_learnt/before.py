@@ -62,7 +62,7 @@ def _corrected(found: SensorModel, now: SensorModel, target: SensorModel, step: 
     change = (1 - step) * np.eye(len(change)) + step * change
     covariance = change @ found.channels @ np.transpose(found.channels) @ change.T
     covariance *= len(change) / max(np.trace(covariance), 1e-12)
-    return SensorModel(sizes, spectrum / spectrum.mean(), root(covariance), curve)
+    return SensorModel(sizes, spectrum / spectrum.mean(), root(covariance), curve)  # pyright: ignore[reportArgumentType]
 
 
 def _smooth(values: np.ndarray) -> np.ndarray:
