@@ -13,6 +13,7 @@ import os
 import platform
 import re
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from statistics import NormalDist
 from typing import Any
@@ -40,11 +41,16 @@ def missing(dirty: bool = True) -> str | None:
     return None
 
 
-def arguments(description: str, dirty: bool = True) -> argparse.Namespace:
-    """The command line of an experiment. Ends the program with one line if there are no tables."""
+def arguments(description: str, dirty: bool = True, features: Iterable[str] = ()) -> argparse.Namespace:
+    """The command line of an experiment. Ends the program with one line if there are no tables.
+
+    With names of sets of features, one of them can be chosen; the first is the default.
+    """
     parser = argparse.ArgumentParser(description=description.splitlines()[0])
     parser.add_argument("--smoke", action="store_true", help="one seed and little data: only check that it runs")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the results")
+    if names := list(features):
+        parser.add_argument("--features", choices=names, default=names[0], help="what the model is given")
     given = parser.parse_args()
     if (why := missing(dirty)) is not None:
         print(why)

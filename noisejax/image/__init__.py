@@ -65,7 +65,8 @@ from noisejax.image._geometry.rigid import (
     shear as shear,
     translate as translate,
 )
-from noisejax.image._learnt.model import SensorModel as SensorModel, fit_sensor as fit_sensor
+from noisejax.image._learnt.fit import fit_sensor as fit_sensor
+from noisejax.image._learnt.model import SensorModel as SensorModel
 from noisejax.image._learnt.sensor import sensor as sensor
 from noisejax.image._operations.filters import (
     blur as blur,

@@ -79,3 +79,63 @@ def test_wrong_pairs_and_pictures_are_refused():
         nj.image.sensor(KEY, jnp.zeros((2, 8, 8, 3)), 0.1)
     with pytest.raises(ValueError, match="strength must be one number"):
         nj.image.sensor(KEY, jnp.zeros((2, 8, 8, 3)), model, jnp.ones((2, 8, 1, 1)))
+
+
+@pytest.fixture(scope="module")
+def compressed():
+    """Smooth pictures, white noise of two sizes whose channels are correlated, and both stored as JPEG."""
+    rng = np.random.default_rng(2)
+    clean = ndimage.gaussian_filter(rng.random((2, 160, 160, 3)), (0, 8, 8, 0))
+    clean = np.float32(0.3 + 0.4 * (clean - clean.min()) / (clean.max() - clean.min()))
+    noise = np.float32([0.02, 0.04]).reshape(2, 1, 1, 1) * rng.normal(size=clean.shape) @ MIXED.T
+    return clean, np.asarray(nj.image.jpeg(jnp.asarray(clean + noise, jnp.float32), 75.0))
+
+
+def test_the_noise_before_a_compression_is_found(compressed):
+    stored = nj.keyless(nj.image.jpeg, quality=75.0)
+    biased = nj.image.fit_sensor(*compressed)
+    model = nj.image.fit_sensor(*compressed, after=stored)
+    assert np.all(biased.sizes < [0.015, 0.035]), "compression removes noise"
+    assert biased.spectrum[16:48, 16:48].mean() < 0.5, "and most of it at high frequencies"
+    # What halved chroma has lost at high frequencies cannot be found again.
+    np.testing.assert_allclose(model.sizes, [0.02, 0.04], rtol=0.1)
+    assert abs(model.spectrum[16:48, 16:48].mean() - 1) < 0.1
+
+
+def test_the_chain_imitates_the_pairs(compressed):
+    clean, noisy = compressed
+    stored = nj.keyless(nj.image.jpeg, quality=75.0)
+    model = nj.image.fit_sensor(clean, noisy, after=stored)
+    imitated = nj.chain(nj.bind(nj.image.sensor, model=model), stored)(KEY, jnp.asarray(clean[[0] * 8]))
+    again = nj.image.fit_sensor(clean[[0] * 8], np.asarray(imitated))
+    real = nj.image.fit_sensor(clean, noisy)
+    nearest = np.abs(np.asarray(again.sizes)[:, None] / np.asarray(real.sizes) - 1)
+    assert nearest.min(1).max() < 0.15, "each picture has one of the two sizes"
+    assert abs(again.spectrum[16:48, 16:48].mean() - real.spectrum[16:48, 16:48].mean()) < 0.15
+    covariances = [np.asarray(m.channels) @ np.asarray(m.channels).T for m in (again, real)]
+    np.testing.assert_allclose(*covariances, atol=0.1)
+
+
+def test_functions_of_the_host_may_follow_the_noise():
+    clean, noise = planted((2, 40, 40, 3))
+    plain = nj.image.fit_sensor(clean, clean + 0.05 * noise)
+    model = nj.image.fit_sensor(clean, clean + 0.05 * noise, after=lambda key, x: np.asarray(x))
+    np.testing.assert_allclose(model.sizes, plain.sizes, rtol=0.1)
+
+
+@pytest.mark.parametrize(
+    ("after", "message"),
+    [
+        (75, "after must be a function"),
+        (lambda key, x: x[0], r"after must return pictures of the shape that it is given, \(1, 16, 16, 3\)"),
+        (lambda key, x: None, "after must return pictures of the shape"),
+        (lambda key, x: x * jnp.nan, "after must return finite pictures"),
+        (lambda key, x: jnp.full_like(x, 0.5), "pair 0"),
+    ],
+)
+def test_a_wrong_after_is_refused(after, message):
+    clean, noise = planted((2, 16, 16, 3))
+    if message == "pair 0":
+        clean = np.full_like(clean, 0.5)
+    with pytest.raises((TypeError, ValueError), match=message):
+        nj.image.fit_sensor(clean, np.clip(clean + 0.1 * noise, 0, 1), after=after)

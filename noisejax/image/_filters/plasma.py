@@ -7,6 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from noisejax._sharding import own_loop_on_cpus
+
 
 def diamond_square(u: jax.Array, decay: jax.Array) -> jax.Array:
     """A fractal of u's size, a square whose side is a power of two, scaled to [0, 1].
@@ -33,8 +35,11 @@ def diamond_square(u: jax.Array, decay: jax.Array) -> jax.Array:
 
 def _finer(known, inside, right, below, scale, to=jnp):
     """Twice as many pixels along both axes: each new one is the mean of four neighbours and a draw at its place."""
+    # Loops of their own: as parts of their readers they would be computed again for each, and take twice the time of
+    # compiling.
+    known = own_loop_on_cpus(known, always=True)
     ahead = known + to.roll(known, -1, 0)
-    middle = (ahead + to.roll(ahead, -1, 1)) / 4 + scale * inside
+    middle = own_loop_on_cpus((ahead + to.roll(ahead, -1, 1)) / 4 + scale * inside, always=True)
     top = (middle + to.roll(middle, 1, 0) + known + to.roll(known, -1, 1)) / 4 + scale * right
     left = (middle + to.roll(middle, 1, 1) + known + to.roll(known, -1, 0)) / 4 + scale * below
     even = to.stack([known, top], 2).reshape(known.shape[0], -1, *known.shape[2:])

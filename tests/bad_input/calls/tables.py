@@ -16,6 +16,7 @@ TEXT = {"city": ["Bend", "Gary", "Boise"], "state": ["OR", "IN", "ID"]}
 MARRED = {"city": ["Bend OR", "Gary", "Boise"], "state": ["", "IN", "ID"]}
 PICTURES = (0.2 + 0.5 * RNG.random((2, 10, 9, 3))).astype(np.float32)
 NOISY = (PICTURES + 0.05 * RNG.normal(size=PICTURES.shape)).astype(np.float32)
+STORED = nj.keyless(nj.image.jpeg, quality=75.0)
 FRAME = pd.DataFrame({"a": TABLE[:, 0].astype(float), "c": np.array(["x", "y", "z"])[TABLE[:, 1].astype(int)]})
 FAULTS = [("a", nj.bind(tabular.missing, rate=0.3))]
 NUMBERED = FRAME.assign(id=np.arange(len(FRAME)))
@@ -90,7 +91,8 @@ def calls() -> list[Call]:
         call(
             "image.fit_sensor",
             lambda model: [model.sizes, model.spectrum, model.channels, model.curve],
-            a={"clean": PICTURES, "noisy": NOISY, "size": 8, "brightness": True},
+            a={"clean": PICTURES, "noisy": NOISY, "size": 8, "brightness": True, "after": STORED},
+            none=("after",),
         ),
         # NaN is a missing reading, and a list one recording or several.
         call("signal.fit", learnt, a={"clean": SERIES, "faulty": READ, "size": 8}, anything=("clean", "faulty")),
