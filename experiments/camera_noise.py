@@ -340,8 +340,10 @@ def main() -> None:
             figures = (_dirty.cell(row[name]) for name in ("clean", "real", "fitted minus this"))
             print(f"{part}: {row['training']}: {' | '.join(figures)}", flush=True)
     if not given.smoke:
-        name = "camera_noise" if describe == "moments" else f"camera_noise.{describe}"
-        _dirty.write(name, {"seeds": list(seeds), **result}, given.out)
+        name, command = "camera_noise", "python -m experiments.camera_noise"
+        if describe != "moments":
+            name, command = f"{name}.{describe}", f"{command} --features {describe}"
+        _dirty.write(name, {"command": command, "seeds": list(seeds), **result}, given.out)
 
 
 if __name__ == "__main__":

@@ -94,27 +94,42 @@ paired. {made_by(result)}
 
 
 def camera_noise() -> str:
-    result = loaded("camera_noise")
+    results = {features: loaded(name) for features, name in CAMERA.items()}
     parts = []
-    for part in ("all cameras", "NikonD800", "Canon5D2"):
-        rows = [
-            [row["training"], *(_dirty.cell(row[name]) for name in ("clean", "real", "fitted minus this"))]
-            for row in result[part]
-        ]
-        title = "all cameras" if part == "all cameras" else f"fitted to {part}, scored on the other cameras"
-        head = ["training", "clean patches", "real patches", "*fitted, 5 pairs* minus this, real"]
-        parts.append(f"*{title}*\n\n{_dirty.table(head, rows)}")
+    for features, result in results.items():
+        for part in ("all cameras", "NikonD800", "Canon5D2"):
+            rows = [
+                [row["training"], *(_dirty.cell(row[name]) for name in ("clean", "real", "fitted minus this"))]
+                for row in result[part]
+            ]
+            fitted = next(row["training"] for row in result[part] if not any(row["fitted minus this"]["values"]))
+            title = "all cameras" if part == "all cameras" else f"fitted to {part}, scored on the other cameras"
+            head = ["training", "clean patches", "real patches", f"*{fitted}* minus this, real"]
+            parts.append(f"*{features}, {title}*\n\n{_dirty.table(head, rows)}\n")
     return f"""## Accuracy on real camera noise
 
 The accuracy on patches of real noisy shots and of their means, after training with noise that `image.fit_sensor` found
-in a few pairs of other scenes. Five seeds with other calibration scenes each, and 95 % t intervals; the difference is
-paired. {made_by(result)}
+in a few pairs of other scenes. Five seeds with other calibration scenes each, and 95 % t intervals; differences are
+paired. There are two sets of features:
 
-Every noise helps much against none. The bar, .05 over white noise of U(0, 8) grey levels, is missed: for this task
-learnt noise is as good as generic noise, and denoising by total variation, the best of three denoisers on these
-patches, is better.
+{chr(10).join(f"- *{features}*: {made_by(result)}" for features, result in results.items())}
 
-{chr(10).join(part + chr(10) for part in parts)}"""
+JPEG is what matters. The pictures are stored with quality 75 after their noise, which removes the weak frequencies of
+each block together with the noise in them. With wavelets, which see that, noise gains about .06 if it is only added,
+and .18 to .24 if the noisy patches are stored as the camera does, in arms *stored*. Noise fitted before the compression
+(`fit_sensor` with `after`) from five pairs is .055 ± .019 better than white noise of U(0, 8), also stored, and .176 ±
+.022 better than that noise as it is; the bar was .05. It is better than the best of three denoisers, which is chosen on
+these test patches, and not shown to be better than the best of the four generic noises when they are stored. Fitted to
+one camera, it is better on the other four than both generic noises of U(0, 8), stored. Training on real shots is far
+better than any noise.
+
+With moments every noise helps much against none, and the bar is missed: fitted noise is as good as generic noise, and
+denoising by total variation is better. Those arms were not stored.
+
+{chr(10).join(parts)}"""
+
+
+CAMERA = {"moments": "camera_noise", "wavelets": "camera_noise.wavelets"}
 
 
 HEAD = """# Learnt faults

@@ -294,7 +294,7 @@ def test_large_integers_are_exact(key):
         (lambda key: nj.tabular.sign(key, np.uint8([1]), 0.5), "must have signs"),
         (lambda key: nj.tabular.category(key, TABLE, 0.5, num_classes=1), "at least 2"),
         (lambda key: nj.tabular.category(key, TABLE, 0.5, num_classes=(2, 2)), "one integer for each column"),
-        (lambda key: nj.tabular.category(key, np.uint8([1]), 0.5, num_classes=300), "cannot hold 300"),
+        (lambda key: nj.tabular.category(key, np.uint8([1]), 0.5, num_classes=300), "cannot hold the 300"),
         (lambda key: nj.tabular.category(key, TABLE, 0.5, np.ones((2, 5)), num_classes=2), r"shape \(K, K\), or"),
         (lambda key: nj.tabular.category(key, TABLE, 0.5, -np.ones((2, 2)), num_classes=2), "at least 0"),
         (lambda key: nj.tabular.category(key, TABLE, 0.5, np.ones((2, 2)), num_classes=3), "one row for each of 3"),
