@@ -185,7 +185,7 @@ def test_errors(error, match, call):
 
 # Each gives an amount outside its range at one of the levels. Noises clamp traced amounts.
 IMPOSSIBLE_LEVELS = {
-    "an amount": (masking, (0, 5, 20), "the level 5 of 'f' .* mask: rate must be in .0, 1., got 5.0"),
+    "an amount": (masking, (0, 5, 20), "the level 5 among the levels of 'f' .* mask: rate must be in .0, 1., got 5.0"),
     "a computed amount": (lambda level: masking(jnp.sqrt(level)), (0.5, 4), "the level 4 .* mask: rate .* got 2.0"),
     "a negative amount": (gaussian, (-0.1, 0.1), "the level -0.1 .* gaussian: std .* at least 0 and finite"),
     "NaN": (lambda level: gaussian(jnp.sqrt(level - 1)), (0, 1), "the level 0 .* gaussian: std .* got nan"),
